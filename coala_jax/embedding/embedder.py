@@ -1,0 +1,107 @@
+"""A frozen model in use: sounds and tags to vectors.
+
+embedder = load_model("runs/quickstart/model")
+vector = embedder.embed_file("dog.wav")       # float32[1152]
+"""
+
+import functools
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jaxtyping import Array, Float32, Num, PyTree, UInt8
+
+from coala_jax.audio import decode
+from coala_jax.audio.frontend import FrontEnd, Scaler
+from coala_jax.models.frozen import FrozenModel
+from coala_jax.tags.vocabulary import Vocabulary
+
+# Rows in one call: every call has the same shape, so that each function compiles once.
+_ROWS = 32
+
+Patches = Float32[np.ndarray, "patch 96 96"]
+Vectors = Float32[np.ndarray, "row latent"]
+
+
+class Embedder:
+    """What a frozen model can do; batching and padding are its own business.
+
+    Attributes:
+        case: ae_c, e_c or cnn. `project_audio` and `project_tags` need one of the first two,
+            `reconstruct` ae_c, `tag_logits` cnn.
+        vocabulary: the tags that the model knows.
+    """
+
+    def __init__(self, model: FrozenModel) -> None:
+        self.case = model.case
+        self.vocabulary = Vocabulary(tuple(model.vocabulary))
+        self._front_end = FrontEnd.from_dict(model.front_end)
+        self._scaler = Scaler(**model.scaler)
+        self._variables = jax.device_put(model.variables)
+        self._module = model.module()
+
+    def embed_file(self, path: str | Path) -> Float32[np.ndarray, " latent"]:
+        """The embedding of a sound file of any length: the mean over its patches.
+
+        Raises:
+            DecodeError: the file cannot be decoded; the message says why.
+        """
+        rate_hz = self._front_end.sample_rate_hz
+        return self.embed_waveform(decode.load(Path(path), rate_hz), rate_hz)
+
+    def embed_waveform(
+        self, waveform: Num[np.ndarray, "*channel sample"], sample_rate_hz: int
+    ) -> Float32[np.ndarray, " latent"]:
+        """The embedding of samples in [-1, 1], of one channel or of several (averaged)."""
+        mono = np.asarray(waveform, np.float32)
+        mono = mono.mean(axis=0) if mono.ndim == 2 else mono
+        mono = decode.resample(mono, sample_rate_hz, self._front_end.sample_rate_hz)
+        log_mel = self._front_end.log_mel(mono, clip_seconds=0.0)
+        patches = self._scaler.scale(self._front_end.consecutive_patches(log_mel))
+        return self.embed_patches(patches).mean(axis=0)
+
+    def embed_patches(self, patches: Patches) -> Vectors:
+        """The latent vector of each patch (values in [0, 1]), in channel, mel, time order."""
+        return self._apply("encode_audio", patches)
+
+    def project_audio(self, patches: Patches) -> Vectors:
+        """Patches in the space they share with tags."""
+        return self._apply("project_audio", patches)
+
+    def project_tags(self, multi_hot: UInt8[np.ndarray, "row tag"]) -> Vectors:
+        """Tag sets in the space they share with sounds."""
+        return self._apply("project_tags", multi_hot)
+
+    def reconstruct(self, patches: Patches) -> Patches:
+        """Patches as the audio autoencoder returns them, values in (0, 1)."""
+        return self._apply("reconstruct", patches)
+
+    def tag_logits(self, patches: Patches) -> Float32[np.ndarray, "patch tag"]:
+        """How strongly the classifier predicts each tag for each patch, before the sigmoid."""
+        return self._apply("predict_tags", patches)
+
+    def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
+        parts = []
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            padded = np.zeros((_ROWS, *rows.shape[1:]), rows.dtype)
+            padded[: len(part)] = part
+            result = _call(self._module, method, self._variables, padded)
+            parts.append(np.asarray(result)[: len(part)])
+        return np.concatenate(parts)
+
+
+@functools.partial(jax.jit, static_argnames=("module", "method"))
+def _call(module: nn.Module, method: str, variables: PyTree, rows: Array) -> Array:
+    """Compiled once for all models of one shape, and not again for each of them."""
+    return module.apply(variables, rows, method=method)
+
+
+def load_model(folder: str | Path) -> Embedder:
+    """The embedder of a frozen model's folder.
+
+    Raises:
+        ModelError: the folder holds no frozen model, or a damaged one.
+    """
+    return Embedder(FrozenModel.load(Path(folder)))

@@ -1,0 +1,115 @@
+"""What a run learned, as figures and pictures: `report.json` and PNGs in its folder."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from coala_jax.data import pipeline
+from coala_jax.data.records import Manifest, SplitReader
+from coala_jax.embedding.embedder import Embedder
+from coala_jax.evaluation import pictures, retrieval
+
+REPORT = "report.json"
+_MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
+
+
+class ValidationSounds:
+    """The validation split in memory: patches in [0, 1], multi-hot tags, file names."""
+
+    def __init__(self, dataset: Path) -> None:
+        self.manifest = Manifest.load(dataset)
+        split = SplitReader(dataset, "validation", self.manifest)
+        examples = [split[number] for number in range(len(split))]
+        batch = pipeline.assemble(examples, len(examples), split.vocabulary_size)
+        self.patches: Float32[np.ndarray, "sound 96 96"] = batch["patches"]
+        self.tags: UInt8[np.ndarray, "sound tag"] = batch["tags"]
+        self.ids = [example.id for example in examples]
+
+    def tag_names(self) -> list[list[str]]:
+        words = self.manifest.vocabulary
+        return [[words[tag] for tag in np.flatnonzero(row)] for row in self.tags]
+
+    def judge(self, embedder: Embedder) -> dict[str, float]:
+        """The retrieval measures of a model, to be reported while it trains."""
+        found = retrieval.evaluate_retrieval(embedder, self.patches, self.tags)
+        return {name: found[name] for name in _MEASURES}
+
+
+def retrieval_report(
+    trained: Embedder, untrained: Embedder, sounds: ValidationSounds
+) -> dict[str, retrieval.Metrics]:
+    """How well validation sounds find their tags: the model, and what it has to beat."""
+    training_sounds = sounds.manifest.counts["train"]
+    frequency = np.array(sounds.manifest.tag_counts) / training_sounds
+    return {
+        "trained": retrieval.evaluate_retrieval(trained, sounds.patches, sounds.tags),
+        "untrained": retrieval.evaluate_retrieval(untrained, sounds.patches, sounds.tags),
+        "chance": retrieval.chance(sounds.tags),
+        "popularity": retrieval.popularity(frequency, sounds.tags, training_sounds),
+    }
+
+
+def write_report(
+    trained: Embedder,
+    untrained: Embedder,
+    sounds: ValidationSounds,
+    metrics: Sequence[Mapping[str, Any]],
+    workdir: Path,
+    reconstructions: int,
+    command: str,
+) -> dict[str, Any]:
+    """Writes the report and the pictures of a finished run; returns the report.
+
+    metrics: the entries of the run's metrics.jsonl.
+    reconstructions: how many sounds to picture beside their reconstruction (AE-C only).
+    """
+    drawn = [workdir / "losses.png", workdir / "embedding_map.png"]
+    pictures.loss_curves(metrics, drawn[0])
+    pictures.embedding_map(
+        trained.embed_patches(sounds.patches), sounds.tag_names(), drawn[1], seed=0
+    )
+    if trained.case == "ae_c" and reconstructions:
+        drawn.append(workdir / "reconstructions.png")
+        _draw_reconstructions(trained, sounds, reconstructions, drawn[-1])
+    report = {
+        "corpus": sounds.manifest.name,
+        "case": trained.case,
+        "sounds": sounds.manifest.counts,
+        "tags": len(sounds.manifest.vocabulary),
+        "retrieval": retrieval_report(trained, untrained, sounds),
+        "pictures": [path.name for path in drawn],
+        "command": command,
+        "device": jax.devices()[0].device_kind,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("jax", "flax", "optax", "numpy")},
+    }
+    temporary = (workdir / REPORT).with_suffix(".tmp")
+    temporary.write_text(json.dumps(report, indent=1) + "\n")
+    temporary.rename(workdir / REPORT)
+    return report
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The retrieval figures as a table for a terminal."""
+    lines = [" " * 12 + "".join(f"{name:>14}" for name in _MEASURES)]
+    for who, figures in report["retrieval"].items():
+        lines.append(f"{who:<12}" + "".join(f"{figures[name]:>14.3f}" for name in _MEASURES))
+    return "\n".join(lines)
+
+
+def _draw_reconstructions(
+    embedder: Embedder, sounds: ValidationSounds, count: int, out: Path
+) -> None:
+    """Sounds spread evenly over the split, so that the picture does not depend on luck."""
+    places = np.linspace(0, len(sounds.ids) - 1, min(count, len(sounds.ids))).astype(int)
+    patches = sounds.patches[places]
+    names = sounds.tag_names()
+    titles = [f"{Path(sounds.ids[place]).stem}: {', '.join(names[place])}" for place in places]
+    pictures.reconstructions(patches, embedder.reconstruct(patches), titles, out)

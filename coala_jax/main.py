@@ -1,0 +1,66 @@
+"""Trains COALA: python -m coala_jax.main --config=configs/ae_c.py --workdir=W --config.data.path=D
+
+Flags and dispatch. Run again with the same flags, it goes on where it stopped.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from coala_jax.default_config import validate
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Settings of the run.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and the model.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Trains, freezes, embeds the validation sounds and reports.
+
+    Raises:
+        ValueError: config, dataset, work folder or device cannot be used; says which and why.
+    """
+    validate(config)
+    # JAX takes a second to import: a wrong flag is told before that.
+    from coala_jax.embedding.embedder import Embedder
+    from coala_jax.evaluation import report
+    from coala_jax.training import journal, loop, parallel
+
+    parallel.start()
+    parallel.require_device(os.environ.get("COALA_DEVICE", ""))
+    sounds = report.ValidationSounds(Path(config.data.path))
+    model = loop.train_and_evaluate(
+        config, workdir, judge=lambda frozen: sounds.judge(Embedder(frozen))
+    )
+    if not parallel.is_lead():
+        return
+    written = report.write_report(
+        Embedder(model),
+        Embedder(model.untrained(config.seed + 1)),
+        sounds,
+        journal.read(workdir),
+        workdir,
+        config.report.reconstructions,
+        "python -m coala_jax.main " + " ".join(sys.argv[1:]),
+    )
+    print(f"how well validation sounds of {written['corpus']} find their tags:")
+    print(report.table(written))
+    for name in [report.REPORT, *written["pictures"], "metrics.jsonl", "tensorboard", "model"]:
+        print(f"  {workdir / name}")
+
+
+def main(argv: list[str]) -> None:
+    if argv[1:]:
+        sys.exit(f"coala_jax.main: it takes flags only, not {' '.join(argv[1:])}")
+    logging.set_verbosity(logging.WARNING)  # Orbax tells thirty lines a checkpoint
+    try:
+        run(_CONFIG.value, Path(_WORKDIR.value))
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"coala_jax.main: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,118 @@
+"""The four networks of COALA: an encoder and a decoder for sounds, and both for tags.
+
+Paper, section 2.1 and supplement. Decoders return logits; their sigmoid is applied where a value in
+[0, 1] is wanted, since every loss is more exact on the logits.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from coala_jax.models.layers import (
+    BatchNorm,
+    Convolution,
+    Dense,
+    Dropout,
+    TrainingRows,
+    TransposedConvolution,
+)
+
+BLOCKS = 5
+PATCH_SIZE = 96  # mel bands and frames: five halvings leave 3 x 3
+LATENT_SIZE = PATCH_SIZE // 2**BLOCKS
+
+Patches = Float[Array, "batch 96 96"]
+Maps = Float[Array, "batch 3 3 filter"]
+Vectors = Float[Array, "batch latent"]
+
+
+def flatten_maps(maps: Maps) -> Vectors:
+    """Latent maps as vectors in channel, mel, time order, as the released COALA weights have them."""
+    return maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel patches in [0, 1] -> non-negative latent maps (Eq. 1 and 3)."""
+
+    filters: int
+    dropout_rate: float
+    axis_name: str | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, patches: Patches, rows: TrainingRows | None = None) -> Maps:
+        x = patches.astype(self.param_dtype)[..., None]
+        for block in range(BLOCKS):
+            x = Convolution(self.filters, self.param_dtype, name=f"convolution_{block}")(x)
+            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{block}")
+            x = nn.relu(norm(x, rows))
+            x = Dropout(self.dropout_rate, name=f"dropout_{block}")(x, rows)
+        return x
+
+
+class AudioDecoder(nn.Module):
+    """Latent maps -> logits of the reconstructed patches (Eq. 2)."""
+
+    filters: int
+    dropout_rate: float
+    axis_name: str | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, maps: Maps, rows: TrainingRows | None = None) -> Patches:
+        x = maps
+        for block in range(BLOCKS):
+            last = block == BLOCKS - 1
+            filters = 1 if last else self.filters
+            x = TransposedConvolution(filters, self.param_dtype, name=f"convolution_{block}")(x)
+            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{block}")
+            x = norm(x, rows)
+            if not last:
+                x = Dropout(self.dropout_rate, name=f"dropout_{block}")(nn.relu(x), rows)
+        return x[..., 0]
+
+
+class TagEncoder(nn.Module):
+    """Multi-hot tags -> non-negative latent vectors (Eq. 5 and 7)."""
+
+    hidden: int
+    latent: int
+    dropout_rate: float
+    axis_name: str | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, tags: Float[Array, "batch tag"], rows: TrainingRows | None = None
+    ) -> Vectors:
+        x = tags.astype(self.param_dtype)
+        for layer, features in enumerate((self.hidden, self.hidden, self.latent)):
+            x = Dense(features, param_dtype=self.param_dtype, name=f"dense_{layer}")(x)
+            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{layer}")
+            x = nn.relu(norm(x, rows))
+            x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(x, rows)
+        return x
+
+
+class TagDecoder(nn.Module):
+    """Latent vectors -> logits of the tags (Eq. 6)."""
+
+    tags: int
+    hidden: int
+    dropout_rate: float
+    axis_name: str | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, latent: Vectors, rows: TrainingRows | None = None
+    ) -> Float[Array, "batch tag"]:
+        x = latent
+        for layer, features in enumerate((self.hidden, self.hidden, self.tags)):
+            x = Dense(features, param_dtype=self.param_dtype, name=f"dense_{layer}")(x)
+            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{layer}")
+            x = norm(x, rows)
+            if layer < 2:
+                x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(nn.relu(x), rows)
+        return x

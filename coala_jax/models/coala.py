@@ -1,0 +1,181 @@
+"""The trained models: Coala (cases AE-C and E-C) and TagClassifier (case CNN). Paper, section 3.1.
+
+All offer `encode_audio`, the 1152 values that are COALA's embedding of a patch. Coala also has the
+two projections into the aligned space, and AE-C the two decoders.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Num, PRNGKeyArray, PyTree
+from ml_collections import ConfigDict
+
+from coala_jax.models.autoencoders import (
+    LATENT_SIZE,
+    PATCH_SIZE,
+    AudioDecoder,
+    AudioEncoder,
+    Patches,
+    TagDecoder,
+    TagEncoder,
+    Vectors,
+    flatten_maps,
+)
+from coala_jax.models.layers import Dense, TrainingRows
+
+CASES = ("ae_c", "e_c", "cnn")
+
+Tags = Num[Array, "batch tag"]
+
+
+@struct.dataclass
+class Outputs:
+    """What the losses need. None where the case has no such output.
+
+    audio_aligned, tag_aligned: the aligned vectors (Eq. 8 and 9), not normalised.
+    audio_logits, tag_logits: reconstruction or prediction before its sigmoid.
+    """
+
+    audio_aligned: Float[Array, "batch latent"] | None
+    tag_aligned: Float[Array, "batch latent"] | None
+    audio_logits: Float[Array, "batch 96 96"] | None
+    tag_logits: Float[Array, "batch tag"] | None
+
+
+class Coala(nn.Module):
+    """Two encoders, aligned by affine transforms; with `decoders` it is AE-C, without it is E-C."""
+
+    tags: int
+    filters: int = 128
+    tag_hidden: int = 512
+    dropout_rate: float = 0.25
+    decoders: bool = True
+    axis_name: str | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        shared = {
+            "dropout_rate": self.dropout_rate,
+            "axis_name": self.axis_name,
+            "param_dtype": self.param_dtype,
+        }
+        latent = LATENT_SIZE * LATENT_SIZE * self.filters
+        self.audio_encoder = AudioEncoder(self.filters, **shared)
+        self.tag_encoder = TagEncoder(self.tag_hidden, latent, **shared)
+        self.audio_transform = Dense(latent, param_dtype=self.param_dtype)
+        self.tag_transform = Dense(latent, param_dtype=self.param_dtype)
+        if self.decoders:
+            self.audio_decoder = AudioDecoder(self.filters, **shared)
+            self.tag_decoder = TagDecoder(self.tags, self.tag_hidden, **shared)
+
+    def __call__(self, patches: Patches, tags: Tags, rows: TrainingRows | None = None) -> Outputs:
+        maps = self.audio_encoder(patches, rows)
+        tag_latent = self.tag_encoder(self._as_float(tags), rows)
+        return Outputs(
+            audio_aligned=self.audio_transform(flatten_maps(maps)),
+            tag_aligned=self.tag_transform(tag_latent),
+            audio_logits=self.audio_decoder(maps, rows) if self.decoders else None,
+            tag_logits=self.tag_decoder(tag_latent, rows) if self.decoders else None,
+        )
+
+    def encode_audio(self, patches: Patches) -> Vectors:
+        """The embedding of each patch, in channel, mel, time order."""
+        return flatten_maps(self.audio_encoder(patches))
+
+    def project_audio(self, patches: Patches) -> Vectors:
+        """Sounds in the space they share with tags, where cosine says how well they match."""
+        return self.audio_transform(self.encode_audio(patches))
+
+    def project_tags(self, tags: Tags) -> Vectors:
+        """Tag sets in the space they share with sounds."""
+        return self.tag_transform(self.tag_encoder(self._as_float(tags)))
+
+    def reconstruct(self, patches: Patches) -> Patches:
+        """The patches as the audio autoencoder returns them, in (0, 1); AE-C only."""
+        return nn.sigmoid(self.audio_decoder(self.audio_encoder(patches)))
+
+    def _as_float(self, tags: Tags) -> Float[Array, "batch tag"]:
+        return tags.astype(self.param_dtype)
+
+
+class TagClassifier(nn.Module):
+    """The CNN case: the audio encoder and two dense layers that predict the tags."""
+
+    tags: int
+    filters: int = 128
+    dropout_rate: float = 0.25
+    axis_name: str | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        latent = LATENT_SIZE * LATENT_SIZE * self.filters
+        self.audio_encoder = AudioEncoder(
+            self.filters, self.dropout_rate, self.axis_name, self.param_dtype
+        )
+        self.hidden_layer = Dense(latent, param_dtype=self.param_dtype)
+        self.output_layer = Dense(self.tags, param_dtype=self.param_dtype)
+
+    def __call__(self, patches: Patches, tags: Tags, rows: TrainingRows | None = None) -> Outputs:
+        del tags  # what it predicts; the two kinds of model are called alike
+        return Outputs(
+            audio_aligned=None,
+            tag_aligned=None,
+            audio_logits=None,
+            tag_logits=self._classify(flatten_maps(self.audio_encoder(patches, rows))),
+        )
+
+    def encode_audio(self, patches: Patches) -> Vectors:
+        """The embedding of each patch, in channel, mel, time order."""
+        return flatten_maps(self.audio_encoder(patches))
+
+    def predict_tags(self, patches: Patches) -> Float[Array, "batch tag"]:
+        """Logits of the tags."""
+        return self._classify(self.encode_audio(patches))
+
+    def _classify(self, latent: Vectors) -> Float[Array, "batch tag"]:
+        return self.output_layer(nn.relu(self.hidden_layer(latent)))
+
+
+def build_model(
+    case: str,
+    settings: ConfigDict,
+    tags: int,
+    axis_name: str | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+) -> Coala | TagClassifier:
+    """The model of a case from the `model` part of a config.
+
+    Raises:
+        ValueError: the case is not one of CASES.
+    """
+    shared = {
+        "tags": tags,
+        "filters": settings.filters,
+        "dropout_rate": settings.dropout_rate,
+        "axis_name": axis_name,
+        "param_dtype": param_dtype,
+    }
+    if case == "cnn":
+        return TagClassifier(**shared)
+    if case in CASES:
+        return Coala(tag_hidden=settings.tag_hidden, decoders=case == "ae_c", **shared)
+    raise ValueError(f"case is {case!r}; it must be one of {', '.join(CASES)}")
+
+
+def initial_variables(
+    model: Coala | TagClassifier, key: PRNGKeyArray
+) -> dict[str, PyTree[Float[Array, "..."]]]:
+    """Fresh `params` and `batch_stats`, as PyTorch starts them: uniform, 1 / sqrt(fan in)."""
+    # The axis is bound inside the mapped step only, and has no part in the weights.
+    return _initialize(model.clone(axis_name=None), key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initialize(model: Coala | TagClassifier, key: PRNGKeyArray) -> dict[str, PyTree]:
+    """Compiled once for all models of one shape."""
+    patches = jnp.zeros((1, PATCH_SIZE, PATCH_SIZE), model.param_dtype)
+    return model.init(key, patches, jnp.zeros((1, model.tags), jnp.uint8))

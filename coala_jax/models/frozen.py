@@ -1,0 +1,106 @@
+"""The frozen model: what a user shares. Weights as safetensors, everything else as one JSON.
+
+No pickle and no dates: equal runs give equal bytes, and reading a stranger's model runs no code.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from coala_jax.models.coala import build_model, initial_variables
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+class ModelError(ValueError):
+    """A folder that holds no frozen model, or a damaged one; the message says which file and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenModel:
+    """A trained model with all it takes to use it.
+
+    variables: `params` and `batch_stats`, as nested dictionaries of NumPy arrays.
+    """
+
+    case: str  # ae_c, e_c or cnn
+    vocabulary: list[str]
+    front_end: dict[str, Any]
+    scaler: dict[str, float]
+    config: dict[str, Any]  # that trained it
+    variables: PyTree
+
+    def module(self) -> nn.Module:
+        return build_model(self.case, ConfigDict(self.config["model"]), len(self.vocabulary))
+
+    def untrained(self, seed: int) -> "FrozenModel":
+        """The same model with fresh weights: what training has to beat."""
+        variables = initial_variables(self.module(), jax.random.key(seed))
+        return dataclasses.replace(self, variables=jax.tree.map(np.asarray, variables))
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder, or replaces it whole."""
+        weights = safetensors.numpy.save(
+            {
+                ".".join(path): np.ascontiguousarray(value, np.float32)
+                for path, value in sorted(flatten_dict(self.variables).items())
+            }
+        )
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del fields["variables"]
+        digest = hashlib.sha256(weights).hexdigest()
+        description = {"format": FORMAT, "weights_sha256": digest, **fields}
+        temporary = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        (temporary / WEIGHTS).write_bytes(weights)
+        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+        (temporary / DESCRIPTION).write_text(text)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FrozenModel":
+        """Raises ModelError when a file is missing, damaged, of another format or of other shapes."""
+        for name in (DESCRIPTION, WEIGHTS):
+            if not (folder / name).is_file():
+                raise ModelError(
+                    f"{folder}: this folder is no frozen model (it has no {name}); "
+                    "a training run leaves one in WORKDIR/model"
+                )
+        description = json.loads((folder / DESCRIPTION).read_text())
+        if description.pop("format", None) != FORMAT:
+            raise ModelError(f"{folder / DESCRIPTION}: its format is not {FORMAT}, the known one")
+        data = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(data).hexdigest() != description.pop("weights_sha256"):
+            raise ModelError(
+                f"{folder / WEIGHTS}: its checksum is not the one in {DESCRIPTION}; copy it again"
+            )
+        flat = {tuple(k.split(".")): v for k, v in safetensors.numpy.load(data).items()}
+        model = cls(**description, variables=unflatten_dict(flat))
+        model._check_shapes(folder / WEIGHTS)
+        return model
+
+    def _check_shapes(self, file: Path) -> None:
+        wanted = jax.eval_shape(lambda: initial_variables(self.module(), jax.random.key(0)))
+        wanted = {".".join(k): v.shape for k, v in flatten_dict(wanted).items()}
+        found = {".".join(k): v.shape for k, v in flatten_dict(self.variables).items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise ModelError(
+                    f"{file}: {name} has shape {found.get(name)} where the model of {DESCRIPTION} "
+                    f"has {wanted.get(name)}; the two files do not belong together"
+                )

@@ -1,0 +1,89 @@
+"""Checkpoints from which a run goes on bit for bit (Orbax).
+
+A checkpoint holds the whole train state; the step in it is also the position in the data. The
+config that it belongs to stands beside the checkpoints and must agree when a run goes on.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+
+from coala_jax.training import parallel
+from coala_jax.training.steps import TrainState
+
+CONFIG = "config.json"
+
+# What may change between two starts of one run: how long it goes on, how often it saves, where the
+# data lies (its content is compared by the digest below) and what is reported.
+_FREE = {("train", "epochs"), ("data", "path")}
+_FREE_SECTIONS = {"checkpoint", "report"}
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `workdir/checkpoints`."""
+
+    def __init__(self, workdir: Path, keep: int) -> None:
+        self._folder = workdir.resolve() / "checkpoints"
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, state: TrainState) -> None:
+        """Saves under the state's step, in the background; an interrupted save leaves no trace."""
+        state = parallel.saveable(state)
+        self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
+
+    def restore_latest(self, like: TrainState) -> TrainState:
+        """The newest checkpoint, placed as `like` is, or `like` itself when there is none."""
+        step = self._manager.latest_step()
+        if step is None:
+            return like
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.saveable(like))
+        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+
+    def latest(self) -> str:
+        """Where the newest checkpoint lies, in words."""
+        self._manager.wait_until_finished()
+        step = self._manager.latest_step()
+        return "none was saved yet" if step is None else str(self._folder / str(step))
+
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def claim(workdir: Path, config: ConfigDict, data_digest: str) -> None:
+    """Records the config of a new run, or checks it against that of the run to go on with.
+
+    Raises:
+        ValueError: `workdir` holds a run with other settings or other data; says which.
+    """
+    path = workdir / CONFIG
+    wanted = {"data_digest": data_digest, **config.to_dict()}
+    if not path.exists():
+        workdir.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(wanted, indent=1) + "\n")
+        temporary.rename(path)
+        return
+    found, wanted = _compared(json.loads(path.read_text())), _compared(wanted)
+    for key in sorted(found.keys() | wanted.keys()):
+        if found.get(key) != wanted.get(key):
+            raise ValueError(
+                f"{workdir}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
+                f"this one {wanted.get(key)!r}; choose another --workdir, or delete this one"
+            )
+
+
+def _compared(config: dict) -> dict[tuple[str, ...], object]:
+    """The settings that must not change within a run, by path."""
+    flat = {}
+    for section, value in config.items():
+        if isinstance(value, dict):
+            flat.update({(section, name): item for name, item in value.items()})
+        else:
+            flat[(section,)] = value
+    return {k: v for k, v in flat.items() if k not in _FREE and k[0] not in _FREE_SECTIONS}

@@ -1,0 +1,228 @@
+"""Trains, validates after each epoch, reports, checkpoints, and freezes the model at the end."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from coala_jax.data import pipeline
+from coala_jax.data.records import Manifest, SplitReader
+from coala_jax.models.coala import build_model
+from coala_jax.models.frozen import FrozenModel
+from coala_jax.training import checkpoint, parallel, steps
+from coala_jax.training.journal import Journal
+from coala_jax.training.metrics import Mean
+
+# From a model after some epoch to figures about it, by name: what is reported with the losses but
+# computed above this room.
+Judge = Callable[[FrozenModel], dict[str, float]]
+
+MODEL_FOLDER = "model"
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same through a run."""
+
+    config: ConfigDict
+    manifest: Manifest
+    devices: tuple[jax.Device, ...]
+    train: SplitReader
+    validation: SplitReader
+    train_step: Callable[..., Any]
+    eval_step: Callable[..., Any]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return pipeline.steps_per_epoch(len(self.train), self.config.train.batch_size)
+
+    def batches(self, split: SplitReader, **position: Any) -> Iterator[dict[str, np.ndarray]]:
+        """This process's rows of each batch, cut over its devices."""
+        size = self.config.train.batch_size
+        rows = parallel.own_rows(size, self.devices)
+        for batch in pipeline.batches(split, size, rows=rows, **position):
+            yield parallel.split_rows(batch, self.devices)
+
+
+def train_and_evaluate(
+    config: ConfigDict,
+    workdir: Path,
+    judge: Judge | None = None,
+    devices: tuple[jax.Device, ...] | None = None,
+) -> FrozenModel:
+    """Trains up to `config.train.epochs`, from the newest checkpoint in `workdir` if there is one.
+
+    Leaves in `workdir`: config.json, metrics.jsonl, TensorBoard events, checkpoints and, at the
+    end, the frozen model in `model/`.
+
+    Raises:
+        ValueError: the batch cannot be cut over the devices, or the folder holds another run.
+        DatasetError: the dataset is none, or damaged.
+        DivergedError: a loss became NaN or infinite.
+    """
+    run, state = _start(config, devices or tuple(jax.devices()))
+    checkpoint.claim(workdir, config, _digest(run.manifest))
+    checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep)
+    state = checkpoints.restore_latest(state)
+    first_step = int(state.step)
+    journal = Journal(workdir, first_step)
+    _say_start(run, first_step)
+    total = config.train.epochs * run.steps_per_epoch
+    with (
+        journal,
+        tqdm(
+            total=total, initial=min(first_step, total), unit="step", disable=not parallel.is_lead()
+        ) as progress,
+    ):
+        for epoch in range(first_step // run.steps_per_epoch, config.train.epochs):
+            state, train_metrics = _train_epoch(run, state, epoch, progress, checkpoints)
+            step = int(state.step)
+            journal.write("train", epoch + 1, step, train_metrics)
+            validation_metrics = _validate(run, state)
+            if judge is not None and parallel.is_lead():
+                validation_metrics |= judge(_freeze(run, state))
+            journal.write("validation", epoch + 1, step, validation_metrics)
+            progress.set_postfix_str(
+                f"epoch {epoch + 1}: loss {train_metrics['loss']:.4g}, "
+                f"validation {validation_metrics['loss']:.4g}"
+            )
+            last = epoch + 1 == config.train.epochs
+            if last or (epoch + 1) % config.checkpoint.every_epochs == 0:
+                checkpoints.save(state)
+    checkpoints.close()
+    frozen = _freeze(run, state)
+    if parallel.is_lead():
+        frozen.save(workdir / MODEL_FOLDER)
+    return frozen
+
+
+def _start(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, steps.TrainState]:
+    """Everything that can be wrong is found here, before the first compilation."""
+    parallel.own_rows(config.train.batch_size, devices)
+    dataset = Path(config.data.path)
+    manifest = Manifest.load(dataset)
+    if config.precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+    model = build_model(
+        config.case,
+        config.model,
+        tags=len(manifest.vocabulary),
+        axis_name=parallel.AXIS,
+        param_dtype=jnp.dtype(config.precision),
+    )
+    optimizer = steps.make_optimizer(config.optimizer)
+    shared = {"model": model, "loss": config.loss}
+    train_step = functools.partial(steps.train_step, optimizer=optimizer, **shared)
+    run = Run(
+        config=config,
+        manifest=manifest,
+        devices=devices,
+        train=SplitReader(dataset, "train", manifest),
+        validation=SplitReader(dataset, "validation", manifest),
+        train_step=parallel.map_step(train_step, devices, outputs=2),
+        eval_step=parallel.map_step(
+            functools.partial(steps.eval_step, **shared), devices, outputs=1
+        ),
+    )
+    state = steps.initial_state(model, optimizer, config.seed)
+    return run, parallel.place_state(state, devices)
+
+
+def _train_epoch(
+    run: Run,
+    state: steps.TrainState,
+    epoch: int,
+    progress: tqdm,
+    checkpoints: checkpoint.Checkpoints,
+) -> tuple[steps.TrainState, dict[str, float]]:
+    """The rest of an epoch. The metrics of a step are fetched while the next one runs."""
+    start = int(state.step) - epoch * run.steps_per_epoch
+    began, examples, mean = time.monotonic(), 0, Mean()
+    waiting: dict[str, Any] | None = None
+
+    def fetch(step: int) -> None:
+        if waiting is None:
+            return
+        pairs = jax.device_get(waiting)
+        if not math.isfinite(pairs["loss"][0]):
+            raise DivergedError(
+                f"the loss is {pairs['loss'][0]} at step {step}, epoch {epoch + 1}; "
+                f"last good checkpoint: {checkpoints.latest()}. "
+                "Lower config.optimizer.learning_rate, or check the data"
+            )
+        mean.add(pairs)
+        progress.update()
+
+    step = int(state.step)
+    for batch in run.batches(run.train, seed=run.config.seed, epoch=epoch, start=start):
+        state, pairs = run.train_step(state, batch)
+        fetch(step)
+        waiting, step = pairs, step + 1
+        examples += int(batch["valid"].sum())
+    fetch(step)
+    seconds = time.monotonic() - began
+    return state, {
+        **mean.result(),
+        "learning_rate": run.config.optimizer.learning_rate,
+        "seconds": seconds,
+        "patches_per_second": examples / seconds,
+    }
+
+
+def _validate(run: Run, state: steps.TrainState) -> dict[str, float]:
+    """The losses over the whole validation set, each example once, always in the same batches."""
+    mean = Mean()
+    for batch in run.batches(run.validation, seed=None, epoch=0):
+        mean.add(jax.device_get(run.eval_step(state, batch)))
+    return mean.result()
+
+
+def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return FrozenModel(
+        case=run.config.case,
+        vocabulary=run.manifest.vocabulary,
+        front_end=run.manifest.front_end,
+        scaler=run.manifest.scaler,
+        config=_that_trains(run.config),
+        variables=jax.tree.map(np.asarray, jax.device_get(variables)),
+    )
+
+
+def _that_trains(config: ConfigDict) -> dict[str, Any]:
+    """What shaped the weights; where the data lay and what was reported did not."""
+    sections = config.to_dict()
+    return {k: v for k, v in sections.items() if k not in ("data", "checkpoint", "report")}
+
+
+def _digest(manifest: Manifest) -> str:
+    content = json.dumps(dataclasses.asdict(manifest), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _say_start(run: Run, first_step: int) -> None:
+    if not parallel.is_lead():
+        return
+    begun = f"going on after step {first_step}" if first_step else "from the start"
+    print(
+        f"training {run.config.case} on {parallel.describe(run.devices)}: "
+        f"{len(run.train)} sounds and {len(run.validation)} for validation of "
+        f"{run.manifest.name}, {len(run.manifest.vocabulary)} tags, "
+        f"{run.config.train.epochs} epochs of {run.steps_per_epoch} steps, {begun}",
+        flush=True,
+    )

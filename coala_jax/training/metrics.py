@@ -1,0 +1,33 @@
+"""Metrics as (sum, weight) pairs: they merge exactly over batches and devices, divided once."""
+
+import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Pair = tuple[Float[Array, ""], Float[Array, ""]]
+
+
+def summed(values: Float[Array, " row"], valid: Bool[Array, " row"]) -> Pair:
+    """Sum over the valid rows, and their number."""
+    total = jnp.where(valid, values, jnp.zeros_like(values)).sum()
+    return total, valid.sum(dtype=values.dtype)
+
+
+class Mean:
+    """Merges pairs on the host, in double precision."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[tuple[float, float]]] = {}
+
+    def add(self, pairs: Mapping[str, tuple[float, float]]) -> None:
+        for name, (total, weight) in pairs.items():
+            self._sums.setdefault(name, []).append((float(total), float(weight)))
+
+    def result(self) -> dict[str, float]:
+        """The weighted mean of everything that was added, by name."""
+        return {
+            name: math.fsum(t for t, _ in pairs) / math.fsum(w for _, w in pairs)
+            for name, pairs in self._sums.items()
+        }

@@ -1,0 +1,134 @@
+"""All that this system knows of devices and processes.
+
+The step is written once, for one device, and mapped over all of them with `jax.pmap`: the batch is
+cut along its rows, the state is the same everywhere and has no device axis. Inside the step,
+`all_sum`, `gather` and `row_index` are the only ways to see beyond the own device.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int, PyTree, Shaped
+
+AXIS = "device"
+
+# JAX calls every NVIDIA and AMD device a gpu.
+_PLATFORM_OF = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
+
+
+# --- Inside the step --------------------------------------------------------------------------
+
+
+def all_sum(tree: PyTree) -> PyTree:
+    """Sums over all devices."""
+    return jax.lax.psum(tree, AXIS)
+
+
+def gather(rows: Shaped[Array, "row ..."]) -> Shaped[Array, "all_rows ..."]:
+    """The rows of all devices, in the order of the global batch."""
+    return jax.lax.all_gather(rows, AXIS, tiled=True)
+
+
+def row_index(rows: int) -> Int[Array, " row"]:
+    """The places of this device's rows in the global batch."""
+    return jax.lax.axis_index(AXIS) * rows + jnp.arange(rows, dtype=jnp.int32)
+
+
+# --- Around the step --------------------------------------------------------------------------
+
+
+def map_step(
+    step: Callable[[PyTree, PyTree], Any], devices: Sequence[jax.Device], outputs: int
+) -> Callable[[PyTree, PyTree], Any]:
+    """Maps step(state, batch) over the devices; every output must be the same on all of them.
+
+    JAX does not check that it is: a forgotten sum returns the value of the first device. With two
+    outputs the first is the new state, and the old state is given up for it.
+    """
+    return jax.pmap(
+        step,
+        axis_name=AXIS,
+        devices=devices,
+        in_axes=(None, 0),
+        out_axes=(None,) * outputs if outputs > 1 else None,
+        donate_argnums=(0,) if outputs > 1 else (),
+    )
+
+
+def place_state(state: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Puts the state where the mapped step will keep it, so that the step compiles only once."""
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    return jax.device_put(state, NamedSharding(Mesh(np.array(local), (AXIS,)), PartitionSpec()))
+
+
+def split_rows(batch: dict[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, Any]:
+    """This process's rows of a batch, cut over its devices."""
+    local = sum(device.process_index == jax.process_index() for device in devices)
+    return {name: rows.reshape(local, -1, *rows.shape[1:]) for name, rows in batch.items()}
+
+
+def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
+    """The rows of the global batch that this process reads.
+
+    Raises:
+        ValueError: the batch cannot be cut evenly over the devices.
+    """
+    count = len(devices)
+    if batch_size % count:
+        lower, upper = batch_size // count * count, -(-batch_size // count) * count
+        fix = f"{lower} or {upper}" if lower else str(upper)
+        raise ValueError(
+            f"config.train.batch_size is {batch_size}, which {count} devices cannot share evenly; "
+            f"make it {fix}"
+        )
+    mine = [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
+    rows = batch_size // count
+    return range(mine[0] * rows, (mine[-1] + 1) * rows)
+
+
+def saveable(state: PyTree) -> PyTree:
+    """The state as Orbax takes it: among several processes, an array that they know to share."""
+    if jax.process_count() == 1:
+        return state
+    mesh = Mesh(np.array(jax.devices()), (AXIS,))
+    return multihost_utils.host_local_array_to_global_array(state, mesh, PartitionSpec())
+
+
+def start() -> None:
+    """Joins the other processes of a TPU pod, a SLURM job or an Open MPI run, if there are any."""
+    several = ("TPU_WORKER_HOSTNAMES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+    told = {name: os.environ[name] for name in several if name in os.environ}
+    sizes = [len(v.split(",")) if n.startswith("TPU") else int(v) for n, v in told.items()]
+    if "JAX_COORDINATOR_ADDRESS" in os.environ or any(size > 1 for size in sizes):
+        jax.distributed.initialize(heartbeat_timeout_seconds=30)
+
+
+def is_lead() -> bool:
+    """Whether this process writes what is written once."""
+    return jax.process_index() == 0
+
+
+def require_device(asked: str) -> None:
+    """Raises ValueError when the kind of device asked for ("" for any) is not the one JAX shows."""
+    if not asked:
+        return
+    if asked not in _PLATFORM_OF:
+        raise ValueError(f"COALA_DEVICE is {asked!r}; it must be one of {', '.join(_PLATFORM_OF)}")
+    shown = jax.default_backend()
+    if shown != _PLATFORM_OF[asked]:
+        raise ValueError(
+            f"COALA_DEVICE={asked} asks for a {_PLATFORM_OF[asked]}, but JAX shows {shown} only; "
+            f"check the driver and that coala_jax[{asked}] is installed, or set COALA_DEVICE={shown}"
+        )
+
+
+def describe(devices: Sequence[jax.Device]) -> str:
+    """The devices in words: `8 x cpu`, `4 x TPU v4 in 2 processes`."""
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{len(devices)} x {devices[0].device_kind}{processes}"

@@ -1,0 +1,130 @@
+"""One training step and one evaluation step, for one device of several: pure, no loop, no I/O.
+
+Each device holds some rows of the global batch and computes its share of the global loss. Batch
+norm, the contrastive candidates, gradients and metrics are summed or gathered over all devices, so
+that N devices compute what one device computes.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, PyTree, Shaped
+from ml_collections import ConfigDict
+
+from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
+from coala_jax.models.layers import TrainingRows
+from coala_jax.training import losses, metrics, parallel
+
+Model = Coala | TagClassifier
+DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # a data.pipeline.Batch, this device's rows
+
+
+@struct.dataclass
+class TrainState:
+    """All that a step changes, and the key that its dropout is drawn from.
+
+    Its leaves are arrays on devices, arrays of NumPy or mere shapes, as checkpoints need them.
+    """
+
+    step: PyTree  # int32[], steps taken
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+    key: PyTree  # uint32[2]
+
+
+def make_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
+    """Plain SGD as in the paper, or Adam."""
+    make = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
+    return make(settings.learning_rate)
+
+
+def initial_state(model: Model, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """The state before the first step, from the seed alone."""
+    weights_key, dropout_key = jax.random.split(jax.random.key(seed))
+    variables = initial_variables(model, weights_key)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+        key=jax.random.key_data(dropout_key),
+    )
+
+
+def train_step(
+    state: TrainState,
+    batch: DeviceBatch,
+    *,
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    loss: ConfigDict,
+) -> tuple[TrainState, dict[str, metrics.Pair]]:
+    """One optimiser step; the metrics are those of the batch before the step, with dropout on."""
+    rows = TrainingRows(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    count = parallel.all_sum(batch["valid"].sum(dtype=model.param_dtype))
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+
+    def share_of_loss(params: PyTree) -> tuple[Float[Array, ""], tuple[PyTree, dict[str, Any]]]:
+        outputs, updates = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            batch["patches"],
+            batch["tags"],
+            rows,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        pairs = _loss_pairs(outputs, batch, rows, loss)
+        return pairs["loss"][0] / count, (updates["batch_stats"], pairs)
+
+    gradients, (batch_stats, pairs) = jax.grad(share_of_loss, has_aux=True)(state.params)
+    gradients = parallel.all_sum(gradients)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    new_state = TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        key=state.key,
+    )
+    pairs = parallel.all_sum(pairs)
+    norm = optax.tree.norm(gradients)
+    return new_state, {**pairs, "gradient_norm": (norm, jnp.ones_like(norm))}
+
+
+def eval_step(
+    state: TrainState, batch: DeviceBatch, *, model: Model, loss: ConfigDict
+) -> dict[str, metrics.Pair]:
+    """The losses with running statistics and without dropout."""
+    rows = TrainingRows(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    outputs = model.apply(variables, batch["patches"], batch["tags"])
+    return parallel.all_sum(_loss_pairs(outputs, batch, rows, loss))
+
+
+def _loss_pairs(
+    outputs: Outputs, batch: DeviceBatch, rows: TrainingRows, loss: ConfigDict
+) -> dict[str, metrics.Pair]:
+    """The losses that the case has, and their weighted sum (Eq. 13), over this device's rows."""
+    values, weights = {}, {}
+    if outputs.audio_logits is not None:
+        patches = batch["patches"].astype(outputs.audio_logits.dtype)
+        values["audio_loss"] = losses.generalized_kl(patches, outputs.audio_logits)
+        weights["audio_loss"] = loss.audio_weight
+    if outputs.tag_logits is not None:
+        values["tag_loss"] = losses.tag_cross_entropy(batch["tags"], outputs.tag_logits)
+        weights["tag_loss"] = loss.tag_weight
+    if outputs.audio_aligned is not None and outputs.tag_aligned is not None:
+        values["contrastive_loss"] = losses.contrastive(
+            outputs.audio_aligned,
+            parallel.gather(outputs.tag_aligned),
+            rows.index,
+            parallel.gather(rows.valid),
+            loss.temperature,
+        )
+        weights["contrastive_loss"] = loss.contrastive_weight
+    values["loss"] = sum(weights[name] * value for name, value in values.items())
+    return {name: metrics.summed(value, rows.valid) for name, value in values.items()}

@@ -1,0 +1,112 @@
+"""Makes the small corpus that the quickstart trains on.
+
+    python -m data_prep.sample_corpus --out DIR
+
+`debian`: some 570 sounds out of Debian packages (45 MB, with apt-get, no root needed), as
+`sample_corpus.tsv` lists them. `synthetic`: tones, chirps and noises made by formula, for machines
+without apt. Writes what `coala_jax.preparation.corpus_folder` describes. Run again, it fetches only
+what is not there.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from coala_jax.preparation import debian, synthetic
+from coala_jax.preparation.corpus_folder import (
+    CorpusError,
+    CorpusSound,
+    refuse_other_corpus,
+    write_index,
+)
+from coala_jax.preparation.debian_list import read_list
+
+LIST = Path(__file__).with_name("sample_corpus.tsv")
+NAMED_FILES = 5  # of each cause, on the terminal; corpus.json has them all
+
+
+def make_debian(out: Path, list_path: Path) -> list[CorpusSound]:
+    """Fetches the sounds of the list into the corpus folder `out`; prints progress.
+
+    Raises:
+        CorpusError: apt is missing, `out` holds another corpus, or no sound at all could be had.
+    """
+    if missing := debian.missing_tools():
+        raise CorpusError(
+            f"--corpus=debian needs {' and '.join(missing)}, not found on PATH; "
+            "--corpus=synthetic needs neither"
+        )
+    made_from = {"list": list_path.name}
+    refuse_other_corpus(out, made_from)
+    fetched = debian.fetch(read_list(list_path), out / "audio", out / ".fetch", _say)
+    if not fetched.sounds:
+        cause = fetched.lists_complaint or next(iter(fetched.left_out), "the list is empty")
+        raise CorpusError(
+            f"apt-get is here, but not one sound could be fetched ({cause}); look to the network "
+            "and apt's sources, or go on without real sounds: --corpus=synthetic"
+        )
+    _print_left_out(fetched.left_out)
+    if fetched.packages:
+        megabytes = fetched.downloaded_bytes / 1e6
+        _say(f"fetched {len(fetched.packages)} packages, {megabytes:.1f} MB")
+    write_index(out, "debian-small", fetched.sounds, made_from, fetched.left_out)
+    return fetched.sounds
+
+
+def _print_left_out(left_out: Mapping[str, Sequence[str]]) -> None:
+    for cause, files in left_out.items():
+        more = f" and {len(files) - NAMED_FILES} more" if len(files) > NAMED_FILES else ""
+        _say(f"left out: {len(files)} sounds, {cause}: {', '.join(files[:NAMED_FILES])}{more}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # a pipe would hold progress back
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="data_prep.sample_corpus", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
+    parser.add_argument(
+        "--corpus",
+        choices=("debian", "synthetic"),
+        help="default: debian where apt-get and dpkg-deb are, synthetic elsewhere",
+    )
+    parser.add_argument("--sounds", type=int, help="how many, synthetic only (400)")
+    parser.add_argument("--seed", type=int, help="synthetic only (0)")
+    flags = parser.parse_args(argv)
+    if flags.corpus == "debian" and (flags.sounds, flags.seed) != (None, None):
+        parser.error("--sounds and --seed are for --corpus=synthetic")
+    flags.sounds = 400 if flags.sounds is None else flags.sounds
+    flags.seed = 0 if flags.seed is None else flags.seed
+    if flags.sounds < 1 or flags.seed < 0:
+        parser.error("--sounds must be at least 1, --seed at least 0")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    flags = _parse(argv)
+    corpus, remark = flags.corpus, ""
+    if corpus is None:
+        missing = debian.missing_tools()
+        corpus = "synthetic" if missing else "debian"
+        if missing:
+            remark = f": no {' and no '.join(missing)} on this machine, so --corpus=synthetic"
+            _say(f"no real sounds, but sounds made by formula{remark}")
+    try:
+        if corpus == "debian":
+            sounds = make_debian(flags.out, LIST)
+        else:
+            sounds = synthetic.write_synthetic_corpus(flags.out, flags.sounds, flags.seed)
+    except (CorpusError, OSError) as error:
+        print(f"sample_corpus: {error}", file=sys.stderr)
+        return 1
+    groups = len({sound.group for sound in sounds})
+    _say(f"{corpus} corpus: {len(sounds)} sounds in {groups} groups, in {flags.out}{remark}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# ./run.sh               sets up, makes the small corpus, trains the quickstart model, reports
+# ./run.sh test          sets up, checks the code and runs the tests
+# ./run.sh --config=...  sets up and passes all flags on to coala_jax.main (paths as from this folder)
+#
+# COALA_DEVICE=cpu|cuda|tpu     what to install for and to train on; default: what is found
+# COALA_CORPUS=debian|synthetic what ./run.sh trains on; default: debian where apt-get is
+# COALA_WORKDIR=DIR             where ./run.sh leaves its run; default: runs/quickstart
+# PYTHON=python3.12             which Python to use, 3.11 or newer; default: python3
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+say() { printf '[run.sh] %s\n' "$*"; }
+fail() { printf '[run.sh] %s\n' "$*" >&2; exit 1; }
+
+find_device() {
+  if nvidia-smi -L >/dev/null 2>&1; then
+    echo cuda
+  elif compgen -G '/dev/accel[0-9]*' >/dev/null ||
+    { compgen -G '/dev/vfio/[0-9]*' >/dev/null && grep -qs 0x1ae0 /sys/bus/pci/devices/*/vendor; }; then
+    echo tpu
+  else
+    echo cpu
+  fi
+}
+
+# pip tells a line or more for every package; one that counts is enough.
+count_packages() {
+  awk '/^ *Collecting / { printf "\r[run.sh]   %d packages found", ++n; fflush() }
+       /^ *Installing collected/ { printf "\n[run.sh]   installing them\n"; fflush() }'
+}
+
+# install NAME PIP-ARGUMENTS...: does nothing where the same was installed before.
+install() {
+  local stamp=.venv/.installed-$1 wanted began=$SECONDS
+  wanted="$(cat requirements.txt pyproject.toml | cksum) $COALA_DEVICE"
+  shift
+  [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
+  say "installing into .venv what $* names (about a minute)"
+  .venv/bin/python -m pip install --disable-pip-version-check "$@" | count_packages ||
+    fail "pip could not install; see its message above"
+  printf '%s' "$wanted" >"$stamp"
+  say "installed in $((SECONDS - began)) s"
+}
+
+set_up() {
+  local python=${PYTHON:-python3}
+  command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or newer"
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$python is $("$python" -V); Python 3.11 or newer is needed (PYTHON=... chooses it)"
+  export COALA_DEVICE=${COALA_DEVICE:-$(find_device)}
+  case $COALA_DEVICE in
+    cpu) export JAX_PLATFORMS=cpu ;;
+    cuda | tpu) ;;
+    *) fail "COALA_DEVICE is $COALA_DEVICE; it must be cpu, cuda or tpu" ;;
+  esac
+  if [[ ! -x .venv/bin/pip ]]; then
+    say "making the environment .venv with $("$python" -V)"
+    "$python" -m venv .venv ||
+      fail "$python cannot make an environment; on Debian, apt-get install python3-venv"
+  fi
+  install locked -r requirements.txt
+  # The lock is complete; what an extra adds is resolved on top of it and cannot change it.
+  if [[ $COALA_DEVICE == cpu ]]; then
+    install project --no-deps -e .
+  else
+    install project -c requirements.txt -e ".[$COALA_DEVICE]"
+  fi
+}
+
+run_tests() {
+  set_up
+  install test -c requirements.txt -e '.[test]'
+  .venv/bin/ruff check .
+  .venv/bin/ruff format --check .
+  .venv/bin/python -m pytest
+}
+
+run_quickstart() {
+  local corpus=${COALA_CORPUS:-} remark='' workdir=${COALA_WORKDIR:-runs/quickstart}
+  if [[ -z $corpus ]]; then
+    corpus=debian
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+      corpus=synthetic
+      remark=', because apt-get and dpkg-deb are not on this machine'
+    fi
+  fi
+  say "quickstart on the $corpus corpus$remark; about 5 minutes, results in $workdir"
+  set_up
+  .venv/bin/python -m data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
+  .venv/bin/python -m data_prep.from_folder --audio="corpus/$corpus/audio" \
+    --tags="corpus/$corpus/sounds.csv" --out="dataset/$corpus" --validation_fraction=0.2
+  .venv/bin/python -m coala_jax.main --config=configs/quickstart.py --workdir="$workdir" \
+    --config.data.path="dataset/$corpus"
+  say "done in $SECONDS s, on the $corpus corpus$remark; the report is $workdir/report.json"
+}
+
+case ${1-} in
+  '') run_quickstart ;;
+  test) run_tests ;;
+  --*)
+    set_up
+    exec .venv/bin/python -m coala_jax.main "$@"
+    ;;
+  *) fail "it takes nothing, 'test', or the flags of coala_jax.main, not '$1'" ;;
+esac

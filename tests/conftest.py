@@ -1,0 +1,15 @@
+"""Eight CPU devices, strict types and ranks, every warning an error, shapes checked at run time."""
+
+import jax
+import jaxtyping
+
+# Annotations such as Float[Array, "batch mel time"] are checked at every call.
+jaxtyping.install_import_hook("coala_jax", "beartype.beartype")
+
+# Set before the first use of a device; XLA_FLAGS set this late would be ignored without a word.
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiling is most of the time of these tests; the programs compute the same without the rest.
+jax.config.update("jax_disable_most_optimizations", True)

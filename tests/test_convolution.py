@@ -1,0 +1,80 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from coala_jax.models import convolution
+from coala_jax.models.convolution import convolve, convolve_transposed
+
+SIZES = [
+    pytest.param((1, 2, 2, 1, 1), id="smallest"),
+    pytest.param((2, 6, 4, 3, 5), id="not-square"),
+    pytest.param((3, 4, 8, 2, 3), id="odd-batch"),
+    pytest.param((4, 12, 12, 4, 1), id="one-filter"),
+]
+
+
+def random(shape, seed):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("transposed", [False, True], ids=["strided", "transposed"])
+def test_equals_pytorch_in_value_and_gradients(size, transposed):
+    batch, height, width, channels_in, channels_out = size
+    kernel = random((4, 4, channels_in, channels_out), 1)
+    if transposed:
+        images = random((batch, height, width, channels_out), 0)
+        ours, theirs = convolve_transposed, torch.nn.functional.conv_transpose2d
+    else:
+        images = random((batch, height, width, channels_in), 0)
+        ours, theirs = convolve, torch.nn.functional.conv2d
+    torch_images = torch.tensor(images, requires_grad=True)
+    torch_kernel = torch.tensor(kernel, requires_grad=True)
+    wanted = theirs(
+        torch_images.permute(0, 3, 1, 2).contiguous(),
+        torch_kernel.permute(3, 2, 0, 1).contiguous(),
+        stride=2,
+        padding=1,
+    ).permute(0, 2, 3, 1)
+    weight = random(wanted.shape, 2)
+    (wanted * torch.tensor(weight)).sum().backward()
+
+    with jax.enable_x64(True):
+        arguments = jnp.asarray(images), jnp.asarray(kernel)
+        got, pullback = jax.vjp(ours, *arguments)
+        image_gradient, kernel_gradient = pullback(jnp.asarray(weight))
+
+    np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(image_gradient, torch_images.grad.numpy(), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(kernel_gradient, torch_kernel.grad.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_form_of_accelerators_equals_the_form_of_cpus(size):
+    batch, height, width, channels_in, channels_out = size
+    with jax.enable_x64(True):
+        images = jnp.asarray(random((batch, height, width, channels_in), 0))
+        small = jnp.asarray(random((batch, height // 2, width // 2, channels_out), 1))
+        kernel = jnp.asarray(random((4, 4, channels_in, channels_out), 2))
+        pairs = [
+            (convolution._forward_products, convolution._forward_xla, (images, kernel)),
+            (convolution._transpose_products, convolution._transpose_xla, (small, kernel)),
+            (
+                convolution._kernel_gradient_products,
+                convolution._kernel_gradient_xla,
+                (images, small),
+            ),
+        ]
+        for products, xla, arguments in pairs:
+            np.testing.assert_allclose(products(*arguments), xla(*arguments), rtol=0, atol=1e-12)
+
+
+def test_each_platform_gets_its_own_form():
+    """Matrix products for a CPU, XLA's convolution for a GPU and a TPU, found in the program."""
+    images, kernel = jnp.zeros((2, 8, 8, 3)), jnp.zeros((4, 4, 3, 5))
+    gradient = jax.grad(lambda i, k: convolve(i, k).sum(), argnums=(0, 1))
+    for platform, has_convolution in (("cpu", False), ("cuda", True), ("tpu", True)):
+        text = jax.export.export(jax.jit(gradient), platforms=[platform])(images, kernel)
+        assert ("stablehlo.convolution" in text.mlir_module()) == has_convolution, platform

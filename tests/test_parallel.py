@@ -1,0 +1,181 @@
+"""N devices compute what one device computes; each way to get that wrong makes the test fail."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from coala_jax.models import layers
+from coala_jax.models.coala import build_model
+from coala_jax.training import parallel, steps
+from tests.synthetic import random_batch, tiny_config
+
+TAGS = 12
+ROWS, VALID = 16, 13
+
+
+def one_step(
+    devices: int, case: str = "ae_c", dtype: str = "float64", learning_rate: float = 0.005
+):
+    """The state and the metrics after one SGD step from the same state on the same batch."""
+    config = tiny_config(case=case)
+    config.model.filters = 8
+    with jax.enable_x64(dtype == "float64"):
+        used = tuple(jax.devices()[:devices])
+        model = build_model(case, config.model, TAGS, parallel.AXIS, jnp.dtype(dtype))
+        optimizer = optax.sgd(learning_rate)
+        step = functools.partial(
+            steps.train_step, model=model, optimizer=optimizer, loss=config.loss
+        )
+        start = steps.initial_state(model, optimizer, seed=0)
+        before = jax.device_get(start.params)
+        state = parallel.place_state(start, used)
+        batch = parallel.split_rows(random_batch(ROWS, VALID, TAGS), used)
+        state, pairs = parallel.map_step(step, used, outputs=2)(state, batch)
+        return before, jax.device_get(state), jax.device_get(pairs)
+
+
+def assert_equal(wanted, got, tolerance: float) -> None:
+    """Every tensor to `tolerance` of its largest value."""
+    wanted, got = (jax.tree_util.tree_leaves_with_path(tree) for tree in (wanted, got))
+    for (path, a), (_, b) in zip(wanted, got, strict=True):
+        largest = np.abs(a).max()
+        np.testing.assert_allclose(
+            b, a, rtol=0, atol=tolerance * largest, err_msg=jax.tree_util.keystr(path)
+        )
+
+
+@functools.cache
+def one_device(case: str):
+    return one_step(1, case)
+
+
+def check_against_one_device(devices: int, case: str) -> None:
+    _, wanted_state, wanted_pairs = one_device(case)
+    _, state, pairs = one_step(devices, case)
+    assert_equal(wanted_pairs, pairs, 1e-9)
+    assert_equal(wanted_state.params, state.params, 1e-9)
+    assert_equal(wanted_state.batch_stats, state.batch_stats, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("case", "devices"), [("ae_c", 2), ("ae_c", 4), ("ae_c", 8), ("e_c", 8), ("cnn", 8)]
+)
+def test_devices_do_not_change_a_step(case, devices):
+    check_against_one_device(devices, case)
+
+
+def test_float32_losses_and_gradient_agree():
+    # With a learning rate of 1, what SGD takes from the parameters is the gradient.
+    before, one, one_pairs = one_step(1, dtype="float32", learning_rate=1.0)
+    _, eight, eight_pairs = one_step(8, dtype="float32", learning_rate=1.0)
+    del one_pairs["gradient_norm"], eight_pairs["gradient_norm"]
+    assert_equal(one_pairs, eight_pairs, 1e-5)
+
+    def gradient(state) -> np.ndarray:
+        taken = jax.tree.map(np.subtract, before, state.params)
+        return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(taken)])
+
+    wanted, got = gradient(one), gradient(eight)
+    assert np.linalg.norm(got - wanted) <= 1e-3 * np.linalg.norm(wanted)
+
+
+def batch_norm_per_device(monkeypatch):
+    monkeypatch.setattr(layers.BatchNorm, "_all_sum", lambda self, value: value)
+
+
+def local_negatives(monkeypatch):
+    gather = parallel.gather
+
+    def gather_valid_rows_of_this_device_only(rows):
+        everything = gather(rows)
+        if rows.dtype != jnp.bool_:
+            return everything
+        return jnp.zeros_like(everything).at[parallel.row_index(rows.shape[0])].set(rows)
+
+    monkeypatch.setattr(parallel, "gather", gather_valid_rows_of_this_device_only)
+
+
+def gradient_not_summed(monkeypatch):
+    # The gradient is the one tree of trees that a step sums.
+    all_sum = parallel.all_sum
+    nested = lambda t: isinstance(t, dict) and any(isinstance(v, dict) for v in t.values())  # noqa: E731
+    monkeypatch.setattr(parallel, "all_sum", lambda t: t if nested(t) else all_sum(t))
+
+
+def gradient_times_devices(monkeypatch):
+    all_sum = parallel.all_sum
+
+    def too_often(tree):
+        nested = isinstance(tree, dict) and any(isinstance(v, dict) for v in tree.values())
+        return all_sum(all_sum(tree)) if nested else all_sum(tree)
+
+    monkeypatch.setattr(parallel, "all_sum", too_often)
+
+
+def dropout_of_the_device(monkeypatch):
+    monkeypatch.setattr(parallel, "row_index", lambda rows: jnp.arange(rows, dtype=jnp.int32))
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [
+        batch_norm_per_device,
+        local_negatives,
+        gradient_not_summed,
+        gradient_times_devices,
+        dropout_of_the_device,
+    ],
+)
+def test_the_check_sees_what_it_is_for(mutate, monkeypatch):
+    one_device("ae_c")  # as the product computes it
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_against_one_device(4, "ae_c")
+
+
+@jax.numpy_dtype_promotion("standard")  # Optax's Adam needs it
+def test_the_step_compiles_once():
+    compiled = []
+    listen = lambda event, *_, **__: compiled.append(event)  # noqa: E731
+    config = tiny_config()
+    devices = tuple(jax.devices()[:2])
+    model = build_model("ae_c", config.model, TAGS, parallel.AXIS)
+    optimizer = optax.adam(1e-3)
+    step = parallel.map_step(
+        functools.partial(steps.train_step, model=model, optimizer=optimizer, loss=config.loss),
+        devices,
+        outputs=2,
+    )
+    state = parallel.place_state(steps.initial_state(model, optimizer, 0), devices)
+    batch = parallel.split_rows(random_batch(8, 8, TAGS), devices)
+    state, _ = jax.block_until_ready(step(state, batch))
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    for _ in range(2):
+        state, _ = jax.block_until_ready(step(state, batch))
+    jax.monitoring.unregister_event_duration_listener(listen)
+    assert [event for event in compiled if "compile" in event] == []
+
+
+@pytest.mark.parametrize(
+    ("size", "devices", "fix"), [(9, 8, "8 or 16"), (7, 8, "make it 8"), (10, 4, "8 or 12")]
+)
+def test_a_batch_the_devices_cannot_share_is_refused(size, devices, fix):
+    with pytest.raises(ValueError, match=f"batch_size is {size}, which {devices} devices.*{fix}"):
+        parallel.own_rows(size, jax.devices()[:devices])
+
+
+def test_one_process_reads_every_row():
+    assert parallel.own_rows(16, jax.devices()[:8]) == range(16)
+
+
+def test_the_device_asked_for_must_be_there():
+    parallel.require_device("")
+    parallel.require_device("cpu")
+    with pytest.raises(ValueError, match="COALA_DEVICE=cuda asks for a gpu, but JAX shows cpu"):
+        parallel.require_device("cuda")
+    with pytest.raises(ValueError, match="'abacus'; it must be one of cpu, cuda, tpu"):
+        parallel.require_device("abacus")
