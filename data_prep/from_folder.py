@@ -39,23 +39,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def corpus_name(table: Path) -> str:
     """What `corpus.json` beside the table calls the corpus, or else the folder's name."""
     description = table.with_name("corpus.json")
-    if description.is_file():
+    if not description.is_file():
+        return table.resolve().parent.name
+    try:
         return json.loads(description.read_text(encoding="utf-8"))["name"]
-    return table.resolve().parent.name
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{description}: it names no corpus ({error!r}); give --name") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     flags = parse(argv)
     began = time.monotonic()
-    settings = Settings(
-        name=flags.name or corpus_name(flags.tags),
-        columns=Columns(flags.file_column, flags.tags_column, flags.group_column),
-        vocabulary_size=flags.vocabulary_size,
-        validation_fraction=flags.validation_fraction,
-        seed=flags.seed,
-    )
     try:
+        settings = Settings(
+            name=flags.name or corpus_name(flags.tags),
+            columns=Columns(flags.file_column, flags.tags_column, flags.group_column),
+            vocabulary_size=flags.vocabulary_size,
+            validation_fraction=flags.validation_fraction,
+            seed=flags.seed,
+        )
         manifest = prepare(
             flags.audio, flags.tags, flags.out, settings, flags.workers, flags.allow_missing
         )

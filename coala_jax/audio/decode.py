@@ -1,4 +1,4 @@
-"""A sound file as one channel of float32 at the sample rate of the front end (paper, section 3.1)."""
+"""A sound file as one channel of float32 at the front end's sample rate (paper, section 3.1)."""
 
 from pathlib import Path
 
@@ -7,9 +7,13 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
+# No sample format is louder, unnormalised 32 bit integers included; only damaged floats are, and
+# their power would pass float32.
+_LOUDEST = 2.0**31
+
 
 class DecodeError(ValueError):
-    """A file that cannot become a waveform; the message names the file, the cause and the way out."""
+    """A file that cannot become a waveform; the message names file, cause and way out."""
 
 
 def load(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " sample"]:
@@ -17,7 +21,7 @@ def load(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " sample"]:
 
     Raises:
         DecodeError: no such file, a format libsndfile does not know, no samples, or samples that
-            are not finite.
+            are no sound (NaN, infinite, or beyond 2**31).
     """
     if not path.is_file():
         raise DecodeError(f"{path}: there is no such file; correct the path or leave it out")
@@ -28,8 +32,15 @@ def load(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " sample"]:
             f"{path}: libsndfile cannot read it ({error.error_string.strip()}); "
             "convert it to wav or flac, or leave it out"
         ) from error
-    if not np.isfinite(channels).all():
-        raise DecodeError(f"{path}: it holds NaN or infinite samples; export it again")
+    except (TypeError, MemoryError) as error:  # a .raw file; a header that lies about the length
+        raise DecodeError(
+            f"{path}: it has no header that says what it holds, or a wrong one ({error}); "
+            "convert it to wav or flac, or leave it out"
+        ) from error
+    if not np.abs(channels).max(initial=0.0) <= _LOUDEST:  # NaN compares false
+        raise DecodeError(
+            f"{path}: it holds NaN, infinite or absurdly large samples; export it again"
+        )
     return resample(channels.mean(axis=1), rate_hz, sample_rate_hz, str(path))
 
 
@@ -44,5 +55,5 @@ def resample(
     if from_hz != to_hz and waveform.size:
         waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
     if waveform.size == 0:
-        raise DecodeError(f"{name}: it holds no sound (zero samples); leave it out")
+        raise DecodeError(f"{name}: it holds no sound (zero samples at {to_hz} Hz); leave it out")
     return waveform

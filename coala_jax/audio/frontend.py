@@ -5,6 +5,7 @@ A patch is `float32[mel=96, time=96]`. This file is its one definition.
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ Patches = Float32[np.ndarray, "patch mel patch_time"]
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """The settings of the analysis, as the paper has them; a dataset and a model carry their own."""
+    """The settings of the analysis, the paper's by default; a dataset and a model carry theirs."""
 
     sample_rate_hz: int = 22_000
     window_samples: int = 1024  # Hamming, 46.5 ms
@@ -112,10 +113,10 @@ class Scaler:
     maximum: float
 
     def __post_init__(self) -> None:
-        if not self.minimum < self.maximum:
+        if not -math.inf < self.minimum < self.maximum < math.inf:
             raise ValueError(
-                f"the training patches span {self.minimum} to {self.maximum}: "
-                "they hold one value only, so there is nothing to scale"
+                f"the training patches span {self.minimum} to {self.maximum}, which must be two "
+                "finite numbers, the smaller first; do the sounds hold anything but silence?"
             )
 
     def scale(self, log_mel: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:

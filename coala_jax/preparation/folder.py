@@ -10,10 +10,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Bool, Float32
 from tqdm import tqdm
 
@@ -33,17 +34,28 @@ class Settings:
     """What determines the dataset, besides the sounds and the table."""
 
     name: str  # of the corpus, for reports
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     vocabulary_size: int = 1000  # the most frequent tags (paper)
     max_document_fraction: float = 0.7  # tags of more sounds than this are left out (paper)
     validation_fraction: float = 0.1  # paper
     seed: int = 0  # of the split
-    front_end: FrontEnd = FrontEnd()
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+
+    def __post_init__(self) -> None:
+        """Refuses at once what would otherwise fail after all sounds are decoded."""
+        if self.vocabulary_size < 1:
+            raise ValueError(f"vocabulary_size must be at least 1, got {self.vocabulary_size}")
+        if not 0.0 < self.validation_fraction < 1.0:
+            raise ValueError(
+                f"validation_fraction must be between 0 and 1, got {self.validation_fraction}"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A sound that was left out, and why."""
+    """A sound that was left out, and why; the cause does not say where the audio folder was."""
 
     file: str
     cause: str
@@ -64,9 +76,11 @@ def prepare(
 
     Raises:
         TableError: the table cannot be used, or names sounds that are not in `audio`.
-        DatasetError: `out` is something else, or no sound could be used.
-        ValueError: no tag, or no validation sound, is left.
+        DatasetError: `out` is something else, or no sound, no tag or no validation sound is left.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    front_end = settings.front_end
     sounds = read_table(table, settings.columns)
     _refuse_missing(sounds, audio, table, allow_missing)
     source = _source_digest(sounds, audio, settings)
@@ -77,17 +91,20 @@ def prepare(
     temporary.mkdir(parents=True)
     patches_file = out.with_name(out.name + ".patches.tmp")
     patches = np.lib.format.open_memmap(
-        patches_file, "w+", np.float32, (len(sounds), settings.front_end.mel_bands, 96)
+        patches_file, "w+", np.float32, (len(sounds), front_end.mel_bands, front_end.patch_frames)
     )
     try:
-        failures = _extract(sounds, audio, settings.front_end, patches, workers)
+        failures = _extract(sounds, audio, front_end, patches, workers)
         decoded = [place for place, failure in enumerate(failures) if failure is None]
         _report_failures([f for f in failures if f is not None], len(sounds), temporary)
         if not decoded:
             raise DatasetError(
                 f"{audio}: not one of {len(sounds)} sounds could be read; see the causes above"
             )
-        manifest = _write(temporary, sounds, decoded, patches, settings, source)
+        try:
+            manifest = _write(temporary, sounds, decoded, patches, settings, source)
+        except ValueError as error:
+            raise DatasetError(f"{table}: {error}") from error
     finally:
         del patches
         patches_file.unlink()
@@ -137,7 +154,10 @@ def _write(
     known = set(vocabulary.tags)
     tagged = np.array([place for place in decoded if known.intersection(sounds[place].tags)])
     kept_out = validation_mask(
-        [sounds[place].group for place in tagged], settings.validation_fraction, settings.seed
+        scipy.sparse.csr_array([vocabulary.encode(sounds[place].tags) for place in tagged]),
+        [sounds[place].group for place in tagged],
+        settings.validation_fraction,
+        settings.seed,
     )
     scaler = _fit_scaler(patches, tagged[~kept_out])
     _say_counts(sounds, decoded, tagged, kept_out, vocabulary, settings)
@@ -165,10 +185,11 @@ def _extract(
     """Fills `patches` with the loudest log-mel patch of each sound; what failed, by place."""
 
     def one(place: int) -> Failure | None:
+        path = audio / sounds[place].file
         try:
-            waveform = load(audio / sounds[place].file, front_end.sample_rate_hz)
+            waveform = load(path, front_end.sample_rate_hz)
         except DecodeError as error:
-            return Failure(sounds[place].file, str(error))
+            return Failure(sounds[place].file, str(error).removeprefix(f"{path}: "))
         patches[place] = front_end.loudest_patch(front_end.log_mel(waveform))
         return None
 
@@ -204,7 +225,7 @@ def _report_failures(failures: Sequence[Failure], total: int, folder: Path) -> N
         writer.writerows((failure.file, failure.cause) for failure in failures)
     print(f"{len(failures)} of {total} sounds are left out (all in {FAILURES} of the dataset):")
     for failure in failures[:_NAMED]:
-        print(f"  {failure.cause}")
+        print(f"  {failure.file}: {failure.cause}")
 
 
 def _say_counts(

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from coala_jax.tags.normalize import normalize_tags, split_tags
 
@@ -36,7 +37,8 @@ def read_table(path: Path, columns: Columns) -> list[Sound]:
     """All sounds of the table, ordered by file name, so that the order of the rows is no matter.
 
     Raises:
-        TableError: no such file, no such column, a row without a file, or a file in two rows.
+        TableError: no such file, no such column, a row without a file or with more or fewer cells
+            than the header, or a file in two rows.
     """
     if not path.is_file():
         raise TableError(f"{path}: there is no such file; give the CSV of sounds and tags")
@@ -62,10 +64,14 @@ def read_table(path: Path, columns: Columns) -> list[Sound]:
 
 
 def _sound(
-    path: Path, line: int, row: dict[str, str | None], columns: Columns, group: str
+    path: Path, line: int, row: dict[str | None, Any], columns: Columns, group: str
 ) -> Sound:
+    if None in row:  # where DictReader puts the cells beyond the header
+        raise TableError(
+            f"{path}: line {line} has more cells than the header; put tags with commas in quotes"
+        )
     file, tags = row[columns.file], row[columns.tags]
-    if not file or tags is None:
+    if not file or None in row.values():
         raise TableError(f"{path}: line {line} has no file or is cut short; correct or remove it")
     return Sound(file, normalize_tags(split_tags(tags)), (row[group] if group else "") or file)
 

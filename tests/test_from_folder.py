@@ -1,0 +1,173 @@
+"""The program: its exit codes, what it says, and what it calls the corpus."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from coala_jax.data.records import Manifest
+from coala_jax.preparation.folder import Settings, prepare
+from coala_jax.preparation.table import Columns
+from data_prep.from_folder import main
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder named `mine`: ten sounds of 0.1 s with two tags in turn, and their CSV."""
+    folder = tmp_path / "mine"
+    (folder / "audio").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = ["file,tags"]
+    for number in range(10):
+        name = f"{number}.wav"
+        soundfile.write(folder / "audio" / name, rng.uniform(-0.5, 0.5, 2200), 22_000)
+        rows.append(f"{name},{('dog', 'cat')[number % 2]}")
+    (folder / "sounds.csv").write_text("\n".join(rows), encoding="utf-8")
+    return folder
+
+
+def run(corpus: Path, *flags: str) -> int:
+    places = {"--audio": corpus / "audio", "--tags": corpus / "sounds.csv", "--out": corpus / "out"}
+    return main([*(str(word) for pair in places.items() for word in pair), *flags])
+
+
+def test_success(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(corpus) == 0
+    out = capsys.readouterr().out
+    assert f"dataset {corpus / 'out'}: 9 train, 1 validation, in " in out
+    assert "10 sounds, 10 decoded, 10 with a tag of the 2 in the vocabulary" in out
+    assert Manifest.load(corpus / "out").vocabulary == ["cat", "dog"]
+    assert run(corpus) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_flags_reach_the_dataset(corpus: Path) -> None:
+    rows = [
+        f'{number}.wav,"cat, dog; bird song, tag{number}",{number // 2}' for number in range(10)
+    ]
+    text = "\n".join(["path,words,take", *rows])
+    (corpus / "sounds.csv").write_text(text, encoding="utf-8")
+    columns = "--file_column=path --tags_column=words --group_column=take"
+    others = "--vocabulary_size=4 --validation_fraction=0.5 --seed=3 --workers=1"
+    assert run(corpus, *columns.split(), *others.split()) == 0
+    manifest = Manifest.load(corpus / "out")
+    assert manifest.vocabulary == ["tag0", "tag1", "tag2", "tag3"]  # the others are in all sounds
+    assert manifest.counts == {"train": 2, "validation": 2}
+    settings = Settings(
+        name="mine",
+        columns=Columns("path", "words", "take"),
+        vocabulary_size=4,
+        validation_fraction=0.5,
+        seed=3,
+    )
+    # With any other settings it would refuse the dataset that is there.
+    again = prepare(corpus / "audio", corpus / "sounds.csv", corpus / "out", settings)
+    assert again == manifest
+
+
+@pytest.mark.parametrize(
+    ("described", "flags", "name"),
+    [
+        pytest.param(None, [], "mine", id="folder"),
+        pytest.param({"name": "debian-small"}, [], "debian-small", id="corpus.json"),
+        pytest.param({"name": "debian-small"}, ["--name=other"], "other", id="flag"),
+        pytest.param({"no": "name"}, ["--name=other"], "other", id="flag-beside-a-broken-one"),
+    ],
+)
+def test_name_of_the_corpus(
+    corpus: Path, described: dict | None, flags: list[str], name: str
+) -> None:
+    if described:
+        (corpus / "corpus.json").write_text(json.dumps(described), encoding="utf-8")
+    assert run(corpus, *flags) == 0
+    assert Manifest.load(corpus / "out").name == name
+
+
+def without_column(corpus: Path) -> None:
+    text = (corpus / "sounds.csv").read_text(encoding="utf-8")
+    (corpus / "sounds.csv").write_text(text.replace("file,tags", "file,words"), encoding="utf-8")
+
+
+def without_a_sound(corpus: Path) -> None:
+    (corpus / "audio" / "3.wav").unlink()
+
+
+def without_the_table(corpus: Path) -> None:
+    (corpus / "sounds.csv").unlink()
+
+
+def out_is_no_dataset(corpus: Path) -> None:
+    (corpus / "out").mkdir()
+    (corpus / "out" / "thesis.txt").write_text("keep me")
+
+
+def description_is_none(corpus: Path) -> None:
+    (corpus / "corpus.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "said"),
+    [
+        pytest.param(
+            without_column,
+            [],
+            ["sounds.csv", "no column 'tags', only file, words", "--tags_column"],
+            id="csv-without-the-column",
+        ),
+        pytest.param(
+            without_a_sound,
+            [],
+            ["sounds.csv", "1 of its 10 sounds are not in", ": 3.wav;", "--allow_missing"],
+            id="csv-names-a-sound-that-is-not-there",
+        ),
+        pytest.param(
+            without_the_table, [], ["sounds.csv", "no such file", "give the CSV"], id="no-csv"
+        ),
+        pytest.param(
+            out_is_no_dataset,
+            [],
+            ["out", "it exists and is no dataset", "choose another --out"],
+            id="out-is-no-dataset",
+        ),
+        pytest.param(
+            description_is_none,
+            [],
+            ["corpus.json", "it names no corpus", "give --name"],
+            id="corpus.json-is-none",
+        ),
+        pytest.param(
+            lambda corpus: None,
+            ["--validation_fraction=2"],
+            ["", "validation_fraction", "between 0 and 1, got 2.0"],
+            id="fraction-out-of-range",
+        ),
+    ],
+)
+def test_errors(
+    corpus: Path, capsys: pytest.CaptureFixture[str], change, flags: list[str], said: list[str]
+) -> None:
+    change(corpus)
+    before = sorted(corpus.rglob("*"))
+    assert run(corpus, *flags) == 1
+    captured = capsys.readouterr()
+    file, *words = said
+    assert captured.err.startswith(f"from_folder: {corpus / file if file else ''}")
+    assert [word for word in words if word not in captured.err] == []
+    assert captured.err.count("\n") == 1  # a sentence, no traceback
+    assert captured.out == ""
+    assert sorted(corpus.rglob("*")) == before
+
+
+def test_a_missing_sound_may_be_allowed(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    without_a_sound(corpus)
+    assert run(corpus, "--allow_missing") == 0
+    assert "1 of 10 sounds are left out" in capsys.readouterr().out
+    assert sum(Manifest.load(corpus / "out").counts.values()) == 9
+
+
+def test_a_flag_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--audio", "sounds", "--out", "dataset"])
+    assert "--tags" in capsys.readouterr().err
