@@ -1,8 +1,8 @@
 """The dataset on disk: TFRecord shards, their schema, and the manifest that says what they hold.
 
-A dataset is a folder that `tfds.builder_from_directory` can load and that this file reads and writes
-without TensorFlow: shards of serialised `tf.train.Example`, `features.json`, `dataset_info.json`,
-and our `manifest.json` with what training and embedding need besides the examples.
+A dataset is a folder that `tfds.builder_from_directory` can load and that this file reads and
+writes without TensorFlow: shards of serialised `tf.train.Example`, `features.json`,
+`dataset_info.json`, and our `manifest.json` with what training and embedding need besides them.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 
 
 class DatasetError(ValueError):
-    """A dataset that is none, or is damaged; the message names the file, the place and the cause."""
+    """A folder that is no dataset, or is damaged; the message names file, place and cause."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,10 @@ class Manifest:
                 f"{path}: format {found!r} is not format {FORMAT}, the one this version reads; "
                 "prepare the dataset again or use the version that wrote it"
             )
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if content.keys() != fields:
+            odd = ", ".join(sorted(content.keys() ^ fields))
+            raise DatasetError(f"{path}: missing or unknown: {odd}; prepare the dataset again")
         return cls(**content)
 
 
