@@ -3,6 +3,8 @@
 "paper" is Favory et al. (2020); its hyper-parameters stand in the supplement.
 """
 
+import difflib
+
 from ml_collections import ConfigDict
 
 CASES = ("ae_c", "e_c", "cnn")
@@ -82,3 +84,19 @@ def validate(config: ConfigDict) -> None:
         require(config.loss[name] >= 0, f"loss.{name}", config.loss[name], "0 or more")
     count = config.report.reconstructions
     require(count >= 0, "report.reconstructions", count, "0 or more")
+
+
+def unknown_keys(arguments: list[str]) -> list[str]:
+    """What is wrong with each `--config.key=value` whose key does not exist, with the nearest."""
+    known = list(get_config().to_dict().keys())
+    for section, value in get_config().to_dict().items():
+        if isinstance(value, dict):
+            known += [f"{section}.{name}" for name in value]
+    prefix = "--config."
+    given = [a.removeprefix(prefix).split("=")[0] for a in arguments if a.startswith(prefix)]
+    complaints = []
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            complaints.append(f"config.{key} does not exist; the nearest key is config.{near}")
+    return complaints

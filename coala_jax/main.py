@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from coala_jax.default_config import validate
+from coala_jax.default_config import unknown_keys, validate
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings of the run.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and the model.")
@@ -29,8 +29,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
     from coala_jax.evaluation import report
     from coala_jax.training import journal, loop, parallel
 
-    parallel.start()
-    parallel.require_device(os.environ.get("COALA_DEVICE", ""))
+    device = os.environ.get("COALA_DEVICE", "")
+    parallel.start(device)
+    parallel.require_device(device)
     sounds = report.ValidationSounds(Path(config.data.path))
     model = loop.train_and_evaluate(
         config, workdir, judge=lambda frozen: sounds.judge(Embedder(frozen))
@@ -62,5 +63,12 @@ def main(argv: list[str]) -> None:
         sys.exit(f"coala_jax.main: {error}")
 
 
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags; a key that does not exist gets a sentence in place of a traceback."""
+    if complaints := unknown_keys(argv):
+        sys.exit("coala_jax.main: " + "; ".join(complaints))
+    return app.parse_flags_with_usage(argv)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse)

@@ -15,6 +15,6 @@ def get_config() -> ConfigDict:
     config.model.filters = 32  # a quarter of the paper's: a tenth of the time
     config.optimizer.name = "adam"  # the paper's SGD needs its 267,000 steps
     config.optimizer.learning_rate = 0.001
-    config.train.batch_size = 64
-    config.train.epochs = 30
+    config.train.batch_size = 32
+    config.train.epochs = 20
     return config

@@ -14,11 +14,20 @@ from jaxtyping import Array, Float32, Num, PyTree, UInt8
 
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd, Scaler
-from coala_jax.models.frozen import FrozenModel
+from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
 from coala_jax.tags.vocabulary import Vocabulary
 
 # Rows in one call: every call has the same shape, so that each function compiles once.
 _ROWS = 32
+
+# What a model needs for each method, and the cases that have it.
+_NEEDS = {
+    "encode_audio": ("encoder to embed with", ("ae_c", "e_c", "cnn")),
+    "project_audio": ("space that sounds and tags share", ("ae_c", "e_c")),
+    "project_tags": ("space that sounds and tags share", ("ae_c", "e_c")),
+    "reconstruct": ("decoder to reconstruct with", ("ae_c",)),
+    "predict_tags": ("classifier to predict tags with", ("cnn",)),
+}
 
 Patches = Float32[np.ndarray, "patch 96 96"]
 Vectors = Float32[np.ndarray, "row latent"]
@@ -53,10 +62,13 @@ class Embedder:
     def embed_waveform(
         self, waveform: Num[np.ndarray, "*channel sample"], sample_rate_hz: int
     ) -> Float32[np.ndarray, " latent"]:
-        """The embedding of samples in [-1, 1], of one channel or of several (averaged)."""
-        mono = np.asarray(waveform, np.float32)
-        mono = mono.mean(axis=0) if mono.ndim == 2 else mono
-        mono = decode.resample(mono, sample_rate_hz, self._front_end.sample_rate_hz)
+        """The embedding of samples in [-1, 1], of one channel or of several (averaged).
+
+        Raises:
+            ValueError: the samples are integers, not finite or none, or the axes are not
+                [sample] or [channel, sample].
+        """
+        mono = decode.resample(_mono(waveform), sample_rate_hz, self._front_end.sample_rate_hz)
         log_mel = self._front_end.log_mel(mono, clip_seconds=0.0)
         patches = self._scaler.scale(self._front_end.consecutive_patches(log_mel))
         return self.embed_patches(patches).mean(axis=0)
@@ -82,6 +94,15 @@ class Embedder:
         return self._apply("predict_tags", patches)
 
     def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
+        needed, cases = _NEEDS[method]
+        if self.case not in cases:
+            raise ValueError(
+                f"case {self.case} has no {needed}; load a model of case {' or '.join(cases)}"
+            )
+        if len(rows) == 0:
+            raise ValueError(
+                "the array has zero rows, so there is nothing to compute; pass at least 1"
+            )
         parts = []
         for start in range(0, len(rows), _ROWS):
             part = rows[start : start + _ROWS]
@@ -90,6 +111,28 @@ class Embedder:
             result = _call(self._module, method, self._variables, padded)
             parts.append(np.asarray(result)[: len(part)])
         return np.concatenate(parts)
+
+
+def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
+    """The mean of the channels of a waveform that is one."""
+    waveform = np.asarray(waveform)
+    shape = list(waveform.shape)
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise ValueError(
+            f"the waveform holds {waveform.dtype}; it must hold floats in [-1, 1] "
+            "(divide int16 by 32768)"
+        )
+    if waveform.size == 0:
+        raise ValueError(f"the waveform has shape {shape}: it holds no sound; leave it out")
+    if waveform.ndim > 2 or (waveform.ndim == 2 and shape[0] > shape[1]):
+        raise ValueError(
+            f"the waveform has shape {shape}; it must be [sample] or [channel, sample], "
+            "channels first"
+        )
+    if not np.isfinite(waveform).all():
+        raise ValueError("the waveform holds NaN or infinite samples; export it again")
+    waveform = waveform.astype(np.float32)
+    return waveform.mean(axis=0) if waveform.ndim == 2 else waveform
 
 
 @functools.partial(jax.jit, static_argnames=("module", "method"))
@@ -102,6 +145,10 @@ def load_model(folder: str | Path) -> Embedder:
     """The embedder of a frozen model's folder.
 
     Raises:
-        ModelError: the folder holds no frozen model, or a damaged one.
+        ModelError: the folder holds no frozen model, a damaged one, or one of another version.
     """
-    return Embedder(FrozenModel.load(Path(folder)))
+    model = FrozenModel.load(Path(folder))
+    try:
+        return Embedder(model)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{Path(folder) / DESCRIPTION}: {error}") from error

@@ -28,7 +28,7 @@ Vectors = Float[Array, "batch latent"]
 
 
 def flatten_maps(maps: Maps) -> Vectors:
-    """Latent maps as vectors in channel, mel, time order, as the released COALA weights have them."""
+    """Latent maps as vectors in channel, mel, time order, as in the released COALA weights."""
     return maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
 
 

@@ -25,7 +25,7 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 class ModelError(ValueError):
-    """A folder that holds no frozen model, or a damaged one; the message says which file and why."""
+    """A folder that holds no frozen model, or a damaged one; the message names file and cause."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,40 +67,56 @@ class FrozenModel:
         temporary.mkdir(parents=True)
         (temporary / WEIGHTS).write_bytes(weights)
         text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-        (temporary / DESCRIPTION).write_text(text)
+        (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "FrozenModel":
-        """Raises ModelError when a file is missing, damaged, of another format or of other shapes."""
+        """Raises ModelError when a file is missing, damaged, of another format or other shapes."""
         for name in (DESCRIPTION, WEIGHTS):
             if not (folder / name).is_file():
                 raise ModelError(
                     f"{folder}: this folder is no frozen model (it has no {name}); "
                     "a training run leaves one in WORKDIR/model"
                 )
-        description = json.loads((folder / DESCRIPTION).read_text())
-        if description.pop("format", None) != FORMAT:
-            raise ModelError(f"{folder / DESCRIPTION}: its format is not {FORMAT}, the known one")
-        data = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(data).hexdigest() != description.pop("weights_sha256"):
+        file = folder / DESCRIPTION
+        try:
+            description = json.loads(file.read_text(encoding="utf-8"))
+            found = description.pop("format", None)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelError(f"{file}: this describes no model ({error}); copy it again") from error
+        if found != FORMAT:
             raise ModelError(
-                f"{folder / WEIGHTS}: its checksum is not the one in {DESCRIPTION}; copy it again"
+                f"{file}: format {found!r} is not format {FORMAT}, the one this version reads; "
+                "use the version that wrote it"
             )
-        flat = {tuple(k.split(".")): v for k, v in safetensors.numpy.load(data).items()}
-        model = cls(**description, variables=unflatten_dict(flat))
-        model._check_shapes(folder / WEIGHTS)
+        data = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(data).hexdigest() != description.pop("weights_sha256", None):
+            raise ModelError(
+                f"{folder / WEIGHTS}: its checksum is not the one in {DESCRIPTION}; copy both again"
+            )
+        try:
+            flat = {tuple(k.split(".")): v for k, v in safetensors.numpy.load(data).items()}
+            model = cls(**description, variables=unflatten_dict(flat))
+            wanted = jax.eval_shape(lambda: initial_variables(model.module(), jax.random.key(0)))
+        except Exception as error:  # all that a stranger's description can make a model raise
+            raise ModelError(
+                f"{folder}: no model can be made of what it holds ({error}); copy it again"
+            ) from error
+        model._check_arrays(wanted, folder / WEIGHTS)
         return model
 
-    def _check_shapes(self, file: Path) -> None:
-        wanted = jax.eval_shape(lambda: initial_variables(self.module(), jax.random.key(0)))
-        wanted = {".".join(k): v.shape for k, v in flatten_dict(wanted).items()}
-        found = {".".join(k): v.shape for k, v in flatten_dict(self.variables).items()}
+    def _check_arrays(self, wanted: PyTree, file: Path) -> None:
+        wanted, found = (
+            {".".join(k): f"{v.dtype}{list(v.shape)}" for k, v in flatten_dict(tree).items()}
+            for tree in (wanted, self.variables)
+        )
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise ModelError(
-                    f"{file}: {name} has shape {found.get(name)} where the model of {DESCRIPTION} "
-                    f"has {wanted.get(name)}; the two files do not belong together"
+                    f"{file}: {name} is {found.get(name, 'missing')} where the model of "
+                    f"{DESCRIPTION} has {wanted.get(name, 'none')}; "
+                    "the two files do not belong together"
                 )

@@ -6,6 +6,7 @@ config that it belongs to stands beside the checkpoints and must agree when a ru
 
 import json
 from pathlib import Path
+from types import TracebackType
 
 import jax
 import orbax.checkpoint as ocp
@@ -49,7 +50,15 @@ class Checkpoints:
         step = self._manager.latest_step()
         return "none was saved yet" if step is None else str(self._folder / str(step))
 
-    def close(self) -> None:
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Waits for what is being saved."""
         self._manager.wait_until_finished()
         self._manager.close()

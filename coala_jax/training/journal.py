@@ -1,6 +1,7 @@
 """What a run leaves to be read: `metrics.jsonl`, one JSON object a line, and TensorBoard events."""
 
 import json
+import sys
 from pathlib import Path
 from types import TracebackType
 
@@ -16,16 +17,13 @@ class Journal:
         self._writing = parallel.is_lead()
         if not self._writing:
             return
-        # Over a second to import, and only the lead process of a training run needs it.
-        from tensorboardX import SummaryWriter
-
         path = workdir / METRICS
         kept = [entry for entry in read(workdir) if entry["step"] <= step] if path.exists() else []
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
         temporary.rename(path)
         self._file = path.open("a")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._board = _summary_writer()(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def write(self, kind: str, epoch: int, step: int, figures: dict[str, float]) -> None:
         """`kind` is train or validation; the figures are means over the epoch or the split."""
@@ -49,6 +47,20 @@ class Journal:
         if self._writing:
             self._file.close()
             self._board.close()
+
+
+def _summary_writer() -> type:
+    """tensorboardX's writer, without the PyTorch that it would load where that is installed.
+
+    Imported here because it takes over a second, and only the lead process needs it.
+    """
+    hidden = sys.modules.setdefault("torch", None)
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden is None:
+            del sys.modules["torch"]
+    return SummaryWriter
 
 
 def read(workdir: Path) -> list[dict]:

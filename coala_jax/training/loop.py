@@ -77,34 +77,27 @@ def train_and_evaluate(
     """
     run, state = _start(config, devices or tuple(jax.devices()))
     checkpoint.claim(workdir, config, _digest(run.manifest))
-    checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep)
-    state = checkpoints.restore_latest(state)
-    first_step = int(state.step)
-    journal = Journal(workdir, first_step)
-    _say_start(run, first_step)
-    total = config.train.epochs * run.steps_per_epoch
-    with (
-        journal,
-        tqdm(
-            total=total, initial=min(first_step, total), unit="step", disable=not parallel.is_lead()
-        ) as progress,
-    ):
-        for epoch in range(first_step // run.steps_per_epoch, config.train.epochs):
-            state, train_metrics = _train_epoch(run, state, epoch, progress, checkpoints)
-            step = int(state.step)
-            journal.write("train", epoch + 1, step, train_metrics)
-            validation_metrics = _validate(run, state)
-            if judge is not None and parallel.is_lead():
-                validation_metrics |= judge(_freeze(run, state))
-            journal.write("validation", epoch + 1, step, validation_metrics)
-            progress.set_postfix_str(
-                f"epoch {epoch + 1}: loss {train_metrics['loss']:.4g}, "
-                f"validation {validation_metrics['loss']:.4g}"
-            )
-            last = epoch + 1 == config.train.epochs
-            if last or (epoch + 1) % config.checkpoint.every_epochs == 0:
-                checkpoints.save(state)
-    checkpoints.close()
+    with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+        state = checkpoints.restore_latest(state)
+        first_step = int(state.step)
+        _say_start(run, first_step)
+        with Journal(workdir, first_step) as journal, _progress(run, first_step) as progress:
+            for epoch in range(first_step // run.steps_per_epoch, config.train.epochs):
+                state, figures = _train_epoch(run, state, epoch, progress, checkpoints)
+                step = int(state.step)
+                journal.write("train", epoch + 1, step, figures)
+                validation = _validate(run, state)
+                if judge is not None and parallel.is_lead():
+                    validation |= judge(_freeze(run, state))
+                journal.write("validation", epoch + 1, step, validation)
+                progress.set_postfix_str(
+                    f"epoch {epoch + 1}/{config.train.epochs}, loss {figures['loss']:.4g}, "
+                    f"validation {validation['loss']:.4g}, "
+                    f"{figures['patches_per_second']:.0f} patches/s"
+                )
+                last = epoch + 1 == config.train.epochs
+                if last or (epoch + 1) % config.checkpoint.every_epochs == 0:
+                    checkpoints.save(state)
     frozen = _freeze(run, state)
     if parallel.is_lead():
         frozen.save(workdir / MODEL_FOLDER)
@@ -200,7 +193,7 @@ def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:
         front_end=run.manifest.front_end,
         scaler=run.manifest.scaler,
         config=_that_trains(run.config),
-        variables=jax.tree.map(np.asarray, jax.device_get(variables)),
+        variables=jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables),
     )
 
 
@@ -213,6 +206,13 @@ def _that_trains(config: ConfigDict) -> dict[str, Any]:
 def _digest(manifest: Manifest) -> str:
     content = json.dumps(dataclasses.asdict(manifest), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _progress(run: Run, first_step: int) -> tqdm:
+    total = run.config.train.epochs * run.steps_per_epoch
+    return tqdm(
+        total=total, initial=min(first_step, total), unit="step", disable=not parallel.is_lead()
+    )
 
 
 def _say_start(run: Run, first_step: int) -> None:

@@ -2,8 +2,8 @@
 
 Per example, so that sums over a batch, over devices and over batches all merge by addition. How a
 patch or a tag vector is reduced to one value follows the released code, to which the paper's
-learning rate and weights belong: the divergence is summed over time and averaged over mel bands, the
-cross-entropy averaged over tags.
+learning rate and weights belong: the divergence is summed over time and averaged over mel bands,
+the cross-entropy averaged over tags.
 """
 
 import jax
@@ -57,6 +57,10 @@ def contrastive(
 
 
 def normalized(vectors: Vectors) -> Vectors:
-    """Vectors of length 1; a zero vector stays zero, with a finite gradient."""
+    """Vectors of length 1; a zero vector stays zero, with a finite gradient.
+
+    Lengths below 1e-12 count as 1e-12, as in torch.nn.functional.normalize: with float32's smallest
+    number in its place, the square of a zero vector's gradient would overflow.
+    """
     squares = (vectors * vectors).sum(axis=-1, keepdims=True)
-    return vectors * jax.lax.rsqrt(jnp.maximum(squares, jnp.finfo(vectors.dtype).tiny))
+    return vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))

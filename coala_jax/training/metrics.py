@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -21,7 +22,7 @@ class Mean:
     def __init__(self) -> None:
         self._sums: dict[str, list[tuple[float, float]]] = {}
 
-    def add(self, pairs: Mapping[str, tuple[float, float]]) -> None:
+    def add(self, pairs: Mapping[str, tuple[SupportsFloat, SupportsFloat]]) -> None:
         for name, (total, weight) in pairs.items():
             self._sums.setdefault(name, []).append((float(total), float(weight)))
 

@@ -18,6 +18,8 @@ from jaxtyping import Array, Int, PyTree, Shaped
 
 AXIS = "device"
 
+_HEARTBEAT_S = 30  # after which a process that died takes the others with it
+
 # JAX calls every NVIDIA and AMD device a gpu.
 _PLATFORM_OF = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
 
@@ -100,13 +102,25 @@ def saveable(state: PyTree) -> PyTree:
     return multihost_utils.host_local_array_to_global_array(state, mesh, PartitionSpec())
 
 
-def start() -> None:
-    """Joins the other processes of a TPU pod, a SLURM job or an Open MPI run, if there are any."""
-    several = ("TPU_WORKER_HOSTNAMES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-    told = {name: os.environ[name] for name in several if name in os.environ}
-    sizes = [len(v.split(",")) if n.startswith("TPU") else int(v) for n, v in told.items()]
-    if "JAX_COORDINATOR_ADDRESS" in os.environ or any(size > 1 for size in sizes):
-        jax.distributed.initialize(heartbeat_timeout_seconds=30)
+def start(asked: str) -> None:
+    """Joins the other processes of this run, if there are any.
+
+    JAX finds those of a TPU slice, of `srun` and of `mpirun` by itself. Elsewhere
+    JAX_NUM_PROCESSES, JAX_PROCESS_ID and JAX_COORDINATOR_ADDRESS (host:port of process 0) say it;
+    JAX_NUM_PROCESSES=1 keeps a process on its own. `asked` is the kind of device asked for.
+    """
+    told = os.environ
+    known_to_jax = (told.get("SLURM_STEP_NUM_TASKS", "1"), told.get("OMPI_COMM_WORLD_SIZE", "1"))
+    if "JAX_NUM_PROCESSES" in told:
+        if int(told["JAX_NUM_PROCESSES"]) > 1:
+            jax.distributed.initialize(
+                coordinator_address=told["JAX_COORDINATOR_ADDRESS"],
+                num_processes=int(told["JAX_NUM_PROCESSES"]),
+                process_id=int(told["JAX_PROCESS_ID"]),
+                heartbeat_timeout_seconds=_HEARTBEAT_S,
+            )
+    elif asked == "tpu" or any(int(count) > 1 for count in known_to_jax):
+        jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_S)
 
 
 def is_lead() -> bool:
@@ -124,7 +138,7 @@ def require_device(asked: str) -> None:
     if shown != _PLATFORM_OF[asked]:
         raise ValueError(
             f"COALA_DEVICE={asked} asks for a {_PLATFORM_OF[asked]}, but JAX shows {shown} only; "
-            f"check the driver and that coala_jax[{asked}] is installed, or set COALA_DEVICE={shown}"
+            f"check its driver and that coala_jax[{asked}] is installed, or unset COALA_DEVICE"
         )
 
 

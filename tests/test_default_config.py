@@ -1,0 +1,103 @@
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+from coala_jax.default_config import get_config, validate
+from tests.synthetic import tiny_config
+
+ROOT = Path(__file__).parent.parent
+
+
+def keys_of(config, prefix=""):
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            yield from keys_of(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_key_is_used():
+    """As an attribute somewhere in the package outside of its definition and its validation."""
+    used = set()
+    for path in (ROOT / "coala_jax").rglob("*.py"):
+        if path.name == "default_config.py":
+            continue
+        nodes = ast.walk(ast.parse(path.read_text()))
+        used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    unused = [key for key in keys_of(get_config()) if key.split(".")[-1] not in used]
+    assert unused == []
+
+
+def test_no_key_is_read_with_a_default():
+    for path in [*(ROOT / "coala_jax").rglob("*.py"), *(ROOT / "configs").glob("*.py")]:
+        assert "config.get(" not in path.read_text(), path
+
+
+def test_every_key_has_a_comment_on_its_line_or_speaks_for_itself():
+    speaking = {"learning_rate", "epochs", "every_epochs"}
+    for line in (ROOT / "coala_jax" / "default_config.py").read_text().splitlines():
+        if line.startswith("    config.") and "ConfigDict()" not in line:
+            key = line.split("=")[0].strip().split(".")[-1]
+            assert "#" in line or key in speaking, line
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "epochs"), [("ae_c", "ae_c", 200), ("e_c", "e_c", 200), ("cnn", "cnn", 20)]
+)
+def test_the_configs_of_the_paper(name, case, epochs):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    assert (config.case, config.train.epochs) == (case, epochs)
+    # Supplement: batch 128, SGD at 0.005, 128 filters, 512 units, dropout 25 %, weights 5, 5, 10,
+    # temperature 0.1.
+    assert config.train.batch_size == 128
+    assert config.optimizer.to_dict() == {"name": "sgd", "learning_rate": 0.005}
+    assert config.model.to_dict() == {"filters": 128, "tag_hidden": 512, "dropout_rate": 0.25}
+    if case != "cnn":
+        assert config.loss.audio_weight == config.loss.tag_weight == 5.0
+        assert config.loss.contrastive_weight == 10.0
+        assert config.loss.temperature == 0.1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
+def test_every_config_says_its_command_and_is_valid(path):
+    config = importlib.import_module(f"configs.{path.stem}").get_config()
+    assert f"--config=configs/{path.name}" in path.read_text()
+    config.data.path = "somewhere"
+    validate(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("case", "vae", "one of ae_c, e_c, cnn"),
+        ("seed", -1, "0 or more"),
+        ("precision", "float16", "one of float32, float64"),
+        ("data.path", "", "the folder of a dataset"),
+        ("model.filters", 0, "greater than 0"),
+        ("model.tag_hidden", 0, "greater than 0"),
+        ("model.dropout_rate", 1.0, r"in \[0, 1\)"),
+        ("loss.audio_weight", -1.0, "0 or more"),
+        ("loss.tag_weight", -1.0, "0 or more"),
+        ("loss.contrastive_weight", -1.0, "0 or more"),
+        ("loss.temperature", 0.0, "greater than 0"),
+        ("optimizer.name", "lion", "one of sgd, adam"),
+        ("optimizer.learning_rate", 0.0, "greater than 0"),
+        ("train.batch_size", 2, "at least 3"),
+        ("train.epochs", 0, "greater than 0"),
+        ("checkpoint.every_epochs", 0, "greater than 0"),
+        ("checkpoint.keep", 0, "greater than 0"),
+        ("report.reconstructions", -1, "0 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(key, value, wanted):
+    changes = {"data__path": "somewhere", key.replace(".", "__"): value}
+    with pytest.raises(ValueError, match=rf"config\.{key} is {value!r}; it must be {wanted}"):
+        validate(tiny_config(**changes))
+
+
+def test_every_key_has_a_range():
+    """Each key stands in the table above, so that none is added without a check."""
+    table = test_a_value_out_of_range_is_refused_by_name.pytestmark[0].args[1]
+    assert {row[0] for row in table} == set(keys_of(get_config()))

@@ -1,0 +1,84 @@
+"""Who may import whom, read from the source; and what an import must not load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "coala_jax"
+
+# A room may import itself, the modules at the top that hold no room, and these rooms.
+ROOMS = {
+    "audio": set(),
+    "tags": set(),
+    "data": set(),
+    "models": set(),
+    "preparation": {"audio", "tags", "data"},
+    "training": {"data", "models"},
+    "embedding": {"audio", "tags", "models"},
+    "evaluation": {"audio", "tags", "data", "embedding"},
+}
+TOP = {"main": {"default_config", "embedding", "evaluation", "training"}, "default_config": set()}
+
+
+def modules() -> list[str]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms and top modules of coala_jax that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        parts = [name.split(".") for name in names]
+        found |= {p[1] for p in parts if p[0] == "coala_jax" and len(p) > 1}
+        assert not any(p[0] in ("configs", "data_prep", "tests") for p in parts), path
+    return found - {"__version__"}
+
+
+def test_the_rooms_are_those_of_the_map():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders == ROOMS.keys()
+    files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert files == TOP.keys()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_lies_below(room):
+    for path in (PACKAGE / room).rglob("*.py"):
+        assert imported_rooms(path) <= ROOMS[room] | {room}, path
+
+
+@pytest.mark.parametrize("module", TOP)
+def test_a_top_module_imports_only_what_it_may(module):
+    assert imported_rooms(PACKAGE / f"{module}.py") <= TOP[module]
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sorted(sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(process.stdout.split())
+
+
+def test_no_module_loads_tensorflow_or_pytorch():
+    loaded = loaded_by("import " + ", ".join(modules()))
+    assert loaded.issuperset(modules())
+    assert not loaded & {"tensorflow", "torch"}
+    # Both are there to be loaded, or this test would show nothing.
+    assert loaded_by("import tensorflow, torch") >= {"tensorflow", "torch"}
+
+
+def test_the_package_alone_does_not_load_jax():
+    assert "jax" not in loaded_by("import coala_jax, coala_jax.default_config")
