@@ -61,6 +61,8 @@ def main(argv: list[str]) -> None:
         run(_CONFIG.value, Path(_WORKDIR.value))
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"coala_jax.main: {error}")
+    except KeyboardInterrupt:
+        sys.exit("coala_jax.main: interrupted; the same command goes on from the last checkpoint")
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -111,5 +111,5 @@ def _draw_reconstructions(
     places = np.linspace(0, len(sounds.ids) - 1, min(count, len(sounds.ids))).astype(int)
     patches = sounds.patches[places]
     names = sounds.tag_names()
-    titles = [f"{Path(sounds.ids[place]).stem}: {', '.join(names[place])}" for place in places]
+    titles = [f"{Path(sounds.ids[place]).stem}\n{', '.join(names[place])}" for place in places]
     pictures.reconstructions(patches, embedder.reconstruct(patches), titles, out)

@@ -42,7 +42,8 @@ class Checkpoints:
         if step is None:
             return like
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.saveable(like))
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        return parallel.usable(restored)
 
     def latest(self) -> str:
         """Where the newest checkpoint lies, in words."""

@@ -145,10 +145,11 @@ def _train_epoch(
 ) -> tuple[steps.TrainState, dict[str, float]]:
     """The rest of an epoch. The metrics of a step are fetched while the next one runs."""
     start = int(state.step) - epoch * run.steps_per_epoch
-    began, examples, mean = time.monotonic(), 0, Mean()
+    began, examples, mean = time.monotonic(), 0.0, Mean()
     waiting: dict[str, Any] | None = None
 
     def fetch(step: int) -> None:
+        nonlocal examples
         if waiting is None:
             return
         pairs = jax.device_get(waiting)
@@ -159,6 +160,7 @@ def _train_epoch(
                 "Lower config.optimizer.learning_rate, or check the data"
             )
         mean.add(pairs)
+        examples += float(pairs["loss"][1])
         progress.update()
 
     step = int(state.step)
@@ -166,7 +168,6 @@ def _train_epoch(
         state, pairs = run.train_step(state, batch)
         fetch(step)
         waiting, step = pairs, step + 1
-        examples += int(batch["valid"].sum())
     fetch(step)
     seconds = time.monotonic() - began
     return state, {
@@ -186,6 +187,7 @@ def _validate(run: Run, state: steps.TrainState) -> dict[str, float]:
 
 
 def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:
+    """A copy: on a CPU a mere view would be of memory that the next step gives up."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     return FrozenModel(
         case=run.config.case,
@@ -193,7 +195,7 @@ def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:
         front_end=run.manifest.front_end,
         scaler=run.manifest.scaler,
         config=_that_trains(run.config),
-        variables=jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables),
+        variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),
     )
 
 

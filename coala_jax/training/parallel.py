@@ -95,11 +95,23 @@ def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
 
 
 def saveable(state: PyTree) -> PyTree:
-    """The state as Orbax takes it: among several processes, an array that they know to share."""
+    """A copy of the state as Orbax takes it: among several processes, an array known as shared.
+
+    A copy, because Orbax writes in the background while the next step gives up the state's memory.
+    """
+    state = jax.tree.map(jnp.copy, state)
     if jax.process_count() == 1:
         return state
     mesh = Mesh(np.array(jax.devices()), (AXIS,))
     return multihost_utils.host_local_array_to_global_array(state, mesh, PartitionSpec())
+
+
+def usable(state: PyTree) -> PyTree:
+    """What Orbax restored, as the mapped step takes it: the inverse of `saveable`."""
+    if jax.process_count() == 1:
+        return state
+    mesh = Mesh(np.array(jax.devices()), (AXIS,))
+    return multihost_utils.global_array_to_host_local_array(state, mesh, PartitionSpec())
 
 
 def start(asked: str) -> None:
