@@ -85,6 +85,8 @@ run_quickstart() {
       remark=', because apt-get and dpkg-deb are not on this machine'
     fi
   fi
+  [[ $corpus == debian || $corpus == synthetic ]] ||
+    fail "COALA_CORPUS is $corpus; it must be debian or synthetic"
   say "quickstart on the $corpus corpus$remark; about 5 minutes, results in $workdir"
   set_up
   .venv/bin/python -m data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"

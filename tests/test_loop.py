@@ -1,6 +1,4 @@
-"""Whole small runs: they learn what there is to learn, go on bit for bit, and stop when they must."""
-
-import json
+"""Whole small runs: they learn what there is to learn, go on bit for bit, and know when to stop."""
 
 import jax
 import numpy as np
@@ -199,9 +197,3 @@ def test_trained_on_shuffled_pairs_it_does_not(tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, shuffled=True)
     assert found["mrr"] < 1.6 * by_chance["mrr"]
     assert found["macro_auc"] < 0.58
-
-
-def test_a_line_of_the_journal_that_was_cut_off_is_left_out(tmp_path):
-    whole = {"kind": "train", "step": 1}
-    (tmp_path / journal.METRICS).write_text(json.dumps(whole) + "\n" + '{"kind": "tr')
-    assert journal.read(tmp_path) == [whole]
