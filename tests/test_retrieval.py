@@ -1,4 +1,4 @@
-"""Retrieval measures against values worked out by hand, scikit-learn, and all orders of ties."""
+"""Retrieval measures against values worked out by hand, scikit-learn, chance and popularity."""
 
 import itertools
 
@@ -26,25 +26,6 @@ def metrics_of(tag_scores, targets, set_scores=None, **options):
     if set_scores is None:
         set_scores = np.zeros((len(targets), len(sets)))
     return retrieval.retrieval_metrics(tag_scores, set_scores, targets, own_set, **options)
-
-
-def orders(scores):
-    """Every order of the items that sorts the scores from best to worst."""
-    items = range(len(scores))
-    return [
-        order
-        for order in itertools.permutations(items)
-        if all(scores[a] >= scores[b] for a, b in itertools.pairwise(order))
-    ]
-
-
-def average_precision(order, relevant):
-    found, total = 0, 0.0
-    for place, item in enumerate(order, start=1):
-        if relevant[item]:
-            found += 1
-            total += found / place
-    return total / found
 
 
 def test_values_worked_out_by_hand():
@@ -87,49 +68,6 @@ def test_map_and_recall_without_ties_are_scikit_learns_and_a_loop():
     assert got["map"] == pytest.approx(np.mean(precision), abs=1e-12)
     recall = [t[np.argsort(-s)[:10]].sum() / t.sum() for t, s in zip(targets, scores, strict=True)]
     assert got["recall_at_10"] == pytest.approx(np.mean(recall), abs=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_ties_give_the_mean_over_all_their_orders(seed):
-    generator = np.random.default_rng(seed)
-    targets = random_targets(seed, sounds=12, tags=6)
-    targets[:6, 0] = [1, 1, 1, 0, 0, 0]
-    targets[3:6, 1] = 1
-    targets = targets[targets.any(axis=1)]
-    tag_scores = generator.integers(0, 3, targets.shape).astype(np.float64)
-    expected = np.mean(
-        [
-            np.mean([average_precision(order, relevant) for order in orders(scores)])
-            for scores, relevant in zip(tag_scores, targets, strict=True)
-        ]
-    )
-    assert metrics_of(tag_scores, targets)["map"] == pytest.approx(expected, abs=1e-12)
-
-
-def test_ties_between_sets_give_the_mean_over_all_their_orders():
-    targets = np.array([[1, 0, 0]] * 3 + [[0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]], np.uint8)
-    sets, own_set = retrieval.distinct_sets(targets)
-    scores = np.random.default_rng(5).integers(0, 3, (len(targets), len(sets))).astype(np.float64)
-    expected = np.mean(
-        [
-            np.mean([1 / (order.index(own) + 1) for order in orders(row)])
-            for row, own in zip(scores, own_set, strict=True)
-        ]
-    )
-    got = metrics_of(np.zeros(targets.shape), targets, scores)
-    assert got["mrr"] == pytest.approx(expected, abs=1e-12)
-
-
-def test_recall_shares_a_tie_across_the_tenth_place():
-    # Eight tags score above a tie of four, of which two are the sound's: the tie has two of its
-    # four places among the ten best, so one of the two is expected there. Its third tag is first.
-    targets = np.zeros((4, 13), np.uint8)
-    targets[:, [0, 8, 9]] = 1
-    targets[3] = 0
-    targets[3, 12] = 1  # below everything: recall 0
-    scores = np.tile(np.array([9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 1, 1, 0.0]), (4, 1))
-    got = metrics_of(scores, targets)
-    assert got["recall_at_10"] == pytest.approx((3 * (1 + 1) / 3 + 0) / 4, abs=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e6])

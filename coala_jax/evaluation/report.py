@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 from coala_jax.data import pipeline
 from coala_jax.data.records import Manifest, SplitReader
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import pictures, retrieval
+from coala_jax.evaluation import pictures, retrieval, sound_map
 
 REPORT = "report.json"
 _MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
@@ -72,7 +72,7 @@ def write_report(
     """
     drawn = [workdir / "losses.png", workdir / "embedding_map.png"]
     pictures.loss_curves(metrics, drawn[0])
-    pictures.embedding_map(
+    sound_map.embedding_map(
         trained.embed_patches(sounds.patches), sounds.tag_names(), drawn[1], seed=0
     )
     if trained.case == "ae_c" and reconstructions:

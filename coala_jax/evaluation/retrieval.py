@@ -10,15 +10,15 @@ Four measures, all between 0 and 1, higher is better:
 
 Every measure is its expectation over a random order of equal scores. A constant score therefore
 gives exactly what ``chance`` gives, never more: an average rank, the usual alternative, would give
-it 2 / (n + 1) in ``mrr``, less than chance. Expected average precision with ties is McSherry and
-Najork, "Computing information retrieval performance measures efficiently in the presence of tied
-scores", ECIR 2008.
+it 2 / (n + 1) in ``mrr``, less than chance. ``ranking`` has the formulas.
 """
 
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
+
+from coala_jax.evaluation import ranking
 
 MINIMUM_SOUNDS = 3  # sounds of a tag, below which its AUC is mostly noise
 CUTOFF = 10  # of recall_at_10
@@ -113,12 +113,12 @@ def retrieval_metrics(
     relevant = _checked(targets)
     counted = _counted_tags(relevant, minimum_sounds)
     _check_scores(tag_scores, set_scores, relevant, own_set)
-    by_sound = np.array(
-        [_precision_and_recall(s, r) for s, r in zip(tag_scores, relevant, strict=True)]
-    )
+    by_tag = [ranking.auc(tag_scores[:, t], relevant[:, t]) for t in counted]
+    rows = zip(tag_scores, relevant, strict=True)
+    by_sound = np.array([ranking.precision_and_recall(*row, CUTOFF) for row in rows])
     return {
-        "macro_auc": float(np.mean([_auc(tag_scores[:, t], relevant[:, t]) for t in counted])),
-        "mrr": float(np.mean(_reciprocal_ranks(set_scores, own_set))),
+        "macro_auc": float(np.mean(by_tag)),
+        "mrr": float(np.mean(ranking.reciprocal_ranks(set_scores, own_set))),
         "map": float(by_sound[:, 0].mean()),
         "recall_at_10": float(by_sound[:, 1].mean()),
         "tags_counted": len(counted),
@@ -145,11 +145,11 @@ def chance(targets: Targets, minimum_sounds: int = MINIMUM_SOUNDS) -> Metrics:
     relevant = _checked(targets)
     counted = _counted_tags(relevant, minimum_sounds)
     tags, sets = relevant.shape[1], len(distinct_sets(targets)[0])
-    first = _harmonic(tags)[-1] / tags
+    first = ranking.harmonic(tags)[-1] / tags
     others = (relevant.sum(axis=1) - 1) / max(tags - 1, 1)
     return {
         "macro_auc": 0.5,
-        "mrr": float(_harmonic(sets)[-1] / sets),
+        "mrr": float(ranking.harmonic(sets)[-1] / sets),
         "map": float(np.mean(first + others * (1 - first))),
         "recall_at_10": min(CUTOFF, tags) / tags,
         "tags_counted": len(counted),
@@ -271,56 +271,3 @@ def _check_scores(
             raise ValueError(
                 f"{len(bad)} {name} are NaN or infinite, the first at {tuple(bad[0].tolist())}"
             )
-
-
-def _harmonic(n: int) -> Float64[np.ndarray, " n_plus_1"]:
-    """H_0 = 0, H_1 = 1, H_2 = 1 + 1/2, ..., H_n."""
-    return np.concatenate([[0.0], np.cumsum(1 / np.arange(1, n + 1))])
-
-
-def _ties(
-    scores: Float[np.ndarray, " n"],
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """Order from best to worst; for each place the number of scores above its tie, and the size."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    sizes = np.diff(np.append(starts, len(ranked)))
-    return order, np.repeat(starts, sizes), np.repeat(sizes, sizes)
-
-
-def _auc(scores: Float[np.ndarray, " sound"], positive: Bool[np.ndarray, " sound"]) -> float:
-    """Area under the ROC curve from the mean rank of the positives (Mann and Whitney)."""
-    order, above, size = _ties(scores)
-    below = len(scores) - above - size + (size - 1) / 2  # how many a place beats, ties half
-    positives = int(positive.sum())
-    wins = below[positive[order]].sum() - positives * (positives - 1) / 2
-    return float(wins / (positives * (len(scores) - positives)))
-
-
-def _reciprocal_ranks(
-    scores: Float[np.ndarray, "sound set"], own_set: Int[np.ndarray, " sound"]
-) -> Float64[np.ndarray, " sound"]:
-    """Mean of 1/rank over the places that the own set's tie covers."""
-    own = np.take_along_axis(scores, own_set[:, None], axis=1)
-    above, size = (scores > own).sum(axis=1), (scores == own).sum(axis=1)
-    harmonic = _harmonic(scores.shape[1])
-    return (harmonic[above + size] - harmonic[above]) / size
-
-
-def _precision_and_recall(
-    scores: Float[np.ndarray, " tag"], relevant: Bool[np.ndarray, " tag"]
-) -> tuple[float, float]:
-    """Expected average precision, and expected share of the relevant among the ten best.
-
-    A place in a tie of t, r of them relevant, holds a relevant tag with probability r / t; given
-    that, the i-th place of the tie has (i - 1)(r - 1) / (t - 1) relevant ones before it there.
-    """
-    order, above, size = _ties(scores)
-    found = np.concatenate([[0], np.cumsum(relevant[order])])
-    before, within = found[above], found[above + size] - found[above]
-    place = np.arange(len(scores))
-    inside = (place - above) * (within - 1) / np.maximum(size - 1, 1)
-    hit = within / size
-    average_precision = np.sum(hit * (before + 1 + inside) / (place + 1)) / found[-1]
-    return float(average_precision), float(hit[:CUTOFF].sum() / found[-1])
