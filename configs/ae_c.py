@@ -2,8 +2,8 @@
 
     python -m coala_jax.main --config=configs/ae_c.py --workdir=W --config.data.path=DATASET
 
-One step of 128 patches takes some 4 s on 2 CPU cores: the whole schedule, 267,000 steps on the
-paper's 170,906 training patches, is for an accelerator.
+A step of 128 patches takes 4 s on 2 CPU cores: the paper's 267,000 steps on 170,906 patches are for
+an accelerator. To expect, from Table 1: UrbanSound8K 72.7 %, GTZAN 60.7 %, NSynth 73.1 %.
 """
 
 from ml_collections import ConfigDict

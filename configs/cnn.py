@@ -2,7 +2,8 @@
 
     python -m coala_jax.main --config=configs/cnn.py --workdir=W --config.data.path=DATASET
 
-A step takes about half as long as one of AE-C.
+A step of 128 patches takes 2 s on 2 CPU cores, half of AE-C's. To expect, from Table 1:
+UrbanSound8K 48.4 %, GTZAN 47.0 %, NSynth 56.4 %.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
     python -m coala_jax.main --config=configs/e_c.py --workdir=W --config.data.path=DATASET
 
-A step takes about half as long as one of AE-C.
+A step of 128 patches takes 2 s on 2 CPU cores, half of AE-C's. To expect, from Table 1:
+UrbanSound8K 72.5 %, GTZAN 58.9 %, NSynth 69.5 %.
 """
 
 from ml_collections import ConfigDict

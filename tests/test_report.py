@@ -1,0 +1,122 @@
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from coala_jax.embedding.embedder import Embedder
+from coala_jax.evaluation import report
+from coala_jax.evaluation.report import ValidationSounds
+from tests.synthetic import random_examples, write_random_dataset
+
+TRAIN, VALIDATION, TAGS = 9, 14, 4
+METRICS = [{"kind": kind, "epoch": 1, "step": 3, "loss": 2.0} for kind in ("train", "validation")]
+
+
+@dataclass
+class FakeEmbedder(Embedder):
+    """Knows the right answer (`share` 1), or mixes it with noise; its vectors are tag vectors."""
+
+    sounds: ValidationSounds
+    share: float
+    case: str = "ae_c"
+
+    def project_audio(self, patches):
+        noise = np.random.default_rng(0).standard_normal(self.sounds.tags.shape)
+        return (self.share * self.sounds.tags + (1 - self.share) * noise).astype(np.float32)
+
+    def project_tags(self, multi_hot):
+        return multi_hot.astype(np.float32)
+
+    def tag_logits(self, patches):
+        return self.project_audio(patches)
+
+    def embed_patches(self, patches):
+        return patches[:, 0, :8]
+
+    def reconstruct(self, patches):
+        assert self.case == "ae_c"
+        return np.clip(patches + 0.1, 0, 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    dataset = tmp_path_factory.mktemp("report") / "dataset"
+    write_random_dataset(dataset, TRAIN, VALIDATION, TAGS)
+    return ValidationSounds(dataset)
+
+
+def test_the_validation_sounds_are_those_of_the_dataset(sounds):
+    wanted = random_examples(TRAIN + VALIDATION, TAGS)[TRAIN:]
+    assert sounds.ids == [example.id for example in wanted]
+    for row, example in enumerate(wanted):
+        np.testing.assert_array_equal(sounds.patches[row], example.patch)
+        assert np.flatnonzero(sounds.tags[row]).tolist() == example.tags.tolist()
+        assert sounds.tag_names()[row] == [f"tag{tag}" for tag in example.tags]
+
+
+def test_the_report_holds_the_model_and_what_it_has_to_beat(sounds, tmp_path):
+    written = report.write_report(
+        FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds, METRICS, tmp_path, 3, "cmd"
+    )
+    assert written == json.loads((tmp_path / "report.json").read_text())
+    assert (written["corpus"], written["case"], written["command"]) == ("random", "ae_c", "cmd")
+    assert written["sounds"] == {"train": TRAIN, "validation": VALIDATION}
+    found = written["retrieval"]
+    assert found.keys() == {"trained", "untrained", "chance", "popularity"}
+    assert found["trained"]["macro_auc"] > 0.99
+    assert found["trained"]["mrr"] == 1.0
+    assert found["untrained"]["mrr"] < 0.8
+    assert found["popularity"]["macro_auc"] == found["chance"]["macro_auc"] == 0.5
+    assert written["pictures"] == ["losses.png", "embedding_map.png", "reconstructions.png"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"report.json", *written["pictures"]}
+
+
+def test_popularity_ranks_by_the_training_tags(sounds):
+    """Average precision by hand, with the tags in the order of their counts in training."""
+    counts = np.zeros(TAGS)
+    for example in random_examples(TRAIN + VALIDATION, TAGS)[:TRAIN]:
+        counts[example.tags] += 1
+    assert sounds.manifest.tag_counts == counts.tolist()
+    assert len(set(counts)) == TAGS  # a tie would make the order a matter of chance
+    precisions = []
+    for row in sounds.tags[:, np.argsort(-counts)]:
+        hits = np.flatnonzero(row)
+        precisions.append(np.mean([(n + 1) / (place + 1) for n, place in enumerate(hits)]))
+    embedder = FakeEmbedder(sounds, 1.0)
+    found = report.retrieval_report(embedder, embedder, sounds)["popularity"]
+    assert found["map"] == pytest.approx(np.mean(precisions))
+
+
+def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
+    for case in ("e_c", "cnn"):
+        written = report.write_report(
+            FakeEmbedder(sounds, 1.0, case),
+            FakeEmbedder(sounds, 0.0, case),
+            sounds,
+            METRICS,
+            tmp_path / case,
+            3,
+            "cmd",
+        )
+        assert written["pictures"] == ["losses.png", "embedding_map.png"]
+        assert written["retrieval"]["trained"]["macro_auc"] > 0.99
+
+
+def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
+    figures = report.retrieval_report(FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds)
+    header, *rows = report.table({"retrieval": figures}).splitlines()
+    assert header.split() == ["macro_auc", "mrr", "map", "recall_at_10"]
+    assert [row.split()[0] for row in rows] == ["trained", "untrained", "chance", "popularity"]
+    for row, who in zip(rows, figures, strict=True):
+        shown = [float(cell) for cell in row.split()[1:]]
+        measured = [figures[who][name] for name in header.split()]
+        assert shown == pytest.approx(measured, abs=5e-4)
+
+
+def test_what_is_reported_while_training_is_the_same(sounds):
+    embedder = FakeEmbedder(sounds, 0.5)
+    judged = sounds.judge(embedder)
+    reported = report.retrieval_report(embedder, embedder, sounds)["trained"]
+    assert judged == {name: reported[name] for name in judged}
