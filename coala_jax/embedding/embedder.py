@@ -14,6 +14,7 @@ from jaxtyping import Array, Float32, Num, PyTree, UInt8
 
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd, Scaler
+from coala_jax.models.autoencoders import PATCH_SIZE
 from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
 from coala_jax.tags.vocabulary import Vocabulary
 
@@ -99,6 +100,10 @@ class Embedder:
             raise ValueError(
                 f"case {self.case} has no {needed}; load a model of case {' or '.join(cases)}"
             )
+        row = [len(self.vocabulary)] if method == "project_tags" else [PATCH_SIZE, PATCH_SIZE]
+        if list(rows.shape[1:]) != row:
+            wanted = ", ".join(map(str, row))
+            raise ValueError(f"the array has shape {list(rows.shape)}; it must be [row, {wanted}]")
         if len(rows) == 0:
             raise ValueError(
                 "the array has zero rows, so there is nothing to compute; pass at least 1"
@@ -124,14 +129,15 @@ def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
         )
     if waveform.size == 0:
         raise ValueError(f"the waveform has shape {shape}: it holds no sound; leave it out")
-    if waveform.ndim > 2 or (waveform.ndim == 2 and shape[0] > shape[1]):
+    if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and shape[0] > shape[1]):
         raise ValueError(
             f"the waveform has shape {shape}; it must be [sample] or [channel, sample], "
             "channels first"
         )
+    with np.errstate(over="ignore"):  # too large for float32 is found by the next check
+        waveform = waveform.astype(np.float32)
     if not np.isfinite(waveform).all():
         raise ValueError("the waveform holds NaN or infinite samples; export it again")
-    waveform = waveform.astype(np.float32)
     return waveform.mean(axis=0) if waveform.ndim == 2 else waveform
 
 
@@ -150,5 +156,5 @@ def load_model(folder: str | Path) -> Embedder:
     model = FrozenModel.load(Path(folder))
     try:
         return Embedder(model)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{Path(folder) / DESCRIPTION}: {error}") from error

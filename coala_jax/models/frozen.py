@@ -68,9 +68,12 @@ class FrozenModel:
         (temporary / WEIGHTS).write_bytes(weights)
         text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
         (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)  # so that at every moment one of the two is whole on disk
         temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path) -> "FrozenModel":

@@ -1,0 +1,246 @@
+import dataclasses
+import functools
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.embedding.embedder import Embedder, load_model
+from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
+from tests.synthetic import tiny_config
+
+TAGS, RATE_HZ = 6, 22_000
+MINIMUM, MAXIMUM = -15.0, 5.0
+
+
+def frozen(case: str) -> FrozenModel:
+    config = tiny_config(model__filters=2, model__tag_hidden=8)
+    model = FrozenModel(
+        case=case,
+        vocabulary=[f"tag{number}" for number in range(TAGS)],
+        front_end=FrontEnd().to_dict(),
+        scaler={"minimum": MINIMUM, "maximum": MAXIMUM},
+        config={"model": config.model.to_dict()},
+        variables={},
+    ).untrained(seed=0)
+    # Small running variances, so that sounds make more of a difference than at the start.
+    for stats in model.variables["batch_stats"]["audio_encoder"].values():
+        stats["var"] = np.full(2, 0.01, np.float32)
+    return model
+
+
+@pytest.fixture(scope="module")
+def ae_c() -> FrozenModel:
+    return frozen("ae_c")
+
+
+@pytest.fixture(scope="module")
+def embedder(ae_c) -> Embedder:
+    return Embedder(ae_c)
+
+
+def apply(model: FrozenModel, rows, method: str) -> np.ndarray:
+    """The module itself, on as many rows as come."""
+    return np.asarray(_apply(model.module(), model.variables, jnp.asarray(rows), method))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply(module, variables, rows, method):
+    return module.apply(variables, rows, method=method)
+
+
+def noise(samples: int, seed: int = 0, channels: int | None = None) -> np.ndarray:
+    """Noise that fades in, so that every part of it differs from the others."""
+    shape = (samples,) if channels is None else (channels, samples)
+    rng = np.random.default_rng(seed)
+    return (rng.uniform(-1, 1, shape) * np.linspace(0.001, 0.5, samples)).astype(np.float32)
+
+
+def assert_close(got, wanted) -> None:
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.shape == wanted.shape
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_any_number_of_rows_gives_what_the_module_gives(ae_c, embedder):
+    patches = np.random.default_rng(0).random((65, 96, 96), np.float32)
+    wanted = apply(ae_c, patches, "encode_audio")
+    assert wanted.shape == (65, 18)
+    assert wanted.std(axis=0).max() > 0.01 * wanted.max()  # or the comparison would be idle
+    for rows in (1, 31, 32, 33, 65):
+        assert_close(embedder.embed_patches(patches[-rows:]), wanted[-rows:])
+
+
+def test_the_methods_are_those_of_the_module(ae_c, embedder):
+    rng = np.random.default_rng(0)
+    patches = rng.random((3, 96, 96), np.float32)
+    tags = rng.integers(0, 2, (3, TAGS)).astype(np.uint8)
+    assert_close(embedder.project_audio(patches), apply(ae_c, patches, "project_audio"))
+    assert_close(embedder.project_tags(tags), apply(ae_c, tags, "project_tags"))
+    assert_close(embedder.reconstruct(patches), apply(ae_c, patches, "reconstruct"))
+
+
+def test_the_classifier_s_method_is_that_of_the_module():
+    model = frozen("cnn")
+    patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
+    assert_close(Embedder(model).tag_logits(patches), apply(model, patches, "predict_tags"))
+
+
+PATCHES = np.zeros((1, 96, 96), np.float32)
+MULTI_HOT = np.zeros((1, TAGS), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("case", "method", "rows", "message"),
+    [
+        ("ae_c", "tag_logits", PATCHES, "no classifier to predict tags with.* of case cnn"),
+        ("e_c", "tag_logits", PATCHES, "no classifier to predict tags with.* of case cnn"),
+        ("e_c", "reconstruct", PATCHES, "no decoder to reconstruct with.* of case ae_c"),
+        ("cnn", "reconstruct", PATCHES, "no decoder to reconstruct with.* of case ae_c"),
+        ("cnn", "project_audio", PATCHES, "no space that sounds and tags share.* ae_c or e_c"),
+        ("cnn", "project_tags", MULTI_HOT, "no space that sounds and tags share.* ae_c or e_c"),
+    ],
+)
+def test_what_a_case_does_not_have_is_refused(ae_c, case, method, rows, message):
+    embedder = Embedder(dataclasses.replace(ae_c, case=case))
+    with pytest.raises(ValueError, match=f"case {case} has {message}"):
+        getattr(embedder, method)(rows)
+
+
+@pytest.mark.parametrize(
+    ("method", "rows"), [("embed_patches", PATCHES), ("project_tags", MULTI_HOT)]
+)
+def test_no_rows_are_refused(embedder, method, rows):
+    with pytest.raises(ValueError, match="the array has zero rows"):
+        getattr(embedder, method)(rows[:0])
+
+
+@pytest.mark.parametrize(
+    ("method", "shape", "wanted"),
+    [
+        ("encode_audio", [2, 64, 64], "[row, 96, 96]"),
+        ("encode_audio", [96, 96], "[row, 96, 96]"),
+        ("project_tags", [2, TAGS - 1], f"[row, {TAGS}]"),
+        ("project_tags", [TAGS], f"[row, {TAGS}]"),
+    ],
+)
+def test_rows_of_another_shape_are_refused(embedder, method, shape, wanted):
+    """Below the annotations, which are not checked outside the tests."""
+    message = f"the array has shape {shape}; it must be {wanted}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        embedder._apply(method, np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("frames", "pieces"),
+    [
+        pytest.param(10, [(0, 10)], id="shorter-than-a-patch"),
+        pytest.param(96, [(0, 96)], id="one-patch"),
+        pytest.param(143, [(0, 96)], id="short-remainder-dropped"),
+        pytest.param(144, [(0, 96), (96, 144)], id="half-a-patch-padded"),
+        pytest.param(250, [(0, 96), (96, 192), (192, 250)], id="long"),
+    ],
+)
+def test_a_clip_is_the_mean_over_its_patches(ae_c, embedder, frames, pieces):
+    waveform = noise(samples=(frames - 1) * 512 + 100)
+    log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
+    assert log_mel.shape == (96, frames)
+    silence = np.log(np.finfo(np.float32).eps)
+    patches = np.full((3, 96, 96), silence, np.float32)  # always three: one shape compiles
+    for patch, (start, end) in zip(patches, pieces, strict=False):
+        patch[:, : end - start] = log_mel[:, start:end]
+    scaled = np.clip((patches - MINIMUM) / (MAXIMUM - MINIMUM), 0, 1)
+    wanted = apply(ae_c, scaled, "encode_audio")[: len(pieces)].mean(axis=0)
+    assert_close(embedder.embed_waveform(waveform, RATE_HZ), wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_channels_are_averaged(embedder, channels):
+    waveform = noise(30_000, channels=channels)
+    got = embedder.embed_waveform(waveform, RATE_HZ)
+    assert_close(got, embedder.embed_waveform(waveform.mean(axis=0), RATE_HZ))
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100])
+def test_other_rates_are_resampled(embedder, rate_hz):
+    waveform = noise(2 * rate_hz)
+    wanted = embedder.embed_waveform(soxr.resample(waveform, rate_hz, RATE_HZ), RATE_HZ)
+    assert_close(embedder.embed_waveform(waveform, rate_hz), wanted)
+    unaware = embedder.embed_waveform(waveform, RATE_HZ)
+    assert np.abs(unaware - wanted).max() > 1e-3 * wanted.max()
+
+
+def test_double_precision_is_taken(embedder):
+    waveform = noise(30_000)
+    got = embedder.embed_waveform(waveform.astype(np.float64), RATE_HZ)
+    assert_close(got, embedder.embed_waveform(waveform, RATE_HZ))
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        pytest.param(np.zeros(500, np.int16), r"holds int16.*divide int16 by 32768", id="int16"),
+        pytest.param(np.zeros(500, np.uint8), r"holds uint8; .*floats in \[-1, 1\]", id="uint8"),
+        pytest.param(np.zeros(0), r"shape \[0\]: it holds no sound", id="empty"),
+        pytest.param(np.zeros((2, 0)), r"shape \[2, 0\]: it holds no sound", id="no-samples"),
+        pytest.param(np.zeros((0, 9)), r"shape \[0, 9\]: it holds no sound", id="no-channels"),
+        pytest.param(np.zeros((500, 2)), r"shape \[500, 2\].*channels first", id="channels-last"),
+        pytest.param(np.zeros((1, 2, 500)), r"shape \[1, 2, 500\].*be \[sample\] or", id="3-axes"),
+        pytest.param(np.array([0.1, np.nan]), "NaN or infinite samples", id="nan"),
+        pytest.param(np.array([0.1, 1e300]), "NaN or infinite samples", id="huge"),
+        pytest.param(np.array([0.1, -np.inf]), "NaN or infinite samples", id="infinite"),
+    ],
+)
+def test_what_is_no_waveform_is_refused(embedder, waveform, message):
+    with pytest.raises(ValueError, match=message):
+        embedder.embed_waveform(waveform, RATE_HZ)
+
+
+def test_a_waveform_that_resampling_leaves_empty_is_refused(embedder):
+    with pytest.raises(ValueError, match="the waveform: it holds no sound"):
+        embedder.embed_waveform(np.full(1, 0.5), 192_000)
+
+
+def test_a_file_is_its_decoded_waveform(embedder, tmp_path):
+    path = tmp_path / "stéréo.wav"
+    soundfile.write(path, noise(60_000, channels=2).T, 44_100, subtype="PCM_16")
+    samples, rate_hz = soundfile.read(path, dtype="float32")
+    wanted = embedder.embed_waveform(samples.T, rate_hz)
+    for name in (path, str(path)):
+        np.testing.assert_array_equal(embedder.embed_file(name), wanted)
+
+
+def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
+    ae_c.save(tmp_path / "model")
+    loaded = load_model(str(tmp_path / "model"))
+    assert loaded.case == "ae_c"
+    assert loaded.vocabulary.tags == tuple(ae_c.vocabulary)
+    waveform = noise(30_000)
+    np.testing.assert_array_equal(
+        loaded.embed_waveform(waveform, RATE_HZ), embedder.embed_waveform(waveform, RATE_HZ)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"front_end": {"rate": 1}}, "front-end settings differ", id="front-end"),
+        pytest.param({"scaler": {"low": 0.0}}, "minimum", id="scaler"),
+        pytest.param({"scaler": {"minimum": 1.0, "maximum": 1.0}}, "span 1.0 to 1.0", id="span"),
+        pytest.param({"vocabulary": ["dog"] * TAGS}, "come twice.*: dog", id="vocabulary"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_refused_by_name(ae_c, tmp_path, changes, message):
+    folder = tmp_path / "model"
+    ae_c.save(folder)
+    content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")) | changes
+    (folder / DESCRIPTION).write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=f"(?s)model.json: .*{message}"):
+        load_model(folder)
