@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import jax
 import numpy as np
@@ -19,12 +20,12 @@ def state():
 @pytest.mark.parametrize("devices", [1, 4])
 def test_what_is_saved_is_restored_bit_for_bit_and_where_it_belongs(state, devices, tmp_path):
     placed = parallel.place_state(state.replace(step=state.step + 7), jax.devices()[:devices])
-    with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
         checkpoints.save(placed)
     empty = parallel.place_state(
         jax.tree.map(lambda leaf: leaf * 0, state), jax.devices()[4 : 4 + devices]
     )
-    with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
         restored = checkpoints.restore_latest(empty)
     jax.tree.map(np.testing.assert_array_equal, restored, placed)
     for leaf, like in zip(jax.tree.leaves(restored), jax.tree.leaves(empty), strict=True):
@@ -32,7 +33,7 @@ def test_what_is_saved_is_restored_bit_for_bit_and_where_it_belongs(state, devic
 
 
 def test_the_newest_are_kept_and_the_newest_of_all_is_restored(state, tmp_path):
-    with checkpoint.Checkpoints(tmp_path, keep=2) as checkpoints:
+    with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
         assert checkpoints.latest() == "none was saved yet"
         for step in (1, 2, 3):
             checkpoints.save(state.replace(step=np.int32(step)))
@@ -42,7 +43,7 @@ def test_the_newest_are_kept_and_the_newest_of_all_is_restored(state, tmp_path):
 
 
 def test_without_a_checkpoint_the_state_is_the_one_given(state, tmp_path):
-    with checkpoint.Checkpoints(tmp_path, keep=1) as checkpoints:
+    with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
         assert checkpoints.restore_latest(state) is state
 
 

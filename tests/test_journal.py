@@ -1,12 +1,13 @@
 import json
 import struct
+from contextlib import closing
 
 from coala_jax.training import journal
 from coala_jax.training.journal import Journal
 
 
 def write(workdir, step, entries):
-    with Journal(workdir, step) as open_journal:
+    with closing(Journal(workdir, step)) as open_journal:
         for kind, epoch, at, figures in entries:
             open_journal.write(kind, epoch, at, figures)
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import struct
 import subprocess
@@ -67,7 +68,10 @@ def test_the_manifest_counts(dataset):
         counts[example.tags] += 1
     assert manifest.tag_counts == counts.tolist()
     entry = manifest.shards["train"][0]
-    assert entry["bytes"] == shard_path(dataset).stat().st_size
+    content = shard_path(dataset).read_bytes()
+    assert entry["bytes"] == len(content)
+    assert entry["crc32c"] == google_crc32c.value(content)
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_every_flipped_bit_of_a_shard_is_found(tmp_path):

@@ -120,3 +120,16 @@ def test_what_is_reported_while_training_is_the_same(sounds):
     judged = sounds.judge(embedder)
     reported = report.retrieval_report(embedder, embedder, sounds)["trained"]
     assert judged == {name: reported[name] for name in judged}
+
+
+def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
+    """Of three sounds, no tag can be on three and missing on one."""
+    write_random_dataset(tmp_path / "dataset", train=5, validation=3, tags=9)
+    few = ValidationSounds(tmp_path / "dataset")
+    embedder = FakeEmbedder(few, 1.0)
+    assert few.judge(embedder).keys() == {"mrr", "map", "recall_at_10"}
+    figures = report.retrieval_report(embedder, embedder, few)
+    shown = report.table({"retrieval": figures})
+    assert figures["trained"]["macro_auc"] is None
+    assert shown.splitlines()[1].split()[:3] == ["trained", "-", "1.000"]
+    assert "macro_auc needs a tag on 3 or more validation sounds" in shown

@@ -44,7 +44,7 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What the shards hold. `shards` maps a split to entries of file, records, bytes, sha256."""
+    """What the shards hold."""
 
     name: str  # of the corpus
     source: str  # digest of what it was made from
@@ -53,7 +53,7 @@ class Manifest:
     vocabulary: list[str]
     tag_counts: list[int]  # training sounds that have each tag of the vocabulary
     counts: dict[str, int]  # examples of each split
-    shards: dict[str, list[dict[str, Any]]]
+    shards: dict[str, list[dict[str, Any]]]  # of each split: file, records, bytes, crc32c, sha256
     side_files: dict[str, str]  # file -> sha256
     format: int = FORMAT
 
@@ -93,7 +93,7 @@ def masked_crc(data: bytes) -> int:
 
 def write_shard(path: Path, records: Iterable[bytes]) -> dict[str, Any]:
     """Writes one shard and returns its entry in the manifest."""
-    digest, count = hashlib.sha256(), 0
+    digest, crc, count = hashlib.sha256(), 0, 0
     with path.open("wb") as file:
         for data in records:
             length = struct.pack("<Q", len(data))
@@ -102,9 +102,16 @@ def write_shard(path: Path, records: Iterable[bytes]) -> dict[str, Any]:
             )
             file.write(framed)
             digest.update(framed)
+            crc = google_crc32c.extend(crc, framed)
             count += 1
         size = file.tell()
-    return {"file": path.name, "records": count, "bytes": size, "sha256": digest.hexdigest()}
+    return {
+        "file": path.name,
+        "records": count,
+        "bytes": size,
+        "crc32c": crc,
+        "sha256": digest.hexdigest(),
+    }
 
 
 class Shard:

@@ -39,7 +39,7 @@ class ValidationSounds:
     def judge(self, embedder: Embedder) -> dict[str, float]:
         """The retrieval measures of a model, to be reported while it trains."""
         found = retrieval.evaluate_retrieval(embedder, self.patches, self.tags)
-        return {name: found[name] for name in _MEASURES}
+        return {name: found[name] for name in _MEASURES if found[name] is not None}
 
 
 def retrieval_report(
@@ -100,8 +100,17 @@ def table(report: Mapping[str, Any]) -> str:
     """The retrieval figures as a table for a terminal."""
     lines = [" " * 12 + "".join(f"{name:>14}" for name in _MEASURES)]
     for who, figures in report["retrieval"].items():
-        lines.append(f"{who:<12}" + "".join(f"{figures[name]:>14.3f}" for name in _MEASURES))
+        lines.append(f"{who:<12}" + "".join(_cell(figures[name]) for name in _MEASURES))
+    if report["retrieval"]["trained"]["macro_auc"] is None:
+        lines.append(
+            f"macro_auc needs a tag on {retrieval.MINIMUM_SOUNDS} or more validation sounds, and "
+            "there is none; prepare more sounds or a larger --validation_fraction"
+        )
     return "\n".join(lines)
+
+
+def _cell(figure: float | None) -> str:
+    return f"{'-':>14}" if figure is None else f"{figure:>14.3f}"
 
 
 def _draw_reconstructions(

@@ -24,7 +24,7 @@ MINIMUM_SOUNDS = 3  # sounds of a tag, below which its AUC is mostly noise
 CUTOFF = 10  # of recall_at_10
 
 Targets = Bool[np.ndarray, "sound tag"] | UInt8[np.ndarray, "sound tag"]
-Metrics = dict[str, float | int]
+Metrics = dict[str, float | int | None]
 
 
 @runtime_checkable
@@ -104,11 +104,10 @@ def retrieval_metrics(
 
     Returns:
       ``macro_auc``, ``mrr``, ``map``, ``recall_at_10`` in [0, 1]; ``tags_counted`` in
-      ``macro_auc``, ``sounds``, ``tag_sets`` as counts.
+      ``macro_auc``, ``sounds``, ``tag_sets`` as counts. ``macro_auc`` is None when no tag counts.
 
     Raises:
-      ValueError: shapes that do not fit, a score that is not finite, a sound without tags, no tag
-        that counts.
+      ValueError: shapes that do not fit, a score that is not finite, a sound without tags.
     """
     relevant = _checked(targets)
     counted = _counted_tags(relevant, minimum_sounds)
@@ -117,7 +116,7 @@ def retrieval_metrics(
     rows = zip(tag_scores, relevant, strict=True)
     by_sound = np.array([ranking.precision_and_recall(*row, CUTOFF) for row in rows])
     return {
-        "macro_auc": float(np.mean(by_tag)),
+        "macro_auc": float(np.mean(by_tag)) if by_tag else None,
         "mrr": float(np.mean(ranking.reciprocal_ranks(set_scores, own_set))),
         "map": float(by_sound[:, 0].mean()),
         "recall_at_10": float(by_sound[:, 1].mean()),
@@ -148,7 +147,7 @@ def chance(targets: Targets, minimum_sounds: int = MINIMUM_SOUNDS) -> Metrics:
     first = ranking.harmonic(tags)[-1] / tags
     others = (relevant.sum(axis=1) - 1) / max(tags - 1, 1)
     return {
-        "macro_auc": 0.5,
+        "macro_auc": 0.5 if len(counted) else None,
         "mrr": float(ranking.harmonic(sets)[-1] / sets),
         "map": float(np.mean(first + others * (1 - first))),
         "recall_at_10": min(CUTOFF, tags) / tags,
@@ -237,13 +236,7 @@ def _counted_tags(
     relevant: Bool[np.ndarray, "sound tag"], minimum_sounds: int
 ) -> Int[np.ndarray, " counted"]:
     having = relevant.sum(axis=0)
-    counted = np.flatnonzero((having >= minimum_sounds) & (having < len(relevant)))
-    if not len(counted):
-        raise ValueError(
-            f"no tag is on {minimum_sounds} or more of the {len(relevant)} sounds and missing on "
-            f"one: macro_auc needs more sounds (the most common tag has {having.max()})"
-        )
-    return counted
+    return np.flatnonzero((having >= minimum_sounds) & (having < len(relevant)))
 
 
 def _check_scores(

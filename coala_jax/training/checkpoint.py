@@ -6,7 +6,6 @@ config that it belongs to stands beside the checkpoints and must agree when a ru
 
 import json
 from pathlib import Path
-from types import TracebackType
 
 import jax
 import orbax.checkpoint as ocp
@@ -51,15 +50,7 @@ class Checkpoints:
         step = self._manager.latest_step()
         return "none was saved yet" if step is None else str(self._folder / str(step))
 
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Waits for what is being saved."""
         self._manager.wait_until_finished()
         self._manager.close()

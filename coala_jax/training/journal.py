@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from coala_jax.training import parallel
 
@@ -35,15 +34,7 @@ class Journal:
         for name, value in figures.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         if self._writing:
             self._file.close()
             self._board.close()

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,14 @@ def train_and_evaluate(
     """
     run, state = _start(config, devices or tuple(jax.devices()))
     checkpoint.claim(workdir, config, _digest(run.manifest))
-    with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+    with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
         first_step = int(state.step)
         _say_start(run, first_step)
-        with Journal(workdir, first_step) as journal, _progress(run, first_step) as progress:
+        with (
+            closing(Journal(workdir, first_step)) as journal,
+            _progress(run, first_step) as progress,
+        ):
             for epoch in range(first_step // run.steps_per_epoch, config.train.epochs):
                 state, figures = _train_epoch(run, state, epoch, progress, checkpoints)
                 step = int(state.step)
