@@ -1,7 +1,15 @@
 """Eight CPU devices, strict types and ranks, every warning an error, shapes checked at run time."""
 
-import jax
-import jaxtyping
+import os
+import tempfile
+
+# Many tests run the same program in a new wrapper or process; in one session it is compiled once.
+_CACHE = tempfile.TemporaryDirectory(prefix="coala-jax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 
 # Annotations such as Float[Array, "batch mel time"] are checked at every call.
 jaxtyping.install_import_hook("coala_jax", "beartype.beartype")
