@@ -26,22 +26,24 @@ find_device() {
 
 # pip tells a line or more for every package; one that counts is enough.
 count_packages() {
-  awk '/^ *Collecting / { printf "\r[run.sh]   %d packages found", ++n; fflush() }
+  awk '/^ *Collecting / { printf "\r[run.sh]   packages found: %d", ++n; fflush() }
        /^ *Installing collected/ { printf "\n[run.sh]   installing them\n"; fflush() }'
 }
 
-# install NAME PIP-ARGUMENTS...: does nothing where the same was installed before.
+# install NAME WHAT PIP-ARGUMENTS...: does nothing where the same was installed before.
 install() {
-  local stamp=.venv/.installed-$1 wanted began=$SECONDS
+  local stamp=.venv/.installed-$1 what=$2 wanted began=$SECONDS
   wanted="$(cat requirements.txt pyproject.toml | cksum) $COALA_DEVICE"
-  shift
+  shift 2
   [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
-  say "installing into .venv what $* names (about a minute)"
+  say "installing $what into .venv"
   .venv/bin/python -m pip install --disable-pip-version-check "$@" | count_packages ||
     fail "pip could not install; see its message above"
   printf '%s' "$wanted" >"$stamp"
   say "installed in $((SECONDS - began)) s"
 }
+
+[[ -t 2 ]] || export TQDM_MININTERVAL=10 # a log needs no ten lines a second
 
 set_up() {
   local python=${PYTHON:-python3}
@@ -51,7 +53,11 @@ set_up() {
   export COALA_DEVICE=${COALA_DEVICE:-$(find_device)}
   case $COALA_DEVICE in
     cpu) export JAX_PLATFORMS=cpu ;;
-    cuda | tpu) ;;
+    cuda)
+      nvidia-smi -L >/dev/null 2>&1 ||
+        fail "COALA_DEVICE is cuda, but nvidia-smi finds no GPU; check the driver, or unset it"
+      ;;
+    tpu) ;;
     *) fail "COALA_DEVICE is $COALA_DEVICE; it must be cpu, cuda or tpu" ;;
   esac
   if [[ ! -x .venv/bin/pip ]]; then
@@ -59,20 +65,20 @@ set_up() {
     "$python" -m venv .venv ||
       fail "$python cannot make an environment; on Debian, apt-get install python3-venv"
   fi
-  install locked -r requirements.txt
+  install locked "the packages of requirements.txt (about a minute)" -r requirements.txt
   # The lock is complete; what an extra adds is resolved on top of it and cannot change it.
   if [[ $COALA_DEVICE == cpu ]]; then
-    install project --no-deps -e .
+    install project "coala_jax itself" --no-deps -e .
   else
-    install project -c requirements.txt -e ".[$COALA_DEVICE]"
+    install project "coala_jax and JAX for $COALA_DEVICE" -c requirements.txt -e ".[$COALA_DEVICE]"
   fi
 }
 
 run_tests() {
   set_up
-  install test -c requirements.txt -e '.[test]'
-  .venv/bin/ruff check .
-  .venv/bin/ruff format --check .
+  install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
+  .venv/bin/ruff check coala_jax configs data_prep tests
+  .venv/bin/ruff format --check coala_jax configs data_prep tests
   .venv/bin/python -m pytest
 }
 
@@ -87,7 +93,7 @@ run_quickstart() {
   fi
   [[ $corpus == debian || $corpus == synthetic ]] ||
     fail "COALA_CORPUS is $corpus; it must be debian or synthetic"
-  say "quickstart on the $corpus corpus$remark; about 5 minutes, results in $workdir"
+  say "quickstart on the $corpus corpus$remark; about 3 minutes, results in $workdir"
   set_up
   .venv/bin/python -m data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
   .venv/bin/python -m data_prep.from_folder --audio="corpus/$corpus/audio" \

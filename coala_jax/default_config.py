@@ -4,6 +4,7 @@
 """
 
 import difflib
+import math
 
 from ml_collections import ConfigDict
 
@@ -63,7 +64,7 @@ def validate(config: ConfigDict) -> None:
     def positive(section: str, *names: str) -> None:
         for name in names:
             value = config[section][name]
-            require(value > 0, f"{section}.{name}", value, "greater than 0")
+            require(0 < value < math.inf, f"{section}.{name}", value, "greater than 0 and finite")
 
     one_of("case", config.case, CASES)
     one_of("precision", config.precision, PRECISIONS)
@@ -81,7 +82,8 @@ def validate(config: ConfigDict) -> None:
     positive("train", "epochs")
     positive("checkpoint", "every_epochs", "keep")
     for name in ("audio_weight", "tag_weight", "contrastive_weight"):
-        require(config.loss[name] >= 0, f"loss.{name}", config.loss[name], "0 or more")
+        value = config.loss[name]
+        require(0 <= value < math.inf, f"loss.{name}", value, "0 or more and finite")
     count = config.report.reconstructions
     require(count >= 0, "report.reconstructions", count, "0 or more")
 
@@ -97,6 +99,9 @@ def unknown_keys(arguments: list[str]) -> list[str]:
     complaints = []
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            complaints.append(f"config.{key} does not exist; the nearest key is config.{near}")
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f"the nearest key is config.{near[0]}" if near else f"there are {', '.join(known)}"
+            )
+            complaints.append(f"config.{key} does not exist; {hint}")
     return complaints

@@ -69,7 +69,10 @@ def parse(argv: list[str]) -> list[str]:
     """Parses the flags; a key that does not exist gets a sentence in place of a traceback."""
     if complaints := unknown_keys(argv):
         sys.exit("coala_jax.main: " + "; ".join(complaints))
-    return app.parse_flags_with_usage(argv)
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (OSError, SyntaxError, ImportError, AttributeError) as error:
+        sys.exit(f"coala_jax.main: the config cannot be read: {error}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m data_prep.sample_corpus --out DIR
 
-`debian`: some 570 sounds out of Debian packages (45 MB, with apt-get, no root needed), as
+`debian`: 565 sounds out of Debian packages (45 MB, with apt-get, no root needed), as
 `sample_corpus.tsv` lists them. `synthetic`: tones, chirps and noises made by formula, for machines
 without apt. Writes what `coala_jax.preparation.corpus_folder` describes. Run again, it fetches only
 what is not there.
@@ -109,4 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("sample_corpus: interrupted; run it again")

@@ -73,7 +73,7 @@ def test_how_long_where_and_what_is_shown_may_change(free, tmp_path):
     [
         ({"seed": 1}, "digest", "has seed = 0, and this one 1; choose another --workdir"),
         ({"train__batch_size": 16}, "digest", "has train.batch_size = 8, and this one 16"),
-        ({}, "other", "has data_digest = 'digest', and this one 'other'"),
+        ({}, "other", "was trained on another dataset; choose another --workdir"),
     ],
 )
 def test_what_would_change_the_result_may_not(change, digest, message, tmp_path):

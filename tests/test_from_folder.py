@@ -15,12 +15,12 @@ from data_prep.from_folder import main
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A folder named `mine`: ten sounds of 0.1 s with two tags in turn, and their CSV."""
+    """A folder named `mine`: twenty sounds of 0.1 s with two tags in turn, and their CSV."""
     folder = tmp_path / "mine"
     (folder / "audio").mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = ["file,tags"]
-    for number in range(10):
+    for number in range(20):
         name = f"{number}.wav"
         soundfile.write(folder / "audio" / name, rng.uniform(-0.5, 0.5, 2200), 22_000)
         rows.append(f"{name},{('dog', 'cat')[number % 2]}")
@@ -36,11 +36,38 @@ def run(corpus: Path, *flags: str) -> int:
 def test_success(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(corpus) == 0
     out = capsys.readouterr().out
-    assert f"dataset {corpus / 'out'}: 9 train, 1 validation, in " in out
-    assert "10 sounds, 10 decoded, 10 with a tag of the 2 in the vocabulary" in out
+    assert f"dataset {corpus / 'out'}: 18 train, 2 validation, in " in out
+    assert "20 sounds, 20 decoded, 20 with a tag of the 2 in the vocabulary" in out
     assert Manifest.load(corpus / "out").vocabulary == ["cat", "dog"]
     assert run(corpus) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_too_few_sounds_for_a_split_are_refused(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (corpus / "sounds.csv").read_text(encoding="utf-8").splitlines()
+    (corpus / "sounds.csv").write_text("\n".join(rows[:11]), encoding="utf-8")
+    assert run(corpus) == 1
+    err = capsys.readouterr().err
+    assert "9 sounds to train on and 1 to validate on are too few" in err
+    assert "--validation_fraction" in err
+    assert run(corpus, "--validation_fraction=0.2") == 0
+
+
+def test_a_dataset_that_was_damaged_is_not_reused(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(corpus) == 0
+    shard = corpus / "out" / "coala-train.tfrecord-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(bytes(content))
+    assert run(corpus) == 1
+    assert "has changed since; delete the dataset's folder" in capsys.readouterr().err
+    shard.unlink()
+    assert run(corpus) == 1
+    assert "the file is missing; delete the dataset's folder" in capsys.readouterr().err
 
 
 def test_flags_reach_the_dataset(corpus: Path) -> None:
@@ -119,7 +146,7 @@ def description_is_none(corpus: Path) -> None:
         pytest.param(
             without_a_sound,
             [],
-            ["sounds.csv", "1 of its 10 sounds are not in", ": 3.wav;", "--allow_missing"],
+            ["sounds.csv", "1 of its 20 sounds are not in", ": 3.wav;", "--allow_missing"],
             id="csv-names-a-sound-that-is-not-there",
         ),
         pytest.param(
@@ -163,8 +190,8 @@ def test_errors(
 def test_a_missing_sound_may_be_allowed(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     without_a_sound(corpus)
     assert run(corpus, "--allow_missing") == 0
-    assert "1 of 10 sounds are left out" in capsys.readouterr().out
-    assert sum(Manifest.load(corpus / "out").counts.values()) == 9
+    assert "1 of 20 sounds are left out" in capsys.readouterr().out
+    assert sum(Manifest.load(corpus / "out").counts.values()) == 19
 
 
 def test_a_flag_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """Whole small runs: they learn what there is to learn, go on bit for bit, and know when to stop."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -107,6 +109,35 @@ def test_more_epochs_go_on_and_another_setting_does_not(dataset, tmp_path):
         loop.train_and_evaluate(
             config_for(dataset, loss__temperature=0.2), tmp_path / "w", devices=DEVICES
         )
+
+
+def test_fewer_epochs_than_were_done_are_refused(dataset, tmp_path):
+    loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=DEVICES)
+    with pytest.raises(ValueError, match=r"has done 2 epochs already, more than .*epochs = 1"):
+        loop.train_and_evaluate(
+            config_for(dataset, train__epochs=1), tmp_path / "w", devices=DEVICES
+        )
+
+
+def test_a_damaged_checkpoint_is_named_with_the_way_out(dataset, tmp_path):
+    loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=DEVICES)
+    newest = tmp_path / "w" / "checkpoints" / "6"
+    for path in newest.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(ValueError, match=r"checkpoints/6: this checkpoint cannot be read .*delete"):
+        loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=DEVICES)
+    shutil.rmtree(newest)
+    loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=DEVICES)
+    assert journal.read(tmp_path / "w")[-1]["step"] == 6
+
+
+@pytest.mark.parametrize(("train", "validation"), [(1, 5), (19, 1)])
+def test_too_few_sounds_are_refused_before_training(train, validation, tmp_path):
+    write_random_dataset(tmp_path / "few", train, validation)
+    with pytest.raises(ValueError, match=f"few: {train} sounds to train on and {validation} to"):
+        loop.train_and_evaluate(config_for(tmp_path / "few"), tmp_path / "w", devices=DEVICES)
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.parametrize("case", ["e_c", "cnn"])

@@ -133,3 +133,11 @@ def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
     assert figures["trained"]["macro_auc"] is None
     assert shown.splitlines()[1].split()[:3] == ["trained", "-", "1.000"]
     assert "macro_auc needs a tag on 3 or more validation sounds" in shown
+
+
+def test_two_sounds_are_reported_without_a_map(tmp_path):
+    write_random_dataset(tmp_path / "dataset", train=5, validation=2, tags=9)
+    few = ValidationSounds(tmp_path / "dataset")
+    embedder = FakeEmbedder(few, 1.0)
+    written = report.write_report(embedder, embedder, few, METRICS, tmp_path / "w", 1, "cmd")
+    assert written["pictures"] == ["losses.png", "reconstructions.png"]

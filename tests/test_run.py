@@ -75,6 +75,8 @@ def test_what_is_installed_is_not_installed_again_until_the_lock_changes(checkou
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
 def test_an_accelerator_takes_its_extra_under_the_same_lock(checkout, device):
+    if device == "cuda":
+        (checkout / "path/nvidia-smi").symlink_to(shutil.which("true"))
     run(checkout, "--x", COALA_DEVICE=device)
     assert calls(checkout)[-2].endswith(f"-c requirements.txt -e .[{device}]")
 
@@ -110,6 +112,7 @@ def test_a_stage_that_fails_stops_the_rest(checkout):
         (["nonsense"], {}, "it takes nothing, 'test', or the flags of coala_jax.main"),
         (["--x"], {"PYTHON": "no-python"}, "there is no no-python; install Python 3.11 or newer"),
         (["--x"], {"COALA_DEVICE": "abacus"}, "COALA_DEVICE is abacus; it must be cpu, cuda or"),
+        (["--x"], {"COALA_DEVICE": "cuda"}, "COALA_DEVICE is cuda, but nvidia-smi finds no GPU"),
         ([], {"COALA_CORPUS": "radio"}, "COALA_CORPUS is radio; it must be debian or synthetic"),
     ],
 )

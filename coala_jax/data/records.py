@@ -29,6 +29,9 @@ NAME, VERSION = "coala", "1.0.0"  # as TensorFlow Datasets wants them
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 
 
+_WAY_OUT = "delete the dataset's folder and prepare it again"
+
+
 class DatasetError(ValueError):
     """A folder that is no dataset, or is damaged; the message names file, place and cause."""
 
@@ -70,19 +73,30 @@ class Manifest:
             content = json.loads(path.read_text())
             found = content["format"]
         except (ValueError, TypeError, KeyError) as error:
-            raise DatasetError(
-                f"{path}: this is no manifest ({error!r}); prepare the dataset again"
-            ) from error
+            raise DatasetError(f"{path}: this is no manifest ({error!r}); {_WAY_OUT}") from error
         if found != FORMAT:
             raise DatasetError(
                 f"{path}: format {found!r} is not format {FORMAT}, the one this version reads; "
-                "prepare the dataset again or use the version that wrote it"
+                f"{_WAY_OUT}, or use the version that wrote it"
             )
         fields = {field.name for field in dataclasses.fields(cls)}
         if content.keys() != fields:
             odd = ", ".join(sorted(content.keys() ^ fields))
-            raise DatasetError(f"{path}: missing or unknown: {odd}; prepare the dataset again")
+            raise DatasetError(f"{path}: missing or unknown: {odd}; {_WAY_OUT}")
         return cls(**content)
+
+    def check_files(self, dataset: Path) -> None:
+        """Raises DatasetError when a shard or side file is missing or not as it was written."""
+        digests = {
+            entry["file"]: entry["sha256"] for split in self.shards.values() for entry in split
+        }
+        for name, digest in (digests | self.side_files).items():
+            path = dataset / name
+            if not path.is_file():
+                raise DatasetError(f"{path}: the file is missing; {_WAY_OUT}")
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    raise DatasetError(f"{path}: the file has changed since; {_WAY_OUT}")
 
 
 def masked_crc(data: bytes) -> int:
@@ -123,12 +137,12 @@ class Shard:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path}: it cannot be read ({error}); prepare again") from error
+            raise DatasetError(f"{path}: it cannot be read ({error}); {_WAY_OUT}") from error
         self._starts = list(self._walk())
         if len(self._starts) != expected_records:
             raise DatasetError(
                 f"{path}: {len(self._starts)} records where the manifest says {expected_records}; "
-                "the file was cut or replaced; prepare the dataset again"
+                f"the file was cut or replaced; {_WAY_OUT}"
             )
 
     def __len__(self) -> int:
@@ -157,9 +171,7 @@ class Shard:
             record += 1
 
     def _damaged(self, record: int, offset: int, cause: str) -> DatasetError:
-        return DatasetError(
-            f"{self.path}: record {record} at byte {offset}: {cause}; prepare the dataset again"
-        )
+        return DatasetError(f"{self.path}: record {record} at byte {offset}: {cause}; {_WAY_OUT}")
 
 
 class SplitReader:

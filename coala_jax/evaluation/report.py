@@ -70,11 +70,12 @@ def write_report(
     metrics: the entries of the run's metrics.jsonl.
     reconstructions: how many sounds to picture beside their reconstruction (AE-C only).
     """
-    drawn = [workdir / "losses.png", workdir / "embedding_map.png"]
+    drawn = [workdir / "losses.png"]
     pictures.loss_curves(metrics, drawn[0])
-    sound_map.embedding_map(
-        trained.embed_patches(sounds.patches), sounds.tag_names(), drawn[1], seed=0
-    )
+    if len(sounds.ids) >= 3:  # fewer are no map
+        drawn.append(workdir / "embedding_map.png")
+        embeddings = trained.embed_patches(sounds.patches)
+        sound_map.embedding_map(embeddings, sounds.tag_names(), drawn[-1], seed=0)
     if trained.case == "ae_c" and reconstructions:
         drawn.append(workdir / "reconstructions.png")
         _draw_reconstructions(trained, sounds, reconstructions, drawn[-1])

@@ -26,6 +26,7 @@ from coala_jax.preparation.table import Columns, Sound, TableError, read_table
 from coala_jax.tags.vocabulary import Vocabulary, build_vocabulary
 
 FAILURES = "failures.csv"
+MINIMUM_SOUNDS = 2  # of each split: a single pair has no negatives
 _NAMED = 5  # failures on the terminal; the file lists them all
 
 
@@ -70,6 +71,8 @@ def prepare(
     allow_missing: bool = False,
 ) -> Manifest:
     """Makes the dataset `out`, or returns the one that is there if it was made from the same.
+
+    The same means the same table, settings, and names and sizes of the sounds.
 
     A sound that cannot be decoded costs that sound; it is listed in `out/failures.csv`. With
     `allow_missing` that holds for files that are not there, too.
@@ -159,6 +162,12 @@ def _write(
         settings.validation_fraction,
         settings.seed,
     )
+    few = min(kept_out.sum(), (~kept_out).sum())
+    if few < MINIMUM_SOUNDS:
+        raise ValueError(
+            f"{(~kept_out).sum()} sounds to train on and {kept_out.sum()} to validate on are too "
+            f"few: each side needs {MINIMUM_SOUNDS}; add sounds or change --validation_fraction"
+        )
     scaler = _fit_scaler(patches, tagged[~kept_out])
     _say_counts(sounds, decoded, tagged, kept_out, vocabulary, settings)
     return write_dataset(
@@ -207,6 +216,8 @@ def _fit_scaler(patches: Float32[np.ndarray, "sound mel time"], places: np.ndarr
 
 
 def _refuse_missing(sounds: Sequence[Sound], audio: Path, table: Path, allow_missing: bool) -> None:
+    if not audio.is_dir():
+        raise TableError(f"{audio}: there is no such folder; correct --audio")
     missing = [sound.file for sound in sounds if not (audio / sound.file).is_file()]
     if missing and not allow_missing:
         named = ", ".join(missing[:_NAMED]) + (" ..." if len(missing) > _NAMED else "")
@@ -261,5 +272,6 @@ def _reuse(out: Path, source: str) -> Manifest:
             f"{out}: it holds a dataset made from other sounds, tags or settings; "
             "choose another --out or delete it"
         )
-    print(f"{out}: the dataset is there already, made from the same; nothing to do")
+    manifest.check_files(out)
+    print(f"{out}: the dataset is there already, made from the same table, settings and file sizes")
     return manifest

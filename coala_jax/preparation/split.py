@@ -33,7 +33,7 @@ def validation_mask(
     if sizes.min() > wanted:
         raise ValueError(
             f"no group fits into {fraction:.0%} of {len(groups)} sounds (the smallest has "
-            f"{sizes.min()}); raise the validation fraction or add sounds"
+            f"{sizes.min()}); raise --validation_fraction or add sounds"
         )
     membership = scipy.sparse.csr_array(
         (np.ones(len(groups)), (group_of, np.arange(len(groups)))), (len(names), len(groups))

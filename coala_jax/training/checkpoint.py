@@ -41,7 +41,14 @@ class Checkpoints:
         if step is None:
             return like
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.saveable(like))
-        restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        try:
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # of TensorStore, of JSON, of the file system: all mean the same
+            raise ValueError(
+                f"{self._folder / str(step)}: this checkpoint cannot be read "
+                f"({str(error).splitlines()[0]}); delete that folder, and the run goes on from the "
+                "one before"
+            ) from error
         return parallel.usable(restored)
 
     def latest(self) -> str:
@@ -72,6 +79,11 @@ def claim(workdir: Path, config: ConfigDict, data_digest: str) -> None:
         return
     found, wanted = _compared(json.loads(path.read_text())), _compared(wanted)
     for key in sorted(found.keys() | wanted.keys()):
+        if found.get(key) != wanted.get(key) and key == ("data_digest",):
+            raise ValueError(
+                f"{workdir}: the run in this folder was trained on another dataset; "
+                "choose another --workdir, or delete this one"
+            )
         if found.get(key) != wanted.get(key):
             raise ValueError(
                 f"{workdir}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "

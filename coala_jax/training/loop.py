@@ -81,6 +81,12 @@ def train_and_evaluate(
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
         first_step = int(state.step)
+        done = first_step // run.steps_per_epoch
+        if done > config.train.epochs:
+            raise ValueError(
+                f"{workdir}: the run in this folder has done {done} epochs already, more than "
+                f"config.train.epochs = {config.train.epochs}; raise it or choose another --workdir"
+            )
         _say_start(run, first_step)
         with (
             closing(Journal(workdir, first_step)) as journal,
@@ -136,6 +142,11 @@ def _start(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, st
             functools.partial(steps.eval_step, **shared), devices, outputs=1
         ),
     )
+    if min(len(run.train), len(run.validation)) < 2:
+        raise ValueError(
+            f"{dataset}: {len(run.train)} sounds to train on and {len(run.validation)} to validate "
+            "on are too few, each side needs 2; prepare it again with more sounds"
+        )
     state = steps.initial_state(model, optimizer, config.seed)
     return run, parallel.place_state(state, devices)
 

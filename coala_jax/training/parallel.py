@@ -123,6 +123,9 @@ def start(asked: str) -> None:
     """
     told = os.environ
     known_to_jax = (told.get("SLURM_STEP_NUM_TASKS", "1"), told.get("OMPI_COMM_WORLD_SIZE", "1"))
+    needed = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS")
+    if told.get("JAX_NUM_PROCESSES", "1") != "1" and not all(name in told for name in needed):
+        raise ValueError(f"a run of several processes needs {', '.join(needed)} all set")
     if "JAX_NUM_PROCESSES" in told:
         if int(told["JAX_NUM_PROCESSES"]) > 1:
             jax.distributed.initialize(
