@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
@@ -32,7 +33,8 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> None:
         """Saves under the state's step, in the background; an interrupted save leaves no trace."""
-        state = parallel.saveable(state)
+        # A copy, because Orbax writes while the next step gives up the state's memory.
+        state = parallel.saveable(jax.tree.map(jnp.copy, state))
         self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
 
     def restore_latest(self, like: TrainState) -> TrainState:
@@ -79,16 +81,17 @@ def claim(workdir: Path, config: ConfigDict, data_digest: str) -> None:
         return
     found, wanted = _compared(json.loads(path.read_text())), _compared(wanted)
     for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) != wanted.get(key) and key == ("data_digest",):
+        if found.get(key) == wanted.get(key):
+            continue
+        if key == ("data_digest",):
             raise ValueError(
                 f"{workdir}: the run in this folder was trained on another dataset; "
                 "choose another --workdir, or delete this one"
             )
-        if found.get(key) != wanted.get(key):
-            raise ValueError(
-                f"{workdir}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
-                f"this one {wanted.get(key)!r}; choose another --workdir, or delete this one"
-            )
+        raise ValueError(
+            f"{workdir}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
+            f"this one {wanted.get(key)!r}; choose another --workdir, or delete this one"
+        )
 
 
 def _compared(config: dict) -> dict[tuple[str, ...], object]:

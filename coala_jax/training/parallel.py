@@ -66,7 +66,7 @@ def map_step(
 def place_state(state: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     """Puts the state where the mapped step will keep it, so that the step compiles only once."""
     local = [device for device in devices if device.process_index == jax.process_index()]
-    return jax.device_put(state, NamedSharding(Mesh(np.array(local), (AXIS,)), PartitionSpec()))
+    return jax.device_put(state, NamedSharding(_mesh(local), PartitionSpec()))
 
 
 def split_rows(batch: dict[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, Any]:
@@ -95,23 +95,25 @@ def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
 
 
 def saveable(state: PyTree) -> PyTree:
-    """A copy of the state as Orbax takes it: among several processes, an array known as shared.
-
-    A copy, because Orbax writes in the background while the next step gives up the state's memory.
-    """
-    state = jax.tree.map(jnp.copy, state)
+    """The state as Orbax takes it: among several processes, an array that they know to share."""
     if jax.process_count() == 1:
         return state
-    mesh = Mesh(np.array(jax.devices()), (AXIS,))
-    return multihost_utils.host_local_array_to_global_array(state, mesh, PartitionSpec())
+    return multihost_utils.host_local_array_to_global_array(
+        state, _mesh(jax.devices()), PartitionSpec()
+    )
 
 
 def usable(state: PyTree) -> PyTree:
     """What Orbax restored, as the mapped step takes it: the inverse of `saveable`."""
     if jax.process_count() == 1:
         return state
-    mesh = Mesh(np.array(jax.devices()), (AXIS,))
-    return multihost_utils.global_array_to_host_local_array(state, mesh, PartitionSpec())
+    return multihost_utils.global_array_to_host_local_array(
+        state, _mesh(jax.devices()), PartitionSpec()
+    )
+
+
+def _mesh(devices: Sequence[jax.Device]) -> Mesh:
+    return Mesh(np.array(devices), (AXIS,))
 
 
 def start(asked: str) -> None:
@@ -123,17 +125,19 @@ def start(asked: str) -> None:
     """
     told = os.environ
     known_to_jax = (told.get("SLURM_STEP_NUM_TASKS", "1"), told.get("OMPI_COMM_WORLD_SIZE", "1"))
-    needed = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS")
-    if told.get("JAX_NUM_PROCESSES", "1") != "1" and not all(name in told for name in needed):
-        raise ValueError(f"a run of several processes needs {', '.join(needed)} all set")
-    if "JAX_NUM_PROCESSES" in told:
-        if int(told["JAX_NUM_PROCESSES"]) > 1:
-            jax.distributed.initialize(
-                coordinator_address=told["JAX_COORDINATOR_ADDRESS"],
-                num_processes=int(told["JAX_NUM_PROCESSES"]),
-                process_id=int(told["JAX_PROCESS_ID"]),
-                heartbeat_timeout_seconds=_HEARTBEAT_S,
-            )
+    count = told.get("JAX_NUM_PROCESSES")
+    if count == "1":
+        return
+    if count is not None:
+        needed = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS")
+        if not all(name in told for name in needed):
+            raise ValueError(f"a run of several processes needs {', '.join(needed)} all set")
+        jax.distributed.initialize(
+            coordinator_address=told["JAX_COORDINATOR_ADDRESS"],
+            num_processes=int(count),
+            process_id=int(told["JAX_PROCESS_ID"]),
+            heartbeat_timeout_seconds=_HEARTBEAT_S,
+        )
     elif asked == "tpu" or any(int(count) > 1 for count in known_to_jax):
         jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_S)
 
