@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from coala_jax.evaluation import drawing, pictures, sound_map
+from coala_jax import drawing
+from coala_jax.evaluation import pictures, sound_map
 
 
 def metrics(epochs):

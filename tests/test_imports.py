@@ -15,12 +15,16 @@ ROOMS = {
     "tags": set(),
     "data": set(),
     "models": set(),
-    "preparation": {"audio", "tags", "data"},
+    "preparation": {"audio", "tags", "data", "drawing"},
     "training": {"data", "models"},
     "embedding": {"audio", "tags", "models"},
-    "evaluation": {"audio", "tags", "data", "embedding"},
+    "evaluation": {"audio", "tags", "data", "embedding", "drawing"},
 }
-TOP = {"main": {"default_config", "embedding", "evaluation", "training"}, "default_config": set()}
+TOP = {
+    "main": {"default_config", "embedding", "evaluation", "training"},
+    "default_config": set(),
+    "drawing": set(),
+}
 
 
 def modules() -> list[str]:

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from coala_jax.evaluation import drawing, sound_map
+from coala_jax import drawing
+from coala_jax.evaluation import sound_map
 
 
 def clusters(sounds_each=20, seed=0):

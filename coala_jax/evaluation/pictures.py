@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from coala_jax.evaluation import drawing
+from coala_jax import drawing
 
 SECONDS_PER_FRAME = 512 / 22_000  # hop of 512 samples at 22 000 Hz (paper, section 3.1)
 TRAIN, VALIDATION = drawing.COLOURS[:2]

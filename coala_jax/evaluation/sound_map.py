@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from coala_jax.evaluation import drawing
+from coala_jax import drawing
 
 NAMES = 24  # tags without a colour that the map tries to name
 MAP_SOUNDS = 3000  # t-SNE of more takes minutes and shows a blot
