@@ -1,14 +1,18 @@
-"""Tag text to tags: value tables, and two lists of words seen in real tags."""
+"""Tag text to tags: value tables, and lists of words seen in real tags."""
 
 import itertools
+import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import inflect
 import pytest
 
-from coala_jax.tags import normalize
+from benchmarks import released_tags
+from coala_jax.tags import normalize, released, words
 from coala_jax.tags.normalize import normalize_tags, split_tags
 
 # Each is one that inflect 7.6 changes, or that a rule of ours could.
@@ -29,6 +33,14 @@ STAY_WHOLE = """
     dans sans temps noches coches selfies techies mustaches moustaches jazzes matrices
     keys-in-the-pockets bucket-of-beans dog's cafés drums2 u.s.cars downs phys always-on
     solves involves confuses waltzes peoples
+    afterhours sapiens jeepers lazybones mips caries cajones gouaches barbies selkies convolves
+    chorusses trolleybusses portcullises perfuses tippytoes megahertzes synecdoches interspecies
+    miss mattress princess mistress fuss abyss moss sunglasses
+    asbestos hocus-pocus octopus walrus platypus hippopotamus genius radius sinus stylus
+    cumulus nexus nucleus thesaurus bogus porous luminous ominous melodious cancerous
+    debris arthritis pelvis penis trellis metropolis ibis axis tis
+    alas pampas madras judas sassafras corps hertz chassis apropos pathos eros helios
+    politics ethics classics statistics optics
 """.split()  # noqa: SIM905 (one word a line would be 150 lines)
 
 PLURALS = {
@@ -179,14 +191,14 @@ def test_any_collection_gives_the_same_tags_in_any_order() -> None:
 def test_normalizing_twice_changes_nothing() -> None:
     letters = [f"{before}{chr(code)}" for code in range(0x20, 0x3100) for before in ("", "a")]
     lists = ("plural_words.txt", "singular_words.txt", "stop_words.txt")
-    words = [word for name in lists for word in normalize._word_list(name)]
-    once = normalize_tags([*STAY_WHOLE, *PLURALS, *words, *letters])
+    listed = [word for name in lists for word in words.word_list(name)]
+    once = normalize_tags([*STAY_WHOLE, *PLURALS, *listed, *letters])
     assert normalize_tags(once) == once
 
 
 def test_word_lists() -> None:
     stop, plural, singular = (
-        normalize._word_list(f"{kind}_words.txt") for kind in ("stop", "plural", "singular")
+        words.word_list(f"{kind}_words.txt") for kind in ("stop", "plural", "singular")
     )
     assert len(stop) == 179  # NLTK's list of 2018 to 2024
     assert {"i", "the", "down", "can", "just", "won", "wouldn't", "should've"} <= stop
@@ -200,6 +212,202 @@ def test_inflect_alone_damages_words() -> None:
     engine = inflect.engine()
     damaged = {word: engine.singular_noun(word) for word in ("bus", "gas", "lens", "always")}
     assert damaged == {"bus": "bu", "gas": "ga", "lens": "len", "always": "alway"}
+
+
+TABLE = "damaged_words.txt"
+DAMAGED = {word: tag for word, tag in words.word_pairs(TABLE).items() if word[0] != "-"}
+
+# What the authors' code made of tags, by their files of 1,282 Freesound sounds; None: dropped.
+RELEASED = {
+    "police": "polouse",
+    "POLICE": "polouse",
+    "kisielice": "kisielouse",
+    "bass": "bas",
+    "brass": "bras",
+    "grass": "gras",
+    "pass": "pas",
+    "hiss": "his",
+    "stress": "stres",
+    "scoolclass": "scoolclas",
+    "bus": "bu",
+    "gas": "ga",
+    "christmas": "christma",
+    "paris": "pari",
+    "religious": "religiou",
+    "buses": "bus",
+    "dogs": "dog",
+    "Barking": "barking",
+    "people": "person",
+    "children": "child",
+    "leaves": "leaf",
+    "geese": "goose",
+    "ms": "m",
+    "Can": None,
+    "very": None,
+    "s": None,
+    "field-recording": None,
+    "H4n": None,
+    "22": None,
+}
+
+
+@pytest.mark.parametrize(("tag", "made"), RELEASED.items(), ids=RELEASED)
+def test_released(tag: str, made: str | None) -> None:
+    assert normalize_tags([tag], "released") == ((made,) if made else ())
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        pytest.param([], (), id="no-tags"),
+        pytest.param(["", " ", "...", "\u200b", "#"], (), id="empty"),
+        pytest.param(["Dog", "dogs", "dog"], ("dog",), id="case-and-duplicates"),
+        pytest.param(["zoo", "dogs", "ant"], ("zoo", "dog", "ant"), id="order-kept"),
+        pytest.param(["#dog", "rain!", "r&b", "dog_bark", "dog bark", "don't", "rain\n"], (),
+                     id="a-character-that-is-no-letter"),
+        pytest.param(["808", "drum2", "x\u00b2", "\u2167"], (), id="digits"),
+        pytest.param(["a", "x", "Z", "\u97f3"], (), id="one-letter"),
+        pytest.param(["ab", "\u97f3\u697d"], ("ab", "\u97f3\u697d"), id="two-letters"),
+        pytest.param(["ss"], ("s",), id="one-letter-only-afterwards"),
+        pytest.param(["ours", "hers", "yous"], ("you",), id="stop-words-only-before"),
+        pytest.param(["Straße", "CAFÉ", "ΣΕΙΡΗΝΑ"], ("straße", "café", "σειρηνα"), id="letters"),
+        pytest.param(["cafe\u0301", "हिन्दी", "🎸"], (), id="marks-and-signs"),
+        pytest.param(["\uff24og", "\ufb01re", "\u0130\u0130"],
+                     ("\uff44og", "\ufb01re", "i\u0307i\u0307"), id="not-nfkc"),
+    ],
+)  # fmt: skip
+def test_rules_of_released(tags: list[str], expected: tuple[str, ...]) -> None:
+    assert normalize_tags(tags, "released") == expected
+
+
+def test_a_thousand_tags_released() -> None:
+    letters = [chr(ord("a") + place) for place in range(26)]
+    tags = [f"{a}{b}{c}q" for a in letters[:10] for b in letters[:10] for c in letters[:10]]
+    assert normalize_tags([*tags, "Drums", *tags], "released") == (*tags, "drum")
+
+
+class Silent:
+    """An inflect that sees no plural anywhere."""
+
+    def singular_noun(self, word: str) -> bool:
+        return False
+
+
+@pytest.fixture
+def silent_inflect(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(released, "inflect_engine", Silent)
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("silent_inflect")
+def test_known_words_do_not_depend_on_the_inflect_installed() -> None:
+    assert normalize_tags(["dogs"], "released") == ("dogs",)  # or the rest would show nothing
+    known = DAMAGED | {"kisielice": "kisielouse", "scoolclass": "scoolclas"}
+    assert {word: "".join(normalize_tags([word], "released")) for word in known} == known
+
+
+def test_damaged_words() -> None:
+    lines = words.word_list(TABLE)
+    assert len(words.word_pairs(TABLE)) == len(lines)  # no word twice
+    assert len(set(DAMAGED.values())) == len(DAMAGED)  # one reading for each tag
+    assert {word: normalize_tags([word], "released") for word in DAMAGED} == {
+        word: (tag,) for word, tag in DAMAGED.items()
+    }
+    assert {tag: released.readable(tag) for tag in DAMAGED.values()} == {
+        tag: word for word, tag in DAMAGED.items()
+    }
+
+
+@pytest.mark.parametrize("word", sorted(DAMAGED.keys() - {"tranches", "elsodelescultures"}))
+def test_what_released_damages_stays_whole_in_paper(word: str) -> None:
+    assert normalize_tags([word]) == (word,)
+
+
+@pytest.mark.parametrize(
+    ("tag", "word"), [("bas", "bass"), ("polouse", "police"), ("dog", "dog"), ("-s", "-s")]
+)
+def test_readable(tag: str, word: str) -> None:
+    assert released.readable(tag) == word
+
+
+def test_processings() -> None:
+    assert normalize.PROCESSINGS == ("paper", "released")
+    assert normalize_tags(["bass"]) == normalize_tags(["bass"], "paper") == ("bass",)
+    with pytest.raises(ValueError, match="must be one of paper, released, got 'authors'"):
+        normalize_tags(["bass"], "authors")
+
+
+def compared(tmp_path: Path, raw: object, processed: object) -> list[str]:
+    """Arguments of the program benchmarks.released_tags for two files with this content."""
+    arguments = []
+    for name, content in {"raw": raw, "processed": processed}.items():
+        (tmp_path / name).write_text(json.dumps(content))
+        arguments += [f"--{name}", str(tmp_path / name)]
+    return arguments
+
+
+@pytest.mark.usefixtures("silent_inflect")
+def test_the_program_finds_equal_sounds_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = {"1": ["Police", "a", "12"], "2": ["police", "rain"], "3": []}
+    arguments = compared(tmp_path, raw, {"1": ["polouse"], "2": ["rain", "polouse"], "3": []})
+    assert released_tags.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(" alone: 1 words differ")
+    assert lines[1] == "  police: police, the authors: polouse (2 sounds)"
+    assert lines[2].endswith("damaged_words.txt: no words differ")
+    figures = json.loads(lines[3])
+    assert (figures["sounds"], figures["sounds_equal"]) == (3, 3)
+    assert figures["sounds_equal_inflect_alone"] == 1
+    assert (figures["distinct_words"], figures["distinct_words_kept"]) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("processed", "line"),
+    [
+        pytest.param({"1": ["police"]}, "police: polouse, the authors: police", id="other"),
+        pytest.param({"1": []}, "police: polouse, the authors: dropped", id="dropped"),
+        pytest.param(
+            {"1": ["polouse", "rain"]}, "(no word): dropped, the authors: rain", id="more"
+        ),
+        pytest.param({"1": ["polouse"], "2": []}, "damaged_words.txt: no words differ", id="sound"),
+    ],
+)
+def test_the_program_fails_on_a_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], processed: object, line: str
+) -> None:
+    assert released_tags.main(compared(tmp_path, {"1": ["police"]}, processed)) == 1
+    table = capsys.readouterr().out.split("inflect ")[2]
+    assert line in table
+    assert json.loads(table.splitlines()[-1])["sounds_equal"] == len(processed) - 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "No such file or directory; give a file of tags", id="missing"),
+        pytest.param("{", "it is no JSON text", id="no-json"),
+        pytest.param("[]", 'it is no {"sound": ["tag", ...]}', id="a-list"),
+        pytest.param('{"1": "dog"}', 'it is no {"sound": ["tag", ...]}', id="a-text-for-tags"),
+        pytest.param("{}", 'it is no {"sound": ["tag", ...]}', id="no-sound"),
+    ],
+)
+def test_the_program_says_in_one_sentence_what_it_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+) -> None:
+    arguments = compared(tmp_path, {"1": ["dog"]}, {"1": ["dog"]})
+    if content is None:
+        (tmp_path / "processed").unlink()
+    else:
+        (tmp_path / "processed").write_text(content)
+    assert released_tags.main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"released_tags: {tmp_path / 'processed'}: {message}")
+    assert output.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -240,6 +448,14 @@ def test_split_tags_refuses_what_is_no_text() -> None:
         split_tags(float("nan"))
 
 
+def forget() -> None:
+    """Empties the caches of the tag code."""
+    for module in (normalize, released, words):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+
 def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("a socket was opened")
@@ -247,9 +463,9 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("NLTK_DATA", "/nowhere")
-    for cached in (normalize._normalize, normalize._word_list, normalize._inflect_engine):
-        cached.cache_clear()
+    forget()
     assert normalize_tags(["the", "Drums", "lens"]) == ("drum", "lens")
+    assert normalize_tags(["the", "Drums", "lens"], "released") == ("drum", "len")
 
 
 def test_importing_is_cheap() -> None:

@@ -1,13 +1,17 @@
 """Which tags a vocabulary takes, and multi-hot vectors worked out by hand."""
 
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from coala_jax.tags.vocabulary import Vocabulary, build_vocabulary
+from coala_jax.tags.normalize import normalize_tags
+from coala_jax.tags.vocabulary import Vocabulary, build_vocabulary, read_id2token
 
 ANIMALS = Vocabulary(("dog", "cat", "bird", "cow"))
+AUTHORS = Vocabulary(("bas", "dog", "bu", "polouse", "his", "glas"), "released")
 
 
 def sounds_with(count: int, sounds: int, tag: str = "noise") -> list[set[str]]:
@@ -83,9 +87,49 @@ def test_the_order_of_sounds_and_tags_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
+    ("count", "min_sounds", "kept"),
+    [
+        pytest.param(9, 10, False, id="9-of-10"),
+        pytest.param(10, 10, True, id="10-of-10"),
+        pytest.param(11, 10, True, id="11-of-10"),
+        pytest.param(2, 2, True, id="2-of-2"),
+        pytest.param(1, 2, False, id="1-of-2"),
+        pytest.param(70, 70, True, id="exactly-70-percent-and-just-enough"),
+        pytest.param(71, 70, False, id="enough-but-above-70-percent"),
+    ],
+)
+def test_tags_of_too_few_sounds_go(count: int, min_sounds: int, kept: bool) -> None:
+    tag_sets = sounds_with(count, 100)
+    for tags in tag_sets[:70]:
+        tags.add("steady")
+    vocabulary = build_vocabulary(tag_sets, min_sounds=min_sounds)
+    assert set(vocabulary.tags) == {"steady"} | ({"noise"} if kept else set())
+
+
+def test_the_processing_goes_with_the_tags() -> None:
+    tag_sets = [normalize_tags(tags, "released") for tags in (["Bass", "dogs"], ["bass"], [])]
+    assert build_vocabulary(tag_sets, processing="released") == Vocabulary(
+        ("bas", "dog"), "released"
+    )
+    assert build_vocabulary(tag_sets).processing == Vocabulary(("bas",)).processing == "paper"
+    assert Vocabulary(("bas",)) != Vocabulary(("bas",), "released")
+    with pytest.raises(ValueError, match="must be one of paper, released, got 'authors'"):
+        build_vocabulary(tag_sets, processing="authors")
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         pytest.param(([{"a"}], 0), ValueError, "size must be at least 1, got 0", id="size-0"),
+        pytest.param(
+            ([{"a"}], 1, 0.7, 0), ValueError, "min_sounds must be at least 1, got 0", id="rare-0"
+        ),
+        pytest.param(
+            ([{"a"}, {"b"}, {"b"}], 1, 0.5, 2),
+            ValueError,
+            "each in fewer than 2 sounds or in more than 50% of the sounds",
+            id="too-rare-or-too-common",
+        ),
         pytest.param(
             ([{"a"}], 1, 0.0), ValueError, r"must be in \(0, 1\], got 0.0", id="fraction-0"
         ),
@@ -145,6 +189,147 @@ def test_encode_takes_an_iterator_and_strictly_refuses_the_unknown() -> None:
         ANIMALS.encode(["dog", "whale", "ant"], strict=True)
     with pytest.raises(TypeError, match="got the str 'dog'"):
         ANIMALS.encode("dog")
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "tag", "found"),
+    [
+        pytest.param(AUTHORS, "bas", "bas", id="as-written"),
+        pytest.param(AUTHORS, "bass", "bas", id="damaged"),
+        pytest.param(AUTHORS, "Police", "polouse", id="damaged-and-case"),
+        pytest.param(AUTHORS, "DOGS", "dog", id="plural"),
+        pytest.param(AUTHORS, "his", "his", id="a-stop-word-but-there"),
+        pytest.param(AUTHORS, "bus", "bu", id="once"),
+        pytest.param(AUTHORS, "buses", None, id="once-only"),
+        pytest.param(AUTHORS, "the", None, id="stop-word"),
+        pytest.param(AUTHORS, "guard-dog", None, id="not-alphabetic"),
+        pytest.param(AUTHORS, "", None, id="empty"),
+        pytest.param(Vocabulary(("bass", "bas"), "released"), "bass", "bass", id="as-written-wins"),
+        pytest.param(ANIMALS, "cow", "cow", id="paper-as-written"),
+        pytest.param(ANIMALS, " #Dogs", "dog", id="paper-form"),
+        pytest.param(ANIMALS, "whale", None, id="paper-unknown"),
+        pytest.param(Vocabulary(("bas",)), "bass", None, id="paper-has-no-damage"),
+        pytest.param(Vocabulary(("Dogs", "dog")), "Dogs", "Dogs", id="paper-as-written-wins"),
+    ],
+)
+def test_find(vocabulary: Vocabulary, tag: str, found: str | None) -> None:
+    place = vocabulary.find(tag)
+    assert (None if place is None else vocabulary.tags[place]) == found
+
+
+def test_encode_finds_what_people_write() -> None:
+    tags = ["Bass", "bas", "Dogs", "buses", "rain"]
+    assert AUTHORS.encode(tags).tolist() == [1, 1, 0, 0, 0, 0]
+    assert AUTHORS.encode(tags, aliases=False).tolist() == [1, 0, 0, 0, 0, 0]
+    assert AUTHORS.encode(["Bass", "bus"], strict=True).tolist() == [1, 0, 1, 0, 0, 0]
+    with pytest.raises(ValueError, match=r"of the vocabulary: buses, rain$"):
+        AUTHORS.encode(tags, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        pytest.param([], [], id="no-tags"),
+        pytest.param(["polouse", "bas"], [0, 3], id="rising"),
+        pytest.param(["glas", "bas", "glas"], [0, 5], id="each-once"),
+        pytest.param(["bass", "rain"], [], id="unknown-and-no-alias"),
+    ],
+)
+def test_indices(tags: list[str], expected: list[int]) -> None:
+    for given in (tags, iter(tags)):
+        places = AUTHORS.indices(given)
+        assert places.dtype == np.int64
+        assert places.tolist() == expected
+
+
+def test_indices_of_normalized_tags_are_not_normalized_again() -> None:
+    normalized = normalize_tags(["buses"], "released")
+    assert normalized == ("bus",)
+    assert AUTHORS.indices(normalized).tolist() == []
+    assert AUTHORS.indices(normalized, aliases=True).tolist() == [2]
+    assert AUTHORS.indices(["bass", "bas", "Dogs"], aliases=True).tolist() == [0, 1]
+
+
+def test_indices_of_a_thousand_tags() -> None:
+    tags = [f"tag{place}" for place in range(1000)]
+    places = Vocabulary(tuple(tags)).indices([*reversed(tags), *tags], strict=True)
+    assert places.tolist() == list(range(1000))
+
+
+def test_indices_refuse_what_encode_refuses() -> None:
+    with pytest.raises(ValueError, match=r"of the vocabulary: bass$"):
+        AUTHORS.indices(["bass", "bas"], strict=True)
+    with pytest.raises(TypeError, match="got the str 'bas'"):
+        AUTHORS.indices("bas")
+
+
+@pytest.mark.parametrize(
+    ("tag", "word"),
+    [
+        pytest.param(0, "bass", id="place"),
+        pytest.param(np.int64(3), "police", id="numpy-place"),
+        pytest.param(5, "glass", id="last-place"),
+        pytest.param("bas", "bass", id="tag"),
+        pytest.param("dog", "dog", id="whole"),
+        pytest.param("viru", "virus", id="tag-of-another-vocabulary"),
+    ],
+)
+def test_readable(tag: int | np.integer | str, word: str) -> None:
+    assert AUTHORS.readable(tag) == word
+
+
+def test_readable_changes_no_tag_of_paper() -> None:
+    vocabulary = Vocabulary(("bas", "his"))
+    assert [vocabulary.readable(place) for place in range(2)] == ["bas", "his"]
+    assert vocabulary.readable("glas") == "glas"
+
+
+@pytest.mark.parametrize("place", [-1, 6])
+def test_readable_refuses_a_place_that_is_not_there(place: int) -> None:
+    with pytest.raises(IndexError, match=f"there are 6 tags, from place 0 on; asked for {place}"):
+        AUTHORS.readable(place)
+
+
+def test_read_id2token(tmp_path: Path) -> None:
+    path = tmp_path / "id2token.json"
+    tags = tuple(f"tag{place}" for place in range(12))  # as text, "10" comes before "2"
+    path.write_text(json.dumps(dict(sorted((str(i), tag) for i, tag in enumerate(tags)))))
+    assert read_id2token(path) == Vocabulary(tags, "released")
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        pytest.param(b"", "it is no JSON text (Expecting value", id="empty"),
+        pytest.param(b'{"0": "close"', "it is no JSON text (Expecting ',' delimiter", id="cut"),
+        pytest.param(b'{"0": "\xff"}', "it is no JSON text ('utf-8' codec", id="not-utf-8"),
+        pytest.param(b"[" * 100_000, "it is no JSON text (maximum recursion", id="nested"),
+        pytest.param(b'["close"]', "it is no JSON object of texts", id="a-list"),
+        pytest.param(b'{"0": 3}', "it is no JSON object of texts", id="number-for-a-tag"),
+        pytest.param(b'{"0": {"a": "b"}}', "it is no JSON object of texts", id="object-for-a-tag"),
+        pytest.param(b"{}", "a vocabulary needs at least one tag", id="no-tags"),
+        pytest.param(b'{"0": "a", "2": "b"}', "number 1 is missing", id="gap"),
+        pytest.param(b'{"1": "a", "2": "b"}', "number 0 is missing", id="from-1"),
+        pytest.param(b'{"0": "a", "01": "b"}', "number 1 is missing", id="written-otherwise"),
+        pytest.param(b'{"close": "0"}', "number 0 is missing", id="turned-round"),
+        pytest.param(b'{"0": "a", "0": "b"}', "number 1 is missing", id="number-twice"),
+        pytest.param(b'{"0": "a", "1": "a"}', "come twice in the vocabulary: a", id="tag-twice"),
+        pytest.param(b'{"0": "a", "1": ""}', "tag 1 of the vocabulary is empty", id="empty-tag"),
+    ],
+)
+def test_read_id2token_refuses(tmp_path: Path, content: bytes, cause: str) -> None:
+    path = tmp_path / "id2token.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as refusal:
+        read_id2token(path)
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert cause in str(refusal.value)
+    assert str(refusal.value).endswith("; take id2token_top_1000.json as the authors publish it")
+
+
+def test_read_id2token_without_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"id2token\.json"):
+        read_id2token(tmp_path / "id2token.json")
 
 
 @pytest.mark.parametrize(

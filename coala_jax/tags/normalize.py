@@ -3,12 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
-if TYPE_CHECKING:
-    import inflect
+from coala_jax.tags.released import normalize_released
+from coala_jax.tags.words import inflect_engine, word_list
+
+PROCESSINGS = ("paper", "released")
 
 _LAST_WORD = re.compile(r"(?:(.*)[-_])?([a-z]+)")
 # Few words with these endings are plurals (gas, tennis, bus, glass, physics).
@@ -37,10 +37,10 @@ def split_tags(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def normalize_tags(tags: Iterable[str]) -> tuple[str, ...]:
+def normalize_tags(tags: Iterable[str], processing: str = "paper") -> tuple[str, ...]:
     """Gives the tags of one sound their common form (paper, section 3.1 and "Tag processing").
 
-    For each tag, in this order:
+    By the processing "paper", for each tag, in this order:
 
     1. Unicode NFKC, so that full-width letters and ligatures equal the plain ones; lower case.
     2. Punctuation, white space and invisible characters are taken off both ends, except one `#` at
@@ -62,16 +62,26 @@ def normalize_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
     English is meant: of another language's plurals those are changed that look English.
 
+    By the processing "released", as the authors' code did it (`released.py` says how far): a tag
+    with any character that is no letter is dropped whole, hyphens, digits and white space among
+    them; lower case; stop words and single letters go; then inflect's singular, right or wrong
+    (`bass` to `bas`). Unicode is left as it is written.
+
     Args:
         tags: the tags of one sound, any number.
+        processing: one of `PROCESSINGS`.
 
     Returns:
         The tags in the order in which they first appear, each once. Applied to its own result,
-        the function changes nothing.
+        "paper" changes nothing; "released" may (`buses` to `bus`, and `bus` to `bu`), so it is
+        applied once, to tags as people wrote them.
 
     Raises:
         TypeError: if `tags` is a single string, or holds something that is not a string.
+        ValueError: if there is no such processing.
     """
+    require_processing(processing)
+    normalize = normalize_released if processing == "released" else _normalize
     if isinstance(tags, str):
         raise TypeError(f"expected a collection of tags, got the str {tags!r}: use split_tags")
     normalized: dict[str, None] = {}  # a set that keeps the order
@@ -81,18 +91,24 @@ def normalize_tags(tags: Iterable[str]) -> tuple[str, ...]:
                 f"tag {position} must be a str, got {type(tag).__name__}: {tag!r} "
                 "(read the column of tags as text)"
             )
-        normalized[_normalize(tag)] = None
+        normalized[normalize(tag)] = None
     normalized.pop("", None)
     return tuple(normalized)
 
 
+def require_processing(processing: str) -> None:
+    """Raises ValueError unless `processing` is one of `PROCESSINGS`."""
+    if processing not in PROCESSINGS:
+        raise ValueError(f"processing must be one of {', '.join(PROCESSINGS)}, got {processing!r}")
+
+
 @lru_cache(maxsize=1 << 17)  # a collection repeats its tags
 def _normalize(text: str) -> str:
-    """One tag by the rules of `normalize_tags`; empty if it is dropped."""
+    """One tag by the paper's rules in `normalize_tags`; empty if it is dropped."""
     # Lower-casing can undo NFKC (the Turkish capital I with a dot), so NFKC comes last too.
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     tag = "-".join(_trim(text.replace("\u2019", "'")).split())
-    stop_words = _word_list("stop_words.txt")
+    stop_words = word_list("stop_words.txt")
     if tag in stop_words:
         return ""
     match = _LAST_WORD.fullmatch(tag)
@@ -113,28 +129,12 @@ def _trim(text: str) -> str:
 
 def _singular(word: str) -> str:
     """The singular of a plural noun by the rules of `normalize_tags`; else the word itself."""
-    if word not in _word_list("plural_words.txt") and (
+    if word not in word_list("plural_words.txt") and (
         not word.endswith("s")
         or len(word) < _SHORTEST_PLURAL
         or word.endswith(_SINGULAR_ENDINGS)
-        or word in _word_list("singular_words.txt")
+        or word in word_list("singular_words.txt")
     ):
         return word
-    singular = _inflect_engine().singular_noun(word)
-    return singular if singular and _inflect_engine().plural_noun(singular) == word else word
-
-
-@cache
-def _word_list(file_name: str) -> frozenset[str]:
-    """The words of one of the lists beside this file: one a line, `#` starts a comment."""
-    # Not by NLTK's reader: it takes a second to import, and NLTK 3.10 refuses folders outside its
-    # data path and files that a group may write or another user owns, as in a shared install.
-    lines = (files(__package__) / file_name).read_text(encoding="utf-8").splitlines()
-    return frozenset(line for line in lines if not line.startswith("#"))
-
-
-@cache
-def _inflect_engine() -> "inflect.engine":
-    import inflect  # takes more than a second to import
-
-    return inflect.engine()
+    singular = inflect_engine().singular_noun(word)
+    return singular if singular and inflect_engine().plural_noun(singular) == word else word
