@@ -1,33 +1,44 @@
 """Which sounds are kept for validation (paper, section 3.1: 10 %)."""
 
+import heapq
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64
 
-_DRAWS = 200
+METHODS = ("stratified", "random")
 
 
 def validation_mask(
-    tags: UInt8[np.ndarray, "sound tag"] | scipy.sparse.csr_array,
+    tags: scipy.sparse.csr_array,  # [sound, tag], 1 where the sound has the tag
     groups: Sequence[str],
     fraction: float,
     seed: int,
+    method: str = "stratified",
 ) -> Bool[np.ndarray, " sound"]:
-    """True for the sounds kept for validation: a random `fraction`, no group on both sides.
+    """True for the sounds kept for validation: a `fraction` of them, no group on both sides.
 
-    Of 200 random splits it is the one in which validation comes nearest to its fraction of every
-    tag's sounds, by chi-square over the tags. That matters where sounds are few and groups large: a
-    split that keeps out all sounds of a tag can neither teach nor test it. Depends on the seed,
-    the tags and the groups, not on the order of the sounds.
+    `stratified` gives validation its fraction of every tag's sounds as nearly as the groups allow,
+    by iterative stratification (see `_Stratification`), and leaves every tag of two or more groups
+    some to train on. `random` takes groups in random order. Never more sounds than the fraction,
+    rounded, and fewer only where none of the other groups can be taken. Depends on the seed, the
+    tags and the groups, not on the order of the sounds.
 
     Raises:
-        ValueError: the fraction is not in (0, 1), or no group fits into it.
+        ValueError: an unknown method, no sounds, the fraction is not in (0, 1), or no group fits
+            into it.
     """
+    if method not in METHODS:
+        raise ValueError(f"the split is {method!r}; it must be one of {', '.join(METHODS)}")
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"the validation fraction is {fraction}; it must be between 0 and 1")
-    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    if not len(groups):
+        raise ValueError("there are no sounds to split; add some")
+    places = {name: place for place, name in enumerate(sorted(set(groups)))}
+    group_of = np.array([places[group] for group in groups])
     sizes = np.bincount(group_of)
     wanted = min(round(fraction * len(groups)), len(groups) - 1)  # one is left to train on
     if sizes.min() > wanted:
@@ -35,27 +46,131 @@ def validation_mask(
             f"no group fits into {fraction:.0%} of {len(groups)} sounds (the smallest has "
             f"{sizes.min()}); raise --validation_fraction or add sounds"
         )
-    membership = scipy.sparse.csr_array(
-        (np.ones(len(groups)), (group_of, np.arange(len(groups)))), (len(names), len(groups))
-    )
-    counts = (membership @ scipy.sparse.csr_array(tags)).T.tocsr()  # sounds by tag and group
-    totals = np.maximum(counts.sum(axis=1), 1.0)
     rng = np.random.default_rng(seed)
+    if method == "random":
+        return _draw(sizes, wanted, rng)[group_of]
+    membership = scipy.sparse.csr_array(
+        (np.ones(len(groups), np.int64), (group_of, np.arange(len(groups)))),
+        (len(sizes), len(groups)),
+    )
+    return _Stratification(membership @ tags, sizes, wanted, rng).split()[group_of]
 
-    def deviation(kept: Bool[np.ndarray, " group"]) -> float:
-        return float((((counts @ kept) - fraction * totals) ** 2 / totals).sum())
 
-    draws = (_draw(sizes, wanted, rng) for _ in range(_DRAWS))
-    return min(draws, key=deviation)[group_of]
-
-
-def _draw(sizes: np.ndarray, wanted: int, rng: np.random.Generator) -> Bool[np.ndarray, " group"]:
+def _draw(
+    sizes: Int64[np.ndarray, " group"], wanted: int, rng: np.random.Generator
+) -> Bool[np.ndarray, " group"]:
     """Groups in random order, each taken if it still fits into the wanted number of sounds."""
     kept, taken = np.zeros(len(sizes), bool), 0
     for group in rng.permutation(len(sizes)):
         if taken + sizes[group] <= wanted:
             kept[group] = True
             taken += sizes[group]
-        if taken == wanted:
-            break
     return kept
+
+
+class _Stratification:
+    """Iterative stratification of multi-label data: two sides, sparse counts, whole groups.
+
+    Sechidis, Tsoumakas & Vlahavas, On the Stratification of Multi-Label Data, ECML PKDD 2011: the
+    rarest tag first, each of its examples to the side that needs that tag most. Ours, because the
+    library for it (iterative-stratification) takes a dense matrix and no groups.
+
+    What groups add: the largest of a tag come first, and a group is kept out only if it overfills
+    no tag; by its rarest tag alone a pack of 150 sounds would be. What is missing in the end is
+    filled up by chi-square over the tags. As that makes the total right, a tie goes to training.
+
+    A need is in sounds times the number of all sounds, so that it is an integer and ties are exact.
+    """
+
+    def __init__(
+        self,
+        counts: scipy.sparse.csr_array,  # [group, tag] of sounds
+        sizes: Int64[np.ndarray, " group"],
+        wanted: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._by_tag = counts.tocsc()
+        entries = list(zip(counts.indices.tolist(), counts.data.tolist(), strict=True))
+        self._tags = [entries[a:b] for a, b in pairwise(counts.indptr.tolist())]  # of each group
+        self._sizes, self._sounds = sizes.tolist(), int(sizes.sum())
+        largest_first = np.lexsort((rng.permutation(len(sizes)), -sizes))
+        self._rank = largest_first.argsort()
+        self._totals = counts.sum(axis=0).tolist()
+        self._groups_of_tag = np.diff(self._by_tag.indptr).tolist()
+        self._to_train = self._groups_of_tag.copy()  # groups of each tag not kept out so far
+        self._need = [wanted * total for total in self._totals]
+        self._missing = wanted  # sounds
+        self._kept = np.zeros(len(sizes), bool)
+
+    def split(self) -> Bool[np.ndarray, " group"]:
+        """True for the groups that validation keeps."""
+        self._place_rarest_first()
+        self._fill(may_lose_tags=False)
+        self._fill(may_lose_tags=True)
+        return self._kept
+
+    def _place_rarest_first(self) -> None:
+        left = np.array(self._totals)  # sounds of each tag in groups not placed so far
+        placed = np.zeros(len(self._sizes), bool)
+        while left.any():
+            tag = int(np.where(left > 0, left, self._sounds + 1).argmin())
+            groups = self._by_tag.indices[slice(*self._by_tag.indptr[tag : tag + 2])]
+            for group in groups[self._rank[groups].argsort()].tolist():
+                if placed[group]:
+                    continue
+                more_than_training = 2 * self._need[tag] > self._sounds * int(left[tag])
+                if more_than_training and self._fits(group) and not self._overfills(group):
+                    self._keep(group)
+                placed[group] = True
+                for other, count in self._tags[group]:
+                    left[other] -= count
+
+    def _fill(self, may_lose_tags: bool) -> None:
+        """Keeps what brings chi-square down most, or up least, until nothing is missing or fits."""
+        if not self._missing:
+            return
+        ranks = self._rank.tolist()
+        out = np.flatnonzero(~self._kept).tolist()
+        heap = [(self._cost(group), ranks[group], group) for group in out]
+        heapq.heapify(heap)
+        while heap and self._missing:
+            _, rank, group = heapq.heappop(heap)
+            if not self._fits(group, may_lose_tags):
+                continue
+            # A cost only grows as others are kept, so that those in the heap are lower limits.
+            cost = self._cost(group)
+            if heap and cost > heap[0][0]:
+                heapq.heappush(heap, (cost, rank, group))
+            else:
+                self._keep(group)
+
+    def _fits(self, group: int, may_lose_tags: bool = False) -> bool:
+        """Whether there is room, and training keeps sounds of all the group's tags.
+
+        With `may_lose_tags` a tag of this group alone does not count.
+        """
+        return self._sizes[group] <= self._missing and all(
+            self._to_train[tag] > 1 or (may_lose_tags and self._groups_of_tag[tag] == 1)
+            for tag, _ in self._tags[group]
+        )
+
+    def _overfills(self, group: int) -> bool:
+        """Whether the group has more sounds of a tag than are needed, rounded up."""
+        return any(
+            self._sounds * (count - 1) >= self._need[tag] for tag, count in self._tags[group]
+        )
+
+    def _cost(self, group: int) -> float:
+        """What keeping the group adds to chi-square over the tags, per sound."""
+        changes = (
+            count * (self._sounds * count - 2 * self._need[tag]) / self._totals[tag]
+            for tag, count in self._tags[group]
+        )
+        return math.fsum(changes) / self._sizes[group]
+
+    def _keep(self, group: int) -> None:
+        self._kept[group] = True
+        self._missing -= self._sizes[group]
+        for tag, count in self._tags[group]:
+            self._need[tag] -= self._sounds * count
+            self._to_train[tag] -= 1
