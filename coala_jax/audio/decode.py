@@ -1,47 +1,79 @@
 """A sound file as one channel of float32 at the front end's sample rate (paper, section 3.1)."""
 
+import functools
+import io
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 from jaxtyping import Float32
 
+from coala_jax.audio import container, wavpack
+from coala_jax.audio.errors import (
+    DecodeError,
+    EmptyFileError,
+    HeaderOnlyError,
+    MissingDecoderError,
+    MissingFileError,
+    NoSamplesError,
+    NotFiniteError,
+    SampleRateError,
+    SilentError,
+    TooLongError,
+    TruncatedError,
+    UnreadableError,
+    WrongNameError,
+)
+
 # No sample format is louder, unnormalised 32 bit integers included; only damaged floats are, and
 # their power would pass float32.
 _LOUDEST = 2.0**31
+_RATES_HZ = (1_000, 1_000_000)
+_BLOCK_SAMPLES = 2**18  # of all channels together: 1 MiB
+_UNKNOWN_FRAMES = 2**62  # libsndfile gives a FLAC of unknown length 2**63 - 1
+# What may be missing: sloppy writers are a few frames off, an mp3's tags are no sound.
+_TOLERATED_SECONDS = 0.01
+_TOLERATED_SHARE = 0.05
+_READ_AHEAD_BYTES = 2**13  # libFLAC's; it stops at an error before it has looked at all of them
 
 
-class DecodeError(ValueError):
-    """A file that cannot become a waveform; the message names file, cause and way out."""
-
-
-def load(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " sample"]:
+def load(
+    path: Path,
+    sample_rate_hz: int,
+    *,
+    allow_silence: bool = False,
+    max_seconds: float = math.inf,
+) -> Float32[np.ndarray, " sample"]:
     """Decodes, averages the channels, resamples; values nominally in [-1, 1].
 
+    Knows every format of libsndfile by its content, whatever its name, and WavPack when `wvunpack`
+    or `ffmpeg` is on PATH. Memory is that of the result and a block, whatever a header claims (for
+    WavPack, of all channels too). A file cut short is found where `container.promise` can tell: an
+    MP3 without a Xing frame may be cut anywhere.
+
     Raises:
-        DecodeError: no such file, a format libsndfile does not know, no samples, or samples that
-            are no sound (NaN, infinite, or beyond 2**31).
+        DecodeError: its subclasses say why.
     """
-    if not path.is_file():
-        raise DecodeError(f"{path}: there is no such file; correct the path or leave it out")
     try:
-        channels, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise DecodeError(
-            f"{path}: libsndfile cannot read it ({error.error_string.strip()}); "
-            "convert it to wav or flac, or leave it out"
+        if not path.is_file():
+            cause = "it is a folder" if path.is_dir() else "there is no such file"
+            raise MissingFileError(f"{path}: {cause}; correct the path or leave it out")
+        with path.open("rb", buffering=0) as file:
+            waveform, peak = _decode(_source(path, file), sample_rate_hz, max_seconds)
+    except OSError as error:
+        raise UnreadableError(
+            f"{path}: the system does not let it be read ({error.strerror}); "
+            "correct its permissions or leave it out"
         ) from error
-    except (TypeError, MemoryError) as error:  # a .raw file; a header that lies about the length
-        raise DecodeError(
-            f"{path}: it has no header that says what it holds, or a wrong one ({error}); "
-            "convert it to wav or flac, or leave it out"
-        ) from error
-    if not np.abs(channels).max(initial=0.0) <= _LOUDEST:  # NaN compares false
-        raise DecodeError(
-            f"{path}: it holds NaN, infinite or absurdly large samples; export it again"
-        )
-    return resample(channels.mean(axis=1), rate_hz, sample_rate_hz, str(path))
+    if not allow_silence and not waveform.any():
+        cause = "its channels cancel each other" if peak else "every sample is zero"
+        raise SilentError(f"{path}: it is silent, {cause}; leave it out")
+    return waveform
 
 
 def resample(
@@ -50,10 +82,184 @@ def resample(
     """The waveform at another rate, by soxr's high-quality recipe.
 
     Raises:
-        DecodeError: there is not a single sample at the new rate.
+        NoSamplesError: there is not a single sample at the new rate.
     """
     if from_hz != to_hz and waveform.size:
         waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
     if waveform.size == 0:
-        raise DecodeError(f"{name}: it holds no sound (zero samples at {to_hz} Hz); leave it out")
+        raise NoSamplesError(
+            f"{name}: it holds no sound (zero samples at {to_hz} Hz); leave it out"
+        )
     return waveform
+
+
+class _Source(NamedTuple):
+    """A file, and the bytes that libsndfile decodes: its own, or those unpacked from it."""
+
+    path: Path
+    file: container.Bytes
+    sound: container.Bytes
+    damage: str = ""  # as the unpacking program said
+
+    def unread_bytes(self) -> int:
+        """How many bytes libsndfile has not looked at."""
+        position = self.sound.tell()
+        size = self.sound.seek(0, os.SEEK_END)
+        self.sound.seek(position)
+        return size - position
+
+
+class _SoundFile(soundfile.SoundFile):
+    """Without the seek to where it is already that soundfile adds to every read.
+
+    After one an MP3 goes on with wrong samples, and a FLAC of unknown length with an error.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _source(path: Path, file: container.Bytes) -> _Source:
+    magic = file.read(4)
+    if not magic:
+        raise EmptyFileError(f"{path}: it has zero bytes; download it again or leave it out")
+    if magic != b"wvpk":
+        return _Source(path, file, file)
+    promise = container.promise(file)
+    if promise is not None and promise.found == 0:
+        raise _header_only(path)
+    if (unpacked := wavpack.to_wav(path)) is None:
+        raise MissingDecoderError(
+            f"{path}: it is WavPack, which needs wvunpack (of the package wavpack) or ffmpeg on "
+            "PATH; install one, or convert it to flac"
+        )
+    wav, damage = unpacked
+    if not wav:
+        raise _damaged(path, damage)
+    return _Source(path, file, io.BytesIO(wav), damage)
+
+
+def _decode(
+    source: _Source, to_hz: int, max_seconds: float
+) -> tuple[Float32[np.ndarray, " sample"], float]:
+    """The waveform, and the largest absolute value before the channels were averaged."""
+    frames, peak, samples = 0, 0.0, bytearray()
+    with _open(source) as sound:
+        rate_hz = sound.samplerate
+        if sound.format != "MP3" and sound.frames < _UNKNOWN_FRAMES:  # an MP3's may be a guess
+            _check_length(source.path, sound.frames / rate_hz, max_seconds)
+        # Fed block by block it gives the bits of soxr.resample.
+        resampler = soxr.ResampleStream(rate_hz, to_hz, 1, dtype="float32", quality="HQ")
+        for block in _blocks(source, sound):
+            loudest = float(np.abs(block).max())
+            if not loudest <= _LOUDEST:  # NaN compares false
+                raise NotFiniteError(
+                    f"{source.path}: it holds NaN, infinite or absurdly large samples; "
+                    "export it again"
+                )
+            frames, peak = frames + len(block), max(peak, loudest)
+            _check_length(source.path, frames / rate_hz, max_seconds)
+            # Many times faster than mean(axis=1) where channels are few.
+            mono = functools.reduce(np.add, block.T) / np.float32(sound.channels)
+            samples += (mono if rate_hz == to_hz else resampler.resample_chunk(mono)).tobytes()
+        _check_whole(source, sound, frames)
+    if rate_hz != to_hz:
+        samples += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
+    # Too few samples for one are an error here too.
+    return resample(np.frombuffer(samples, np.float32), to_hz, to_hz, str(source.path)), peak
+
+
+def _open(source: _Source) -> _SoundFile:
+    source.sound.seek(0)
+    # libsndfile gets no name: by a name alone it takes the text in a file called .au for samples.
+    # It reads from a number as fast as by a name, from an object slower.
+    opened = source.sound.fileno() if isinstance(source.sound, io.FileIO) else source.sound
+    try:
+        sound = _SoundFile(opened, closefd=False)
+    except soundfile.LibsndfileError as error:
+        raise _refusal(source, 0, error.error_string.strip()) from error
+    if not _RATES_HZ[0] <= sound.samplerate <= _RATES_HZ[1]:
+        sound.close()
+        raise _wrong_rate(source.path, f"{sound.samplerate} Hz")
+    return sound
+
+
+def _blocks(source: _Source, sound: _SoundFile) -> Iterator[Float32[np.ndarray, "frame channel"]]:
+    """The sound's blocks, each in the place of the one before."""
+    rows = max(1, min(_BLOCK_SAMPLES // sound.channels, sound.frames))
+    buffer, frames = np.empty((rows, sound.channels), np.float32), 0
+    while frames < sound.frames:
+        try:
+            block = sound.read(out=buffer)
+        except soundfile.LibsndfileError as error:
+            raise _refusal(source, frames, error.error_string.strip()) from error
+        if not len(block):
+            return
+        frames += len(block)
+        yield block
+
+
+def _refusal(source: _Source, frames: int, cause: str) -> DecodeError:
+    """The error for a file that libsndfile stops at, with these frames decoded."""
+    path, near_the_end = source.path, source.unread_bytes() < _READ_AHEAD_BYTES
+    if (content := container.not_sound(source.file)) is not None:
+        return WrongNameError(f"{path}: it holds {content}, no sound; download it again")
+    promise = container.promise(source.file)
+    if promise is not None:
+        if promise.found == 0:
+            return _header_only(path)
+        if promise.missing(frames) > 0 and (near_the_end or promise.found):
+            return _truncated(path)
+    if "SF_INFO" in cause:  # of what that struct holds, only the rate has no error of its own
+        return _wrong_rate(path, "below 1 Hz or above 2**31 Hz")
+    return UnreadableError(
+        f"{path}: libsndfile cannot read it ({cause}); convert it to wav or flac, or leave it out"
+    )
+
+
+def _check_whole(source: _Source, sound: _SoundFile, frames: int) -> None:
+    """After decoding: whether that was all."""
+    unread_share = source.unread_bytes() / source.sound.seek(0, os.SEEK_END)
+    promise = container.promise(source.file)
+    if promise is not None:
+        if frames == 0 and promise.found == 0:
+            raise _header_only(source.path)
+        tolerated = min(_TOLERATED_SECONDS * sound.samplerate, _TOLERATED_SHARE * frames)
+        if promise.missing(frames) > tolerated:
+            raise _truncated(source.path)
+    elif sound.format == "MP3" and unread_share > _TOLERATED_SHARE:
+        raise UnreadableError(
+            f"{source.path}: it is an mp3 that does not tell its length, and libsndfile, which "
+            "guesses it from the first bytes, reads but a part; convert it to wav or flac"
+        )
+    if source.damage:
+        raise _damaged(source.path, source.damage)
+
+
+def _check_length(path: Path, seconds: float, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        raise TooLongError(f"{path}: it is longer than {max_seconds:g} s; cut it or leave it out")
+
+
+def _wrong_rate(path: Path, rate: str) -> SampleRateError:
+    return SampleRateError(
+        f"{path}: its header gives a sample rate of {rate}, which is outside {_RATES_HZ[0]} to "
+        f"{_RATES_HZ[1]} Hz; export it again"
+    )
+
+
+def _damaged(path: Path, damage: str) -> UnreadableError:
+    return UnreadableError(f"{path}: {damage}; download it again or leave it out")
+
+
+def _header_only(path: Path) -> HeaderOnlyError:
+    return HeaderOnlyError(
+        f"{path}: it ends with its header, no samples follow; download it again or leave it out"
+    )
+
+
+def _truncated(path: Path) -> TruncatedError:
+    return TruncatedError(
+        f"{path}: it is cut short, the end of what its header promises is missing; download it "
+        "again or leave it out"
+    )
