@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from coala_jax.audio.frontend import FrontEnd, Scaler
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.audio.scaler import Scaler
+from coala_jax.data.example import Example
+from coala_jax.data.manifest import Manifest
 from coala_jax.data.pipeline import Batch
-from coala_jax.data.records import Example, Manifest, write_dataset
+from coala_jax.data.records import write_dataset
 from coala_jax.default_config import get_config
 
 
@@ -43,6 +46,7 @@ def random_examples(count: int, tags: int, seed: int = 0) -> list[Example]:
             patch=rng.random((96, 96), dtype=np.float32),
             tags=np.sort(rng.choice(tags, size=rng.integers(1, 4), replace=False)),
             id=f"sound-{number}-é.wav",
+            frame=12 * number,
         )
         for number in range(count)
     ]
@@ -55,8 +59,10 @@ def write_random_dataset(folder: Path, train: int, validation: int, tags: int = 
         folder,
         name="random",
         source="none",
+        settings={"seed": 0},
         front_end=FrontEnd().to_dict(),
-        scaler=vars(Scaler(-15.0, 5.0)),
+        scaler=Scaler(-15.0, 5.0).to_dict(),
         vocabulary=[f"tag{number}" for number in range(tags)],
+        tag_processing="paper",
         splits={"train": examples[:train], "validation": examples[train:]},
     )

@@ -24,6 +24,7 @@ def frozen(case: str) -> FrozenModel:
     model = FrozenModel(
         case=case,
         vocabulary=[f"tag{number}" for number in range(TAGS)],
+        tag_processing="paper",
         front_end=FrontEnd().to_dict(),
         scaler={"minimum": MINIMUM, "maximum": MAXIMUM},
         config={"model": config.model.to_dict()},

@@ -22,6 +22,7 @@ def model() -> FrozenModel:
     model = FrozenModel(
         case="ae_c",
         vocabulary=["café", "chien qui aboie", "dog", "ドラム", "e", "f"],
+        tag_processing="paper",
         front_end=FrontEnd().to_dict(),
         scaler={"minimum": -15.942384719848633, "maximum": 0.1 + 0.2},
         config={"case": "ae_c", "seed": 0, "model": config.model.to_dict()},
@@ -149,11 +150,11 @@ NO_MODEL = "model: no model can be made of what it holds"
         ),
         pytest.param(change(weights_sha256=None), "its checksum is not", id="no-checksum"),
         pytest.param(
-            change(format=2),
-            "model.json: format 2 is not format 1, the one this version reads",
+            change(format=3),
+            "model.json: format 3 is not format 2, the one this version reads",
             id="newer-format",
         ),
-        pytest.param(change(format=None), "format None is not format 1", id="no-format"),
+        pytest.param(change(format=None), "format None is not format 2", id="no-format"),
         pytest.param(write(b""), "model.json: this describes no model", id="empty"),
         pytest.param(write(b'{"format": 1, "ca'), "this describes no model", id="cut"),
         pytest.param(write(b"[1]"), "this describes no model", id="list"),

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from coala_jax.audio.decode import resample
-from coala_jax.audio.frontend import FrontEnd, Scaler
-from coala_jax.data.records import DatasetError, Example, write_dataset
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.audio.scaler import Scaler
+from coala_jax.data.example import Example
+from coala_jax.data.records import write_dataset
+from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.report import ValidationSounds
 from coala_jax.evaluation.retrieval import chance

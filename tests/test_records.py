@@ -1,15 +1,20 @@
-import hashlib
+import dataclasses
 import json
 import struct
 import subprocess
 import sys
+import weakref
+from collections.abc import Sequence
 
-import google_crc32c
 import numpy as np
 import pytest
 
 from coala_jax.data import records
-from coala_jax.data.records import DatasetError, Manifest, Shard, SplitReader
+from coala_jax.data.example import Example
+from coala_jax.data.manifest import Manifest
+from coala_jax.data.records import SplitReader, write_dataset
+from coala_jax.data.repair import repair
+from coala_jax.data.tfrecord import DatasetError, write_shard
 from tests.synthetic import random_examples, write_random_dataset
 
 TRAIN, VALIDATION = 7, 3
@@ -25,14 +30,6 @@ def shard_path(dataset, split="train"):
     return dataset / f"coala-{split}.tfrecord-00000-of-00001"
 
 
-def test_the_checksum_is_castagnolis():
-    # The check value of CRC-32C, from the catalogue of CRC algorithms.
-    assert google_crc32c.value(b"123456789") == 0xE3069283
-    # Rotated right by 15 bits, plus the constant of the TFRecord format.
-    rotated = ((0xE3069283 >> 15) | (0xE3069283 << 17)) & 0xFFFFFFFF
-    assert records.masked_crc(b"123456789") == (rotated + 0xA282EAD8) % 2**32
-
-
 def test_what_is_written_is_read(dataset):
     wanted = random_examples(TRAIN + VALIDATION, 6)
     for split, examples in (("train", wanted[:TRAIN]), ("validation", wanted[TRAIN:])):
@@ -40,7 +37,7 @@ def test_what_is_written_is_read(dataset):
         assert len(reader) == len(examples)
         for number, example in enumerate(examples):
             got = reader[number]
-            assert got.id == example.id
+            assert got.key == (f"{example.id}", example.frame)
             assert got.patch.tobytes() == example.patch.tobytes()
             assert got.tags.tolist() == example.tags.tolist()
 
@@ -56,48 +53,126 @@ def test_examples_keep_their_order_over_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "RECORDS_PER_SHARD", 3)
     manifest = write_random_dataset(tmp_path / "d", train=7, validation=3)
     assert [shard["records"] for shard in manifest.shards["train"]] == [3, 3, 1]
+    assert [shard["records"] for shard in manifest.shards["validation"]] == [3]
     reader = SplitReader(tmp_path / "d", "train")
-    assert [reader[n].id for n in range(7)] == [e.id for e in random_examples(10, 6)[:7]]
+    assert [reader[n].key for n in range(7)] == [e.key for e in random_examples(10, 6)[:7]]
 
 
-def test_the_manifest_counts(dataset):
-    manifest = Manifest.load(dataset)
+def write(folder, train, validation=(), **changes) -> Manifest:
+    given = {
+        "name": "corpus",
+        "source": "digest",
+        "settings": {"processing": ("a", 1)},
+        "front_end": {"hop_samples": 512},
+        "scaler": {"minimum": [0.1, 0.2]},
+        "vocabulary": [f"tag{number}" for number in range(6)],
+        "tag_processing": "released",
+        "splits": {"train": train, "validation": list(validation)},
+    }
+    return write_dataset(folder, **given | changes)
+
+
+def test_the_manifest_holds_what_was_given_and_counted(tmp_path):
+    examples = random_examples(TRAIN + VALIDATION, 6)
+    (tmp_path / "report.md").write_text("a report")
+    manifest = write(tmp_path, examples[:TRAIN], examples[TRAIN:])
+    assert manifest == Manifest.load(tmp_path)
+    assert (manifest.name, manifest.source, manifest.tag_processing) == (
+        "corpus",
+        "digest",
+        "released",
+    )
+    assert manifest.settings == {"processing": ["a", 1]}
+    assert manifest.scaler == {"minimum": [0.1, 0.2]}
     assert manifest.counts == {"train": TRAIN, "validation": VALIDATION}
     counts = np.zeros(6, int)
-    for example in random_examples(TRAIN + VALIDATION, 6)[:TRAIN]:
+    for example in examples[:TRAIN]:
         counts[example.tags] += 1
     assert manifest.tag_counts == counts.tolist()
-    entry = manifest.shards["train"][0]
-    content = shard_path(dataset).read_bytes()
-    assert entry["bytes"] == len(content)
-    assert entry["crc32c"] == google_crc32c.value(content)
-    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert manifest.shards["train"][0]["bytes"] == shard_path(tmp_path).stat().st_size
+    named = {"report.md", "features.json", "dataset_info.json", "tags.labels.txt"}
+    assert manifest.side_files.keys() == named
+    manifest.check_files(tmp_path)
 
 
-def test_every_flipped_bit_of_a_shard_is_found(tmp_path):
-    """Every bit of a small shard: lengths, checksums and data."""
-    path = tmp_path / "small"
-    records.write_shard(path, [b"one", b"", b"three"])
-    whole = path.read_bytes()
-    assert [Shard(path, 3).read(n) for n in range(3)] == [b"one", b"", b"three"]
-    for bit in range(8 * len(whole)):
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(bytes(damaged))
-        with pytest.raises(DatasetError, match=r"small: record \d at byte \d+"):
-            shard = Shard(path, 3)
-            for number in range(3):
-                shard.read(number)
+def test_an_empty_split_has_no_shards(tmp_path):
+    manifest = write(tmp_path, random_examples(3, 6))
+    assert manifest.shards["validation"] == []
+    assert manifest.counts == {"train": 3, "validation": 0}
+    assert len(SplitReader(tmp_path, "validation")) == 0
 
 
-def test_every_truncation_of_a_shard_is_found(tmp_path):
-    path = tmp_path / "small"
-    records.write_shard(path, [b"one", b"", b"three"])
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
-        with pytest.raises(DatasetError, match="small"):
-            Shard(path, 3)
+class MadeWhenAskedFor(Sequence):
+    """Examples, each made when it is asked for; which ones, and how many live at once."""
+
+    def __init__(self, examples):
+        self.examples, self.asked = examples, []
+        self.living = self.most = 0
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, number):
+        self.asked.append(number)
+        example = dataclasses.replace(self.examples[number])
+        self.living += 1
+        self.most = max(self.most, self.living)
+        weakref.finalize(example, self.forget)
+        return example
+
+    def forget(self):
+        self.living -= 1
+
+
+def test_examples_are_asked_for_once_and_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 4)
+    examples = MadeWhenAskedFor(random_examples(10, 6))
+    write(tmp_path, examples)
+    # The check of the annotations asks for some before and after.
+    assert str(list(range(10)))[1:-1] in str(examples.asked)
+    assert len(examples.asked) < 20
+    assert examples.most <= 2  # the one at hand and the one that takes its place
+
+
+def test_progress_counts_all_examples(tmp_path, capsys):
+    write(tmp_path, random_examples(5, 6), random_examples(7, 6)[5:])
+    assert "7/7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        pytest.param([0, 1, 0], "sound-0-é.wav, frame 0: it comes twice", id="twice"),
+        pytest.param([0, 9], "sound-9-é.wav, frame 108: it comes twice", id="in-both-splits"),
+    ],
+)
+def test_an_example_that_comes_twice_is_refused(tmp_path, train, message):
+    examples = random_examples(10, 6)
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path, [examples[n] for n in train], examples[9:])
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_another_frame_of_the_same_sound_is_another_example(tmp_path):
+    example = random_examples(1, 6)[0]
+    frames = [dataclasses.replace(example, frame=frame) for frame in (0, 12)]
+    write(tmp_path, frames)
+    reader = SplitReader(tmp_path, "train")
+    assert [reader[n].key for n in range(2)] == [(example.id, 0), (example.id, 12)]
+
+
+def test_an_example_that_the_schema_does_not_promise_is_refused(tmp_path):
+    example = dataclasses.replace(random_examples(1, 6)[0], tags=np.array([-1]))
+    with pytest.raises(ValueError, match=r"sound-0-é.wav, frame 0: its tags \[-1\] are not all"):
+        write(tmp_path, [example])
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "coala-train.tfrecord-00000-of-00009", "sub/x"])
+def test_a_folder_with_parts_of_a_dataset_is_refused(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("x")
+    with pytest.raises(DatasetError, match=rf"{name.split('/')[0]}: it is in the way"):
+        write(tmp_path, random_examples(3, 6))
 
 
 def test_a_flipped_bit_in_a_patch_is_found_when_it_is_read(dataset):
@@ -108,96 +183,122 @@ def test_a_flipped_bit_in_a_patch_is_found_when_it_is_read(dataset):
     path.write_bytes(bytes(content))
     reader = SplitReader(dataset, "train")
     reader[0]
-    with pytest.raises(DatasetError, match=r"record 1 at byte .* checksum does not match its data"):
+    message = f"record 1 at byte {16 + length}: its checksum does not match its data; .* repair"
+    with pytest.raises(DatasetError, match=message):
         reader[1]
 
 
-def break_manifest(change):
-    def damage(dataset):
-        path = dataset / records.MANIFEST
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
+def test_a_record_of_another_schema_is_named_when_it_is_read(dataset):
+    manifest = Manifest.load(dataset)
+    write_shard(shard_path(dataset), [b"no example"] * TRAIN)
+    reader = SplitReader(dataset, "train", manifest)
+    with pytest.raises(DatasetError, match="record 2 at byte 52: it is no tf"):
+        reader[2]
+    smaller = dataclasses.replace(manifest, vocabulary=["tag0"])
+    reader = SplitReader(dataset, "validation", smaller)
+    with pytest.raises(DatasetError, match=r"record 0 at byte 0: its tags .* of 1"):
+        reader[0]
 
-    return damage
 
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        pytest.param(
-            lambda d: (d / "manifest.json").unlink(), "is no dataset.*from_folder", id="none"
-        ),
-        pytest.param(
-            lambda d: (d / "manifest.json").write_text("{"), "this is no manifest", id="no-json"
-        ),
-        pytest.param(
-            lambda d: (d / "manifest.json").write_text("[]"), "this is no manifest", id="list"
-        ),
-        pytest.param(
-            break_manifest(lambda m: m.update(format=99)), "format 99 is not format 1", id="format"
-        ),
-        pytest.param(break_manifest(lambda m: m.pop("scaler")), "scaler", id="key-missing"),
-        pytest.param(break_manifest(lambda m: m.update(colour=1)), "colour", id="key-unknown"),
-        pytest.param(
-            lambda d: shard_path(d).unlink(), "cannot be read .*No such file", id="no-shard"
-        ),
-        pytest.param(
-            lambda d: shard_path(d).write_bytes(shard_path(d, "validation").read_bytes()),
-            "3 records where the manifest says 7",
-            id="other-shard",
-        ),
-    ],
-)
-def test_a_damaged_dataset_is_named(dataset, damage, message):
-    damage(dataset)
-    with pytest.raises(DatasetError, match=message):
+def test_a_split_without_its_shard_is_refused(dataset):
+    shard_path(dataset).unlink()
+    with pytest.raises(DatasetError, match=r"coala-train.*cannot be read .*No such file"):
         SplitReader(dataset, "train")
+    assert len(SplitReader(dataset, "validation")) == VALIDATION
 
 
 READ_WITH_TENSORFLOW = """
 import json, sys
 import tensorflow_datasets as tfds
-builder = tfds.builder_from_directory(sys.argv[1])
-names = builder.info.features["tags"].feature.names
-print(json.dumps({
-    split: [
-        [
-            example["id"].decode(),
-            example["patch"].tobytes().hex(),
-            str(example["patch"].dtype),
-            [names[tag] for tag in example["tags"]],
+for folder in sys.argv[1:]:
+    builder = tfds.builder_from_directory(folder)
+    names = builder.info.features["tags"].feature.names
+    print(json.dumps({
+        split: [
+            [
+                example["id"].decode(),
+                int(example["frame"]),
+                example["patch"].tobytes().hex(),
+                str(example["patch"].dtype),
+                [names[tag] for tag in example["tags"]],
+            ]
+            for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
         ]
-        for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
-    ]
-    for split in ("train", "validation")
-}))
+        for split in builder.info.splits
+    }))
 assert "tensorflow" in sys.modules
 """
 
 
 def test_tensorflow_datasets_reads_the_same(tmp_path, monkeypatch):
     """In a process of its own: this one must not load TensorFlow."""
-    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 4)
-    dataset = tmp_path / "dataset"
-    vocabulary = write_random_dataset(dataset, TRAIN, VALIDATION).vocabulary
+    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 2)
+    datasets = [tmp_path / name for name in ("written", "repaired")]
+    for dataset in datasets:
+        write_random_dataset(dataset, TRAIN, VALIDATION)
+    (datasets[1] / "coala-train.tfrecord-00000-of-00004").unlink()
+    cut = datasets[1] / "coala-train.tfrecord-00002-of-00004"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    repair(datasets[1])
     process = subprocess.run(
-        [sys.executable, "-c", READ_WITH_TENSORFLOW, str(dataset)],
+        [sys.executable, "-c", READ_WITH_TENSORFLOW, *map(str, datasets)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    read = json.loads(process.stdout.splitlines()[-1])
-    for split in ("train", "validation"):
-        reader = SplitReader(dataset, split)
-        ours = [
-            [
-                example.id,
-                example.patch.tobytes().hex(),
-                "float32",
-                [vocabulary[tag] for tag in example.tags],
-            ]
-            for example in (reader[number] for number in range(len(reader)))
-        ]
-        assert read[split] == ours
+    read = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [len(splits["train"]) for splits in read] == [7, 4]
+    for splits, dataset in zip(read, datasets, strict=True):
+        assert splits.keys() == {"train", "validation"}
+        for split, examples in splits.items():
+            reader = SplitReader(dataset, split)
+            ours = [as_text(reader[number]) for number in range(len(reader))]
+            assert examples == ours, (dataset, split)
+
+
+def as_text(example: Example) -> list:
+    tags = [f"tag{tag}" for tag in example.tags]
+    return [example.id, example.frame, example.patch.tobytes().hex(), "float32", tags]
+
+
+def test_the_command_verifies_and_repairs(dataset, capsys):
+    assert records.main(["verify", str(dataset)]) == 0
+    size = sum(path.stat().st_size for path in dataset.iterdir())
+    said = f"{dataset}: 10 records in 2 shards, {size} bytes, all whole\n"
+    assert capsys.readouterr().out == said
+    assert records.main(["repair", str(dataset)]) == 0
+    assert "nothing to repair" in capsys.readouterr().out
+
+    path = shard_path(dataset)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert records.main(["verify", str(dataset)]) == 1
+    out = capsys.readouterr().out
+    assert "record 6 at byte" in out
+    assert f"repair {dataset}" in out
+    assert records.main(["repair", str(dataset)]) == 0
+    assert "9 of 10 records kept" in capsys.readouterr().out
+    assert records.main(["verify", str(dataset)]) == 0
+
+    (dataset / "manifest.json").write_text("{}")
+    capsys.readouterr()
+    assert records.main(["repair", str(dataset)]) == 1
+    assert "cannot be repaired" in capsys.readouterr().err
+    assert records.main(["verify", str(dataset / "nowhere")]) == 1
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [[], ["verify"], ["mend", "x"], ["verify", "x", "y"]], ids=str)
+def test_other_flags_are_refused(flags, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        records.main(flags)
+    assert stopped.value.code == 2
+    assert "coala_jax.data.records: error:" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command(dataset):
+    command = [sys.executable, "-m", "coala_jax.data.records", "verify", str(dataset)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.endswith("all whole\n")
+    assert "Warning" not in process.stderr

@@ -10,7 +10,8 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
-from coala_jax.data.records import PATCH_SHAPE, Example, SplitReader
+from coala_jax.data.example import PATCH_SHAPE, Example
+from coala_jax.data.records import SplitReader
 
 
 class Batch(TypedDict):

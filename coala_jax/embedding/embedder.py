@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float32, Num, PyTree, UInt8
 
 from coala_jax.audio import decode
-from coala_jax.audio.frontend import FrontEnd, Scaler
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.audio.scaler import Scaler
 from coala_jax.models.autoencoders import PATCH_SIZE
 from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
 from coala_jax.tags.vocabulary import Vocabulary
@@ -45,9 +46,9 @@ class Embedder:
 
     def __init__(self, model: FrozenModel) -> None:
         self.case = model.case
-        self.vocabulary = Vocabulary(tuple(model.vocabulary))
+        self.vocabulary = Vocabulary(tuple(model.vocabulary), model.tag_processing)
         self._front_end = FrontEnd.from_dict(model.front_end)
-        self._scaler = Scaler(**model.scaler)
+        self._scaler = Scaler.from_dict(model.scaler)
         self._variables = jax.device_put(model.variables)
         self._module = model.module()
 
@@ -58,7 +59,7 @@ class Embedder:
             DecodeError: the file cannot be decoded; the message says why.
         """
         rate_hz = self._front_end.sample_rate_hz
-        return self.embed_waveform(decode.load(Path(path), rate_hz), rate_hz)
+        return self.embed_waveform(decode.load(Path(path), rate_hz, allow_silence=True), rate_hz)
 
     def embed_waveform(
         self, waveform: Num[np.ndarray, "*channel sample"], sample_rate_hz: int

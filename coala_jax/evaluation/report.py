@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from coala_jax.data import pipeline
-from coala_jax.data.records import Manifest, SplitReader
+from coala_jax.data.manifest import Manifest
+from coala_jax.data.records import SplitReader
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import pictures, retrieval, sound_map
 

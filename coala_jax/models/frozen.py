@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from coala_jax.models.coala import build_model, initial_variables
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
@@ -37,8 +37,9 @@ class FrozenModel:
 
     case: str  # ae_c, e_c or cnn
     vocabulary: list[str]
+    tag_processing: str  # that gave the vocabulary: paper or released
     front_end: dict[str, Any]
-    scaler: dict[str, float]
+    scaler: dict[str, Any]
     config: dict[str, Any]  # that trained it
     variables: PyTree
 

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from coala_jax.data import pipeline
-from coala_jax.data.records import Manifest, SplitReader
+from coala_jax.data.manifest import Manifest
+from coala_jax.data.records import SplitReader
 from coala_jax.models.coala import build_model
 from coala_jax.models.frozen import FrozenModel
 from coala_jax.training import checkpoint, parallel, steps
@@ -207,6 +208,7 @@ def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:
     return FrozenModel(
         case=run.config.case,
         vocabulary=run.manifest.vocabulary,
+        tag_processing=run.manifest.tag_processing,
         front_end=run.manifest.front_end,
         scaler=run.manifest.scaler,
         config=_that_trains(run.config),

@@ -1,0 +1,144 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from tensorflow_datasets.proto import tf_example_generated_pb2
+
+from coala_jax.data.example import (
+    Example,
+    parse_example,
+    serializer,
+    shard_name,
+    write_schema,
+)
+from tests.synthetic import random_examples
+
+VOCABULARY = ["cat", "dog", "cow"]
+EXAMPLE = dataclasses.replace(random_examples(1, 3)[0], tags=np.array([0, 2]), frame=2**40)
+
+
+def message(**changes) -> bytes:
+    """The record of EXAMPLE as the format of the message has it, feature by feature."""
+    features = {
+        "patch": [EXAMPLE.patch.tobytes()],
+        "tags": [0, 2],
+        "id": ["sound-0-é.wav".encode()],
+        "frame": [2**40],
+    } | changes
+    written = tf_example_generated_pb2.Example()
+    for name, values in features.items():
+        if values is not None:
+            feature = written.features.feature[name]
+            is_text = values and isinstance(values[0], bytes)
+            (feature.bytes_list if is_text else feature.int64_list).value.extend(values)
+    return written.SerializeToString()
+
+
+def assert_same(got: Example, wanted: Example) -> None:
+    assert (got.key, got.tags.tolist()) == (wanted.key, wanted.tags.tolist())
+    assert (got.patch.dtype, got.tags.dtype) == (np.float32, np.int64)
+    assert got.patch.shape == (96, 96)
+    assert got.patch.tobytes() == wanted.patch.tobytes()
+
+
+def test_a_record_is_the_message_of_its_features():
+    assert_same(parse_example(message()), EXAMPLE)
+    parse = tf_example_generated_pb2.Example.FromString
+    written = serializer(VOCABULARY)(EXAMPLE)
+    assert parse(written) == parse(message())
+    assert EXAMPLE.key == ("sound-0-é.wav", 2**40)
+
+
+def test_equal_examples_are_equal_bytes_in_every_process():
+    """The features lie in the order of their names; left alone, in any."""
+    features = tf_example_generated_pb2.Example.FromString(message()).features
+    ordered = b"".join(
+        type(features)(feature={name: features.feature[name]}).SerializeToString()
+        for name in ("frame", "id", "patch", "tags")
+    )
+    for _ in range(5):
+        assert serializer(VOCABULARY)(EXAMPLE).endswith(ordered)
+
+
+@pytest.mark.parametrize("tags", [[], [1], [2, 0]], ids=str)
+def test_any_tags_come_back(tags):
+    example = dataclasses.replace(EXAMPLE, tags=np.array(tags, np.int64))
+    assert_same(parse_example(serializer(VOCABULARY)(example)), example)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        pytest.param(b"", "its features are none", id="empty"),
+        pytest.param(b"\xff" * 40, "it is no tf.train.Example", id="garbage"),
+        pytest.param(message()[:-1], "it is no tf.train.Example", id="cut"),
+        pytest.param(message(frame=None), "its features are id, patch, tags", id="format-1"),
+        pytest.param(message(more=[1]), "its features are frame, id, more, patch", id="more"),
+        pytest.param(message(patch=[bytes(36_860)]), "not of this schema", id="patch-smaller"),
+        pytest.param(message(patch=[bytes(36_868)]), "not of this schema", id="patch-larger"),
+        pytest.param(message(patch=[bytes(36_865)]), "not of this schema", id="patch-odd"),
+        pytest.param(message(patch=[]), "not of this schema", id="no-patch"),
+        pytest.param(message(id=[b"a", b"b"]), "not of this schema", id="two-ids"),
+        pytest.param(message(id=[b"\xff"]), "not of this schema", id="id-no-text"),
+        pytest.param(message(frame=[1, 2]), "not of this schema", id="two-frames"),
+        pytest.param(message(frame=[b"1"]), "not of this schema", id="frame-no-number"),
+    ],
+)
+def test_a_record_of_another_schema_is_named(data, error):
+    with pytest.raises(ValueError, match=error):
+        parse_example(data)
+
+
+def patch_with(value: float) -> np.ndarray:
+    patch = np.full((96, 96), 0.5, np.float32)
+    patch[95, 0] = value
+    return patch
+
+
+def test_what_the_schema_promises_passes():
+    EXAMPLE.check(3)
+    # The released settings let validation sounds pass 1.
+    for value in (0.0, 1.0, 1.7):
+        dataclasses.replace(EXAMPLE, patch=patch_with(value), tags=np.array([], np.int64)).check(3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        pytest.param({"patch": np.zeros((96, 95), np.float32)}, r"\(96, 95\), not", id="shape"),
+        pytest.param({"patch": patch_with(np.nan)}, "values from nan to nan", id="nan"),
+        pytest.param({"patch": patch_with(np.inf)}, "values from 0.5 to inf", id="inf"),
+        pytest.param({"patch": patch_with(-0.25)}, "values from -0.25 to 0.5", id="negative"),
+        pytest.param({"tags": np.array([0, 3])}, "not all in the vocabulary of 3", id="tag-3"),
+        pytest.param({"tags": np.array([-1])}, "not all in the vocabulary of 3", id="tag--1"),
+        pytest.param({"tags": np.array([1, 1])}, "a tag comes twice", id="tag-twice"),
+        pytest.param({"frame": -1}, "its first frame is -1", id="frame"),
+    ],
+)
+def test_what_the_schema_does_not_promise_is_named(changes, error):
+    with pytest.raises(ValueError, match=error):
+        dataclasses.replace(EXAMPLE, **changes).check(3)
+
+
+def test_the_schema_says_what_tensorflow_datasets_wants_to_know(tmp_path):
+    shards = {
+        "train": [{"bytes": 100, "records": 3}, {"bytes": 50, "records": 1}],
+        "validation": [],
+    }
+    write_schema(tmp_path, VOCABULARY, shards)
+    info = json.loads((tmp_path / "dataset_info.json").read_text())
+    assert info["fileFormat"] == "tfrecord"
+    train, validation = info["splits"]
+    assert (train["name"], train["numBytes"], train["shardLengths"]) == ("train", "150", ["3", "1"])
+    assert (validation["numBytes"], validation["shardLengths"]) == ("0", [])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"dataset_info.json", "features.json", "tags.labels.txt"}
+    features = json.loads((tmp_path / "features.json").read_text())["featuresDict"]["features"]
+    assert features.keys() == {"patch", "tags", "id", "frame"}
+    assert features["frame"]["tensor"] == {"dtype": "int64", "encoding": "none", "shape": {}}
+    assert (tmp_path / "tags.labels.txt").read_text().split() == VOCABULARY
+
+
+def test_shards_are_numbered():
+    assert shard_name("train", 3, 12) == "coala-train.tfrecord-00003-of-00012"

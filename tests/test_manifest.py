@@ -1,0 +1,210 @@
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.flips import flipped, truncated
+from coala_jax.data.manifest import MANIFEST, Manifest, digest_side_files, write_json
+from coala_jax.data.tfrecord import DatasetError
+
+ENTRY = {"file": "coala-train.x", "records": 3, "bytes": 9, "crc32c": 5, "sha256": "0" * 64}
+WHOLE = Manifest(
+    name="corpus é",
+    source="0" * 64,  # looks like the place of the digest, and is not
+    settings={"seed": 0, "nested": {"a": [1, None]}},
+    front_end={"hop_samples": 512},
+    scaler={"minimum": [0.1 + 0.2, -1e300], "clip_above": True},
+    tag_processing="paper",
+    vocabulary=["cat", "Δ"],
+    tag_counts=[2, 1],
+    counts={"train": 3, "validation": 0},
+    shards={"train": [ENTRY], "validation": []},
+    side_files={"features.json": "1" * 64},
+)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    WHOLE.save(tmp_path)
+    return tmp_path
+
+
+def test_what_is_saved_is_loaded(dataset):
+    assert Manifest.load(dataset) == WHOLE
+    assert [path.name for path in dataset.iterdir()] == [MANIFEST]
+    WHOLE.save(dataset)  # over the one that is there
+    assert Manifest.load(dataset) == WHOLE
+
+
+def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(dataset):
+    content = (dataset / MANIFEST).read_bytes()
+    found = re.search(rb'"digest": "([0-9a-f]{64})"', content)
+    zeroed = content[: found.start(1)] + b"0" * 64 + content[found.end(1) :]
+    assert hashlib.sha256(zeroed).hexdigest() == found[1].decode()
+    assert json.loads(content)["format"] == 2
+
+
+def test_every_flipped_bit_is_found(dataset):
+    path = dataset / MANIFEST
+    for _ in flipped(path, range(8 * path.stat().st_size)):
+        with pytest.raises(DatasetError, match=r"manifest\.json: .*[;,] .*prepare"):
+            Manifest.load(dataset)
+    assert Manifest.load(dataset) == WHOLE
+
+
+def test_every_truncation_is_found(dataset):
+    path = dataset / MANIFEST
+    for _ in truncated(path, range(path.stat().st_size)):
+        with pytest.raises(DatasetError, match=r"manifest\.json: .*; copy .* again"):
+            Manifest.load(dataset)
+    assert Manifest.load(dataset) == WHOLE
+
+
+def edited(**changes):
+    """A manifest that a program with other ideas wrote: its digest is right."""
+
+    def make(dataset: Path) -> None:
+        content = json.loads((dataset / MANIFEST).read_text()) | changes
+        content = {k: v for k, v in content.items() if v != "gone"} | {"digest": "0" * 64}
+        text = json.dumps(content)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        text = text.replace(f'"digest": "{"0" * 64}"', f'"digest": "{digest}"')
+        (dataset / MANIFEST).write_text(text)
+
+    return make
+
+
+def renamed(file: str) -> dict:
+    return {"shards": {"train": [ENTRY | {"file": file}], "validation": []}}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(lambda d: (d / MANIFEST).unlink(), "is no dataset.*from_folder", id="none"),
+        pytest.param(lambda d: (d / MANIFEST).write_text("{"), "is no manifest", id="no-json"),
+        pytest.param(lambda d: (d / MANIFEST).write_text("[]"), "is no manifest", id="list"),
+        pytest.param(lambda d: (d / MANIFEST).write_text("{}"), "is no manifest", id="no-format"),
+        pytest.param(lambda d: (d / MANIFEST).write_text("[" * 10**6), "no manifest", id="nested"),
+        pytest.param(
+            lambda d: (d / MANIFEST).write_text('{"format": 2}'), "its digest", id="digest"
+        ),
+        # Named as what they are, though their digest is no digest of this format's.
+        pytest.param(
+            lambda d: (d / MANIFEST).write_text('{"format": 1}'),
+            "it says format 1, this version reads format 2; prepare the dataset again",
+            id="format-1",
+        ),
+        pytest.param(
+            lambda d: (d / MANIFEST).write_text('{"format": "99"}'),
+            "says format '99'",
+            id="format-99",
+        ),
+        pytest.param(edited(scaler="gone"), "missing or unknown: scaler", id="key-missing"),
+        pytest.param(edited(colour=1), "missing or unknown: colour", id="key-unknown"),
+        pytest.param(edited(counts={"train": 1}), "splits are not train and valid", id="splits"),
+        pytest.param(
+            edited(shards={"train": [{"file": "x"}], "validation": []}),
+            "a shard is described by file",
+            id="entry",
+        ),
+        pytest.param(
+            edited(shards={"train": [ENTRY], "validation": [ENTRY]}), "a shard comes twice", id="2"
+        ),
+        pytest.param(edited(**renamed("../x")), r"'\.\./x' is no file of a dataset", id="above"),
+        pytest.param(edited(**renamed("..")), r"'\.\.' is no file of a dataset", id="parent"),
+        pytest.param(edited(**renamed("/etc/x")), "'/etc/x' is no file of a", id="absolute"),
+        pytest.param(edited(**renamed("")), "'' is no file of a dataset", id="no-name"),
+        pytest.param(edited(**renamed(MANIFEST)), "is no file of a dataset", id="itself"),
+        pytest.param(edited(side_files={"a/b": "0"}), "'a/b' is no file of a", id="side-file"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_named(dataset, make, message):
+    make(dataset)
+    with pytest.raises(DatasetError, match=message):
+        Manifest.load(dataset)
+
+
+def test_a_manifest_that_only_looks_different_is_none(dataset):
+    """The same content in other white space: equal in every field, and not what was written."""
+    content = json.loads((dataset / MANIFEST).read_text())
+    edited()(dataset)
+    assert Manifest.load(dataset) == WHOLE  # so that the next line shows what it should
+    (dataset / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="its digest is not that of its content"):
+        Manifest.load(dataset)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_what_is_no_json_is_not_written(dataset, odd):
+    with pytest.raises(ValueError, match="JSON"):
+        dataclasses.replace(WHOLE, scaler={"minimum": odd}).save(dataset)
+    assert Manifest.load(dataset) == WHOLE
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    write_json(tmp_path / "file", {"old": 1})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for module, step in ((os, "fsync"), (Path, "write_bytes"), (Path, "replace")):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(module, step, killed)
+            write_json(tmp_path / "file", {"new": 2})
+        assert (tmp_path / "file").read_text() == '{\n "old": 1\n}\n', step
+    write_json(tmp_path / "file", {"new": 2})
+    assert json.loads((tmp_path / "file").read_text()) == {"new": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_file_and_name_are_on_the_disk_before_it_counts_as_written(tmp_path, monkeypatch):
+    steps, fsync, replace = [], os.fsync, Path.replace
+
+    def record_sync(descriptor):
+        steps.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def record_replace(path, target):
+        steps.append("named")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(Path, "replace", record_replace)
+    write_json(tmp_path / "file", {"a": 1})
+    file, folder = (tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino
+    assert steps == [file, "named", folder]
+    steps.clear()
+    digest_side_files(tmp_path)
+    assert steps == [file]
+
+
+def test_side_files_are_all_but_the_shards(tmp_path):
+    for name in ("report.md", "coala-train.tfrecord-00000-of-00001", "b.png"):
+        (tmp_path / name).write_text(name)
+    wanted = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("b.png", "report.md")}
+    assert digest_side_files(tmp_path) == wanted
+
+
+@pytest.mark.parametrize("file", ["coala-train.x", "features.json"])
+def test_check_files_names_what_is_missing_or_changed(tmp_path, file):
+    contents = {"coala-train.x": b"shard", "features.json": b"{}"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    manifest = dataclasses.replace(
+        WHOLE,
+        shards={"train": [ENTRY | {"sha256": digests.pop("coala-train.x")}], "validation": []},
+        side_files=digests,
+    )
+    manifest.check_files(tmp_path)
+    (tmp_path / file).write_bytes(contents[file] + b" ")
+    with pytest.raises(DatasetError, match=f"{file}: the file has changed since; .*repair"):
+        manifest.check_files(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(DatasetError, match=f"{file}: the file is missing; .*repair"):
+        manifest.check_files(tmp_path)
