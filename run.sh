@@ -77,8 +77,8 @@ set_up() {
 run_tests() {
   set_up
   install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
-  .venv/bin/ruff check coala_jax configs data_prep tests
-  .venv/bin/ruff format --check coala_jax configs data_prep tests
+  .venv/bin/ruff check coala_jax configs data_prep benchmarks tests
+  .venv/bin/ruff format --check coala_jax configs data_prep benchmarks tests
   .venv/bin/python -m pytest
 }
 

@@ -4,18 +4,51 @@
 
 The CSV has a header, one row a sound, and the columns `file` (relative to --audio), `tags`
 (separated by spaces, or by commas or semicolons) and, if takes of one sound shall not be split
-between training and validation, `group`.
+between training and validation, `group`. Stopped at any moment, it goes on when started again.
+The dataset holds a report to look at: report.md and report.png.
+
+--mode=paper follows the text of the paper, --mode=released the code its authors released; each of
+the settings below that is given replaces the mode's.
 """
 
 import argparse
+import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from coala_jax.preparation.folder import Settings, prepare
+from coala_jax.audio.scaler import SCALINGS
+from coala_jax.preparation.exclusion import read_exclusions
+from coala_jax.preparation.folder import prepare
+from coala_jax.preparation.settings import Settings
+from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
+from coala_jax.tags.normalize import PROCESSINGS
+
+_MODES = ("paper", "released")
+# field of Settings -> what argparse shall know of its flag
+_SETTINGS = {
+    "vocabulary_size": (int, None, "the most frequent tags that are kept"),
+    "min_tag_sounds": (int, None, "leave out tags of fewer sounds"),
+    "max_document_fraction": (float, None, "leave out tags of more than this share of the sounds"),
+    "tag_processing": (str, PROCESSINGS, "how tag text becomes tags"),
+    "validation_fraction": (float, None, "share of the sounds kept for validation"),
+    "split": (str, METHODS, "how they are chosen"),
+    "seed": (int, None, "of the split"),
+    "patches_per_sound": (int, None, "how many of the loudest patches are kept; 0: all"),
+    "max_seconds": (float, None, "leave out longer sounds; 0: none"),
+    "scaling": (str, SCALINGS, "one minimum and maximum for all, or one per time column"),
+}
+_FRONT_END = {
+    "window": (str, ("hamming", "hann"), "of the spectrogram"),
+    "power": (float, None, "2: power spectrum, 1: magnitude"),
+    "edges": (str, ("zeros", "reflect"), "what lies beyond the first and the last sample"),
+    "noise": (float, None, "that times U[0, 1) is added to the padded sound"),
+    "precision": (str, ("float32", "float64"), "of the spectrogram"),
+}
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -25,15 +58,50 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tags", type=Path, required=True, help="CSV of files and tags")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset to make")
     parser.add_argument("--name", help="of the corpus; default: as corpus.json beside the CSV says")
-    parser.add_argument("--file_column", default=Columns.file)
-    parser.add_argument("--tags_column", default=Columns.tags)
-    parser.add_argument("--group_column", default=Columns.group)
-    parser.add_argument("--vocabulary_size", type=int, default=Settings.vocabulary_size)
-    parser.add_argument("--validation_fraction", type=float, default=Settings.validation_fraction)
-    parser.add_argument("--seed", type=int, default=Settings.seed, help="of the split")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--exclude", type=Path, help="JSON or text list of ids of sounds to keep out"
+    )
+    for column in dataclasses.fields(Columns):
+        parser.add_argument(f"--{column.name}_column", default=column.default, metavar="NAME")
+    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 16))
     parser.add_argument("--allow_missing", action="store_true", help="go on without missing files")
+    parser.add_argument("--mode", choices=_MODES, default="paper")
+    paper, released = Settings(""), Settings.released("")
+    for title, flags, defaults in (
+        ("settings", _SETTINGS, (paper, released)),
+        ("analysis", _FRONT_END, (paper.front_end, released.front_end)),
+    ):
+        group = parser.add_argument_group(title)
+        for name, (kind, choices, meaning) in flags.items():
+            values = [getattr(default, name) for default in defaults]
+            shown = (
+                f"{values[0]}"
+                if values[0] == values[1]
+                else "paper {}, released {}".format(*values)
+            )
+            group.add_argument(
+                f"--{name}",
+                type=kind,
+                choices=choices,
+                help=f"{meaning} ({shown})".replace("%", "%%"),
+            )
     return parser.parse_args(argv)
+
+
+def settings_of(flags: argparse.Namespace, name: str) -> Settings:
+    """The mode's settings with the changes that the flags ask for."""
+
+    def given(names: Sequence[str]) -> dict[str, object]:
+        return {name: value for name in names if (value := getattr(flags, name)) is not None}
+
+    base = Settings.released(name) if flags.mode == "released" else Settings(name)
+    columns = {c.name: getattr(flags, f"{c.name}_column") for c in dataclasses.fields(Columns)}
+    return dataclasses.replace(
+        base,
+        columns=Columns(**columns),
+        front_end=dataclasses.replace(base.front_end, **given(list(_FRONT_END))),
+        **given(list(_SETTINGS)),
+    )
 
 
 def corpus_name(table: Path) -> str:
@@ -52,21 +120,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parse(argv)
     began = time.monotonic()
     try:
-        settings = Settings(
-            name=flags.name or corpus_name(flags.tags),
-            columns=Columns(flags.file_column, flags.tags_column, flags.group_column),
-            vocabulary_size=flags.vocabulary_size,
-            validation_fraction=flags.validation_fraction,
-            seed=flags.seed,
-        )
         manifest = prepare(
-            flags.audio, flags.tags, flags.out, settings, flags.workers, flags.allow_missing
+            flags.audio,
+            flags.tags,
+            flags.out,
+            settings_of(flags, flags.name or corpus_name(flags.tags)),
+            exclude=read_exclusions(flags.exclude) if flags.exclude else frozenset(),
+            workers=flags.workers,
+            allow_missing=flags.allow_missing,
         )
     except (ValueError, OSError) as error:
         print(f"from_folder: {error}", file=sys.stderr)
         return 1
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"dataset {flags.out}: {counts}, in {time.monotonic() - began:.1f} s")
+    print(f"what became of the sounds: {flags.out / 'report.md'}")
     return 0
 
 
@@ -74,4 +142,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("from_folder: interrupted; run it again")
+        sys.exit("from_folder: interrupted; run it again, and it goes on")

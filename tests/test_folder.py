@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,16 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from matplotlib.figure import Figure
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.data.records import DatasetError, Manifest, SplitReader
-from coala_jax.preparation import folder
-from coala_jax.preparation.folder import Settings, prepare
+from coala_jax.audio.scaler import Scaler
+from coala_jax.data.manifest import Manifest
+from coala_jax.data.records import SplitReader
+from coala_jax.data.tfrecord import DatasetError
+from coala_jax.preparation import assembly, extraction, report
+from coala_jax.preparation.folder import prepare
+from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.synthetic import write_synthetic_corpus
 from coala_jax.preparation.table import TableError
 
@@ -35,6 +41,13 @@ def write_table(path: Path, tags: dict[str, set[str]], group: dict[str, str]) ->
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = [(name, " ".join(sorted(tags[name])), group[name]) for name in tags]
         csv.writer(file).writerows([("file", "tags", "group"), *rows])
+
+
+@pytest.fixture(autouse=True)
+def sketched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture takes a second; it is drawn only where a test is marked so."""
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr(report, "picture", lambda summary: Figure())
 
 
 @pytest.fixture
@@ -129,7 +142,7 @@ def test_patches_are_scaled_by_the_training_sounds(thirty: tuple[Corpus, Path]) 
     manifest, examples = Manifest.load(dataset), read(dataset)
     lowest = min(raw[file].min() for file in examples["train"])
     highest = max(raw[file].max() for file in examples["train"])
-    assert manifest.scaler == {"minimum": float(lowest), "maximum": float(highest)}
+    assert Scaler.from_dict(manifest.scaler) == Scaler(float(lowest), float(highest))
     assert manifest.front_end == FrontEnd().to_dict()
     for split in SPLITS:
         for file, (patch, _) in examples[split].items():
@@ -172,19 +185,153 @@ def test_a_corrupt_sound_costs_that_sound_alone(
     with (tmp_path / "dataset" / "failures.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["04.flac", "06.wav"]
-    assert rows[0]["cause"].startswith("libsndfile cannot read it (Format not recognised.)")
-    assert rows[1]["cause"].startswith("it holds NaN")
+    assert [row["error"] for row in rows] == ["WrongName", "NotFinite"]
+    assert "text" in rows[0]["cause"] and "NaN" in rows[1]["cause"]
+    assert not any(str(tiny.audio) in row["cause"] for row in rows)
     out = capsys.readouterr().out
     assert "2 of 12 sounds are left out" in out
-    assert "04.flac: libsndfile cannot read it" in out
+    assert f"04.flac: {rows[0]['cause']}" in out
+    assert "| decoding | 12 | 2 |" in (tmp_path / "dataset" / "report.md").read_text(
+        encoding="utf-8"
+    )
 
 
-def test_all_corrupt_is_an_error(tiny: Corpus, tmp_path: Path) -> None:
+def test_four_corrupt_sounds_among_a_thousand_cost_four(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    rng = np.random.default_rng(0)
+    tags = {f"{number:03d}.wav": {f"tag{number % 7}"} for number in range(1000)}
+    for name in tags:
+        soundfile.write(tmp_path / "audio" / name, rng.uniform(-0.5, 0.5, 440), 22_000)
+    corrupt = {"000.wav": b"", "031.wav": b"RIFF", "500.wav": b"\0" * 99, "999.wav": b"<html>"}
+    for name, content in corrupt.items():
+        (tmp_path / "audio" / name).write_bytes(content)
+    write_table(tmp_path / "sounds.csv", tags, {name: name for name in tags})
+    settings = Settings("thousand", front_end=FrontEnd(clip_seconds=2.5))
+    prepare(tmp_path / "audio", tmp_path / "sounds.csv", tmp_path / "dataset", settings)
+    examples = read(tmp_path / "dataset")
+    assert {*examples["train"], *examples["validation"]} == tags.keys() - corrupt.keys()
+    assert len(examples["train"]) + len(examples["validation"]) == 996
+    with (tmp_path / "dataset" / "failures.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == sorted(corrupt)
+
+
+def test_all_corrupt_is_an_error_and_its_causes_are_listed(tiny: Corpus, tmp_path: Path) -> None:
     for path in tiny.audio.iterdir():
-        path.write_bytes(b"no sound")
-    with pytest.raises(DatasetError, match="audio: not one of 12 sounds could be read"):
+        path.write_bytes(b"" if path.name == "00.wav" else b"no sound")
+    with pytest.raises(DatasetError) as raised:
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    listed = tmp_path / "dataset.tmp" / "failures.csv"
+    assert "audio: not one of 12 sounds could be read (11 WrongName, 1 EmptyFile)" in str(
+        raised.value
+    )
+    assert str(listed) in str(raised.value)
+    assert len(listed.read_text(encoding="utf-8").splitlines()) == 13
     assert not (tmp_path / "dataset").exists()
+
+
+def test_excluded_sounds_are_not_even_read(tiny: Corpus, tmp_path: Path) -> None:
+    (tiny.audio / "05.flac").unlink()
+    manifest = prepare(
+        tiny.audio,
+        tiny.table,
+        tmp_path / "dataset",
+        SETTINGS,
+        exclude=frozenset({"05", "07.flac", "99"}),
+    )
+    examples = read(tmp_path / "dataset")
+    files = {*examples["train"], *examples["validation"]}
+    assert files == tiny.tags.keys() - {"05.flac", "07.flac"}
+    assert sum(manifest.counts.values()) == 10
+    assert "| excluded | 12 | 2 |" in (tmp_path / "dataset" / "report.md").read_text(
+        encoding="utf-8"
+    )
+    with pytest.raises(TableError, match="all its 12 sounds are excluded"):
+        prepare(tiny.audio, tiny.table, tmp_path / "none", SETTINGS, exclude=frozenset(tiny.tags))
+
+
+def test_all_patches_of_a_sound_lie_on_one_side(tiny: Corpus, tmp_path: Path) -> None:
+    """Sounds of 0.2 s padded to 3 s have candidates at frames 0, 12 and 24."""
+    settings = dataclasses.replace(
+        SETTINGS, patches_per_sound=0, front_end=FrontEnd(clip_seconds=3.0)
+    )
+    manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    kept = {split: list(SplitReader(tmp_path / "dataset", split)) for split in SPLITS}
+    for split, count in (("train", 10), ("validation", 2)):
+        files = sorted({example.id for example in kept[split]})
+        assert len(files) == count
+        expected = [(file, frame) for file in files for frame in (0, 12, 24)]
+        assert [(example.id, example.frame) for example in kept[split]] == expected
+    assert manifest.counts == {"train": 30, "validation": 6}
+    assert sum(manifest.tag_counts) == 30  # of the examples, since each sound has one tag
+
+
+def test_copies_of_a_sound_are_not_split(tmp_path: Path) -> None:
+    """Every second sound is the one before it, as flac under another name and group."""
+    (tmp_path / "audio").mkdir()
+    rng = np.random.default_rng(0)
+    tags = {}
+    for number in range(20):
+        waveform = rng.integers(-9000, 9000, 500).astype(np.int16)
+        for name in (f"a{number:02d}.wav", f"z{number:02d}.flac"):
+            soundfile.write(tmp_path / "audio" / name, waveform, 22_000)
+            tags[name] = {f"tag{number % 2}"}
+    write_table(tmp_path / "sounds.csv", tags, {name: name for name in tags})
+    for seed in range(3):
+        settings = Settings("copies", seed=seed, validation_fraction=0.3)
+        out = tmp_path / f"{seed}"
+        prepare(tmp_path / "audio", tmp_path / "sounds.csv", out, settings)
+        train, validation = ({file[1:3] for file in files} for files in read(out).values())
+        assert len(validation) == 6 and not train & validation
+
+
+def released_patch(path: Path) -> np.ndarray:
+    """By librosa, as the released code calls it, but without its noise."""
+    import librosa
+
+    channels, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    waveform = soxr.resample(channels.mean(axis=1), rate_hz, 22_000, quality="HQ")
+    padded = np.pad(waveform, (0, 220_000 - waveform.size))
+    mel = librosa.feature.melspectrogram(
+        y=padded,
+        sr=22_000,
+        n_fft=1024,
+        hop_length=512,
+        window="hann",
+        power=1.0,
+        n_mels=96,
+        pad_mode="reflect",
+    )
+    log_mel = np.log(mel + np.finfo(np.float32).eps)
+    starts = range(0, log_mel.shape[1] - 95, 12)
+    patches = [log_mel[:, start : start + 96] for start in starts]
+    return max(patches, key=lambda patch: patch.sum(dtype=np.float64))
+
+
+def test_the_released_mode_from_file_to_scaled_patch(tiny: Corpus, tmp_path: Path) -> None:
+    released = Settings.released("tiny")
+    settings = dataclasses.replace(
+        released,
+        validation_fraction=0.2,
+        min_tag_sounds=4,
+        front_end=dataclasses.replace(released.front_end, noise=0.0, precision="float64"),
+    )
+    # Alphabetic tags of at least four sounds: tag0 to tag2 are none.
+    words = {file: {*tags, "Bass" if file < "06" else "Dogs"} for file, tags in tiny.tags.items()}
+    words["11.flac"] |= {"rain"}
+    write_table(tiny.table, words, tiny.group)
+    manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    assert manifest.vocabulary == ["bas", "dog"]
+    assert manifest.tag_processing == "released"
+
+    raw = {file: released_patch(tiny.audio / file) for file in tiny.tags}
+    examples = read(tmp_path / "dataset")
+    train = np.stack([raw[file] for file in examples["train"]])
+    lowest, highest = train.min(axis=(0, 1)), train.max(axis=(0, 1))
+    span = np.where(highest > lowest, highest - lowest, 1)
+    for split in SPLITS:
+        for file, (patch, _) in examples[split].items():
+            expected = np.maximum((raw[file] - lowest) / span, 0)
+            np.testing.assert_allclose(patch, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("missing", "named"), [(1, 1), (5, 5), (6, 5)])
@@ -206,12 +353,17 @@ def test_allow_missing_goes_on_and_lists_them(tiny: Corpus, tmp_path: Path) -> N
     manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS, allow_missing=True)
     assert sum(manifest.counts.values()) == 11
     failures = (tmp_path / "dataset" / "failures.csv").read_text(encoding="utf-8").splitlines()
-    assert failures[1:] == ["03.wav,there is no such file; correct the path or leave it out"]
+    assert len(failures) == 2
+    assert failures[1].startswith("03.wav,MissingFile,there is no such file; ")
 
 
 def killed_at_once(place: Path, *args: object, **kwargs: object) -> None:
     (place / "half.tfrecord").write_bytes(b"half")
     raise KeyboardInterrupt
+
+
+def not_again(*args: object, **kwargs: object) -> None:
+    raise AssertionError("this was done before")
 
 
 def test_killed_while_writing_leaves_no_dataset_and_the_next_run_succeeds(
@@ -220,15 +372,59 @@ def test_killed_while_writing_leaves_no_dataset_and_the_next_run_succeeds(
     prepare(tiny.audio, tiny.table, tmp_path / "whole", SETTINGS)
     before = {path.name for path in tmp_path.iterdir()}
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(folder, "write_dataset", killed_at_once)
+        patched.setattr(assembly, "write_dataset", killed_at_once)
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
     assert not (tmp_path / "dataset").exists()
-    # A run killed by the system leaves its scratch file, too.
-    (tmp_path / "dataset.patches.tmp").write_bytes(b"half")
 
-    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "load", not_again)
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
     assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == before | {"dataset"}
+
+
+def test_after_an_error_in_the_tags_the_patches_are_still_good(
+    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tiny.audio, tiny.table, tmp_path / "whole", SETTINGS)
+    with pytest.raises(DatasetError, match=r"no tag is left.* kept in .*dataset\.work"):
+        settings = dataclasses.replace(SETTINGS, min_tag_sounds=9)
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "load", not_again)
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
+    assert not (tmp_path / "dataset.work").exists()
+
+
+@pytest.mark.parametrize("change", ["sound", "front_end", "patches_per_sound", "max_seconds"])
+def test_patches_of_other_sounds_or_another_analysis_are_not_taken(
+    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(assembly, "write_dataset", killed_at_once)
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    settings = SETTINGS
+    if change == "sound":
+        soundfile.write(tiny.audio / "05.flac", np.full(9000, 0.5), 22_000)
+    else:
+        value = {"front_end": FrontEnd(power=1.0), "patches_per_sound": 2, "max_seconds": 9.0}
+        settings = dataclasses.replace(SETTINGS, **{change: value[change]})
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    prepare(tiny.audio, tiny.table, tmp_path / "whole", settings)
+    assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
+
+
+def test_a_full_disk_is_known_before_the_work(
+    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 sounds of 96 x 96 float32 values, twice: 884,736 bytes."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=884_735))
+    with pytest.raises(DatasetError, match=r"12 sounds need 0\.0 GB .* choose another --out"):
+        prepare(tiny.audio, tiny.table, tmp_path / "new" / "dataset", SETTINGS)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=884_736))
+    prepare(tiny.audio, tiny.table, tmp_path / "new" / "dataset", SETTINGS)
 
 
 def test_same_input_again_is_reused(
@@ -255,33 +451,45 @@ def other_sound(tiny: Corpus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "changes"),
+    ("change", "changes", "what"),
     [
-        pytest.param(lambda tiny: None, {"seed": 1}, id="seed"),
-        pytest.param(lambda tiny: None, {"vocabulary_size": 2}, id="vocabulary"),
-        pytest.param(lambda tiny: None, {"front_end": FrontEnd(clip_seconds=5.0)}, id="front-end"),
-        pytest.param(other_tags, {}, id="tags"),
-        pytest.param(other_group, {}, id="group"),
-        pytest.param(other_sound, {}, id="sound"),
+        pytest.param(lambda tiny: None, {"seed": 1}, "with another seed", id="seed"),
+        pytest.param(
+            lambda tiny: None,
+            {"vocabulary_size": 2, "scaling": "per_frame"},
+            "with another vocabulary_size, scaling",
+            id="vocabulary-and-scaling",
+        ),
+        pytest.param(
+            lambda tiny: None,
+            {"front_end": FrontEnd(clip_seconds=5.0)},
+            "with another clip_seconds",
+            id="front-end",
+        ),
+        pytest.param(other_tags, {}, "from other sounds or tags", id="tags"),
+        pytest.param(other_group, {}, "from other sounds or tags", id="group"),
+        pytest.param(other_sound, {}, "from other sounds or tags", id="sound"),
     ],
 )
 def test_a_dataset_made_from_something_else_is_refused(
-    tiny: Corpus, tmp_path: Path, change: Callable[[Corpus], None], changes: dict
+    tiny: Corpus, tmp_path: Path, change: Callable[[Corpus], None], changes: dict, what: str
 ) -> None:
     prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
     before = contents(tmp_path / "dataset")
     change(tiny)
     settings = dataclasses.replace(SETTINGS, **changes)
-    with pytest.raises(DatasetError, match="made from other sounds, tags or settings; choose"):
+    with pytest.raises(DatasetError, match=f"a dataset made {what}; choose another"):
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
     assert contents(tmp_path / "dataset") == before
 
 
+@pytest.mark.drawn
 def test_bytes_do_not_depend_on_workers_rows_or_place(tiny: Corpus, tmp_path: Path) -> None:
     (tiny.audio / "04.flac").write_bytes(b"no sound")
     prepare(tiny.audio, tiny.table, tmp_path / "1", SETTINGS, workers=1)
     expected = contents(tmp_path / "1")
-    assert {"coala-train.tfrecord-00000-of-00001", "manifest.json", "failures.csv"} < set(expected)
+    assert {"manifest.json", "failures.csv", "report.md", "report.png"} < set(expected)
+    assert {"coala-train.tfrecord-00000-of-00001"} < set(expected)
     for workers in (2, 7):
         prepare(tiny.audio, tiny.table, tmp_path / f"{workers}", SETTINGS, workers=workers)
         assert contents(tmp_path / f"{workers}") == expected
@@ -310,20 +518,6 @@ def test_tables_that_leave_nothing_to_learn_or_to_validate(
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        pytest.param({"vocabulary_size": 0}, "vocabulary_size must be at least 1, got 0", id="0"),
-        pytest.param({"validation_fraction": 0.0}, "must be between 0 and 1, got 0.0", id="0.0"),
-        pytest.param({"validation_fraction": 1.0}, "must be between 0 and 1, got 1.0", id="1.0"),
-        pytest.param({"seed": -1}, "seed must be at least 0, got -1", id="-1"),
-    ],
-)
-def test_settings_out_of_range_are_refused_at_once(changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Settings("tiny", **changes)
-
-
 def test_no_workers_are_refused(tiny: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="workers is 0; it must be at least 1"):
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS, workers=0)

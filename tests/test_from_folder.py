@@ -1,5 +1,6 @@
 """The program: its exit codes, what it says, and what it calls the corpus."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from coala_jax.data.records import Manifest
-from coala_jax.preparation.folder import Settings, prepare
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.data.manifest import Manifest
+from coala_jax.preparation.folder import prepare
+from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.table import Columns
-from data_prep.from_folder import main
+from data_prep.from_folder import main, parse, settings_of
 
 
 @pytest.fixture
@@ -33,11 +36,52 @@ def run(corpus: Path, *flags: str) -> int:
     return main([*(str(word) for pair in places.items() for word in pair), *flags])
 
 
+def test_every_flag_of_the_settings_changes_that_setting(corpus: Path) -> None:
+    flags = (
+        "--vocabulary_size=5 --min_tag_sounds=2 --max_document_fraction=0.9 --split=random "
+        "--tag_processing=released --validation_fraction=0.3 --seed=4 --patches_per_sound=2 "
+        "--max_seconds=9 --scaling=per_frame --file_column=a --tags_column=b --group_column=c "
+        "--id_column=d --window=hann --power=1 --edges=reflect --noise=0.1 --precision=float64"
+    )
+    places = ["--audio=a", "--tags=b", "--out=c"]
+    assert settings_of(parse([*places, *flags.split()]), "x") == Settings(
+        name="x",
+        columns=Columns("a", "b", "c", "d"),
+        tag_processing="released",
+        vocabulary_size=5,
+        min_tag_sounds=2,
+        max_document_fraction=0.9,
+        validation_fraction=0.3,
+        split="random",
+        seed=4,
+        patches_per_sound=2,
+        max_seconds=9.0,
+        scaling="per_frame",
+        front_end=FrontEnd(
+            window="hann", power=1.0, edges="reflect", noise=0.1, precision="float64"
+        ),
+    )
+    assert settings_of(parse(places), "x") == Settings("x")
+    released = settings_of(parse([*places, "--mode=released", "--min_tag_sounds=3"]), "x")
+    assert released == dataclasses.replace(Settings.released("x"), min_tag_sounds=3)
+
+
+def test_excluded_ids(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (corpus / "ids.json").write_text("[3, 4, 77]")
+    assert run(corpus, f"--exclude={corpus / 'ids.json'}") == 0
+    assert "2 of 20 sounds are excluded by their ids" in capsys.readouterr().out
+    assert sum(Manifest.load(corpus / "out").counts.values()) == 18
+    (corpus / "ids.json").write_text("[]")
+    assert run(corpus, f"--exclude={corpus / 'ids.json'}") == 1
+    assert "ids.json" in capsys.readouterr().err
+
+
 def test_success(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(corpus) == 0
     out = capsys.readouterr().out
     assert f"dataset {corpus / 'out'}: 18 train, 2 validation, in " in out
-    assert "20 sounds, 20 decoded, 20 with a tag of the 2 in the vocabulary" in out
+    assert "20 sounds, 20 decoded and 0 not, 20 with a tag of the 2 in the vocabulary" in out
+    assert f"what became of the sounds: {corpus / 'out' / 'report.md'}" in out
     assert Manifest.load(corpus / "out").vocabulary == ["cat", "dog"]
     assert run(corpus) == 0
     assert "is there already" in capsys.readouterr().out
@@ -64,10 +108,10 @@ def test_a_dataset_that_was_damaged_is_not_reused(
     content[5000] ^= 1
     shard.write_bytes(bytes(content))
     assert run(corpus) == 1
-    assert "has changed since; delete the dataset's folder" in capsys.readouterr().err
+    assert "has changed since; " in capsys.readouterr().err
     shard.unlink()
     assert run(corpus) == 1
-    assert "the file is missing; delete the dataset's folder" in capsys.readouterr().err
+    assert "the file is missing; " in capsys.readouterr().err
 
 
 def test_flags_reach_the_dataset(corpus: Path) -> None:
@@ -167,7 +211,7 @@ def description_is_none(corpus: Path) -> None:
         pytest.param(
             lambda corpus: None,
             ["--validation_fraction=2"],
-            ["", "validation_fraction", "between 0 and 1, got 2.0"],
+            ["", "validation_fraction is 2.0", "between 0 and 1"],
             id="fraction-out-of-range",
         ),
     ],

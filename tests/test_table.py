@@ -56,6 +56,18 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     assert read_table(path, Columns("path", "words")) == [Sound("a.wav", ("dog",), "g1")]
 
 
+def test_ids(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,tags,id,number\na.wav,dog,17,18\n")
+    assert read_table(path, Columns()) == [Sound("a.wav", ("dog",), "a.wav", "17")]
+    assert read_table(path, Columns(id="number")) == [Sound("a.wav", ("dog",), "a.wav", "18")]
+
+
+def test_tags_as_the_released_code_made_them(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,tags\na.wav,Dogs field-recording bass x\n")
+    assert read_table(path, Columns())[0].tags == ("dog", "field-recording", "bass", "x")
+    assert sorted(read_table(path, Columns(), "released")[0].tags) == ["bas", "dog"]
+
+
 def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
     rows = ["b.wav,cat", "a.wav,dog", "B.wav,cow", "a/z.wav,hen"]
     for order in itertools.permutations(rows):
@@ -72,7 +84,16 @@ def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
             "no column 'file', only path, tags; name its columns with --file_column",
             id="no-file-column",
         ),
-        pytest.param("file;tags\na;b\n", Columns(), "no column 'file', only file;tags", id="excel"),
+        pytest.param(
+            "file;tags\na;b\n", Columns(), "semicolons or tabs; save it with commas", id="excel"
+        ),
+        pytest.param("file\ttags\na\tb\n", Columns(), "semicolons or tabs", id="tsv"),
+        pytest.param(
+            "file,tags\na.wav,dog\n",
+            Columns(id="sound"),
+            "no column 'sound', only file, tags; name its columns .* --id_column",
+            id="no-such-id-column",
+        ),
         pytest.param("file\na.wav\n", Columns(), "no column 'tags', only file", id="no-tags"),
         pytest.param(
             "file,tags,group\na.wav,dog,g\n",
@@ -80,7 +101,7 @@ def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
             "no column 'kit', only file, tags, group",
             id="no-such-group-column",
         ),
-        pytest.param("", Columns(), "no column 'file', only none", id="empty"),
+        pytest.param("", Columns(), "the file is empty; its first line must", id="empty"),
         pytest.param("file,tags\n", Columns(), "lists no sounds", id="header-alone"),
         pytest.param("file,tags\na.wav,dog\n,cat\n", Columns(), "line 3 has no file", id="no-file"),
         pytest.param(

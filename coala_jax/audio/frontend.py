@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 import scipy.sparse
 from jaxtyping import Float, Float32, Int64
 
@@ -195,7 +194,9 @@ class FrontEnd:
 
 @functools.lru_cache(maxsize=4)
 def _window(name: str, samples: int, precision: str) -> Float[np.ndarray, " sample"]:
-    return scipy.signal.get_window(name, samples).astype(precision)
+    # NumPy's are symmetric; without its last sample, one longer is periodic, as librosa's.
+    window = {"hamming": np.hamming, "hann": np.hanning}[name]
+    return window(samples + 1)[:-1].astype(precision)
 
 
 @functools.lru_cache(maxsize=4)

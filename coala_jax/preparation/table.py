@@ -1,7 +1,8 @@
 """The table of sounds and tags that a dataset is made from: a CSV, one row a sound."""
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,32 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns. An empty `group` takes the column `group` where there is one."""
+    """Names of the columns. An empty `group` or `id` takes the column so called if there is one."""
 
     file: str = "file"
     tags: str = "tags"
     group: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """One row: the file relative to the audio folder, its normalised tags, its group.
+    """One row: the file relative to the audio folder, its normalised tags, its group, its id.
 
-    Sounds of one group stay on one side of the split; a table without groups has one per sound.
+    Sounds of one group stay on one side of the split; a table without groups has one per sound. The
+    id is what a list of sounds to keep out may call it; empty where the table has none.
     """
 
     file: str
     tags: tuple[str, ...]
     group: str
+    id: str = ""
 
 
-def read_table(path: Path, columns: Columns) -> list[Sound]:
+def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> list[Sound]:
     """All sounds of the table, ordered by file name, so that the order of the rows is no matter.
+
+    Tags are normalised as `tag_processing` says (`paper` or `released`).
 
     Raises:
         TableError: no such file, no such column, a row without a file or with more or fewer cells
@@ -45,15 +51,8 @@ def read_table(path: Path, columns: Columns) -> list[Sound]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
-            header = reader.fieldnames or []
-            group = columns.group or ("group" if "group" in header else "")
-            for column in filter(None, (columns.file, columns.tags, group)):
-                if column not in header:
-                    raise TableError(
-                        f"{path}: it has no column {column!r}, only {', '.join(header) or 'none'}; "
-                        "name its columns with --file_column, --tags_column and --group_column"
-                    )
-            sounds = [_sound(path, reader.line_num, row, columns, group) for row in reader]
+            found = _find_columns(path, reader.fieldnames or [], columns)
+            sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
         except (csv.Error, UnicodeDecodeError) as error:
             raise TableError(
                 f"{path}: after line {reader.line_num} it is no CSV in UTF-8 ({error})"
@@ -63,8 +62,30 @@ def read_table(path: Path, columns: Columns) -> list[Sound]:
     return sorted(_without_repeats(path, sounds), key=lambda sound: sound.file)
 
 
+def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Columns:
+    """The columns that the table has; an optional one that it lacks stays empty."""
+    if not header:
+        raise TableError(f"{path}: the file is empty; its first line must name the columns")
+    found = replace(
+        columns,
+        group=columns.group or ("group" if "group" in header else ""),
+        id=columns.id or ("id" if "id" in header else ""),
+    )
+    for column in filter(None, astuple(found)):
+        if column not in header:
+            if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+                raise TableError(
+                    f"{path}: its columns are separated by semicolons or tabs; save it with commas"
+                )
+            raise TableError(
+                f"{path}: it has no column {column!r}, only {', '.join(header)}; name its columns "
+                "with --file_column, --tags_column, --group_column and --id_column"
+            )
+    return found
+
+
 def _sound(
-    path: Path, line: int, row: dict[str | None, Any], columns: Columns, group: str
+    path: Path, line: int, row: dict[str | None, Any], columns: Columns, tag_processing: str
 ) -> Sound:
     if None in row:  # where DictReader puts the cells beyond the header
         raise TableError(
@@ -73,7 +94,12 @@ def _sound(
     file, tags = row[columns.file], row[columns.tags]
     if not file or None in row.values():
         raise TableError(f"{path}: line {line} has no file or is cut short; correct or remove it")
-    return Sound(file, normalize_tags(split_tags(tags)), (row[group] if group else "") or file)
+    return Sound(
+        file,
+        normalize_tags(split_tags(tags), tag_processing),
+        group=(row[columns.group] if columns.group else "") or file,
+        id=row[columns.id] if columns.id else "",
+    )
 
 
 def _without_repeats(path: Path, sounds: list[Sound]) -> list[Sound]:

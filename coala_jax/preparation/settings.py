@@ -1,0 +1,68 @@
+"""What determines a dataset besides its sounds and their table."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.audio.scaler import SCALINGS
+from coala_jax.preparation.split import METHODS
+from coala_jax.preparation.table import Columns
+from coala_jax.tags.normalize import PROCESSINGS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The text of the paper (section 3.1 and "Tag processing") by default."""
+
+    name: str  # of the corpus, for reports
+    columns: Columns = field(default_factory=Columns)
+    tag_processing: str = "paper"  # or released: the authors' code, which damages some words
+    vocabulary_size: int = 1000  # the most frequent tags (paper)
+    min_tag_sounds: int = 1  # tags of fewer sounds are left out; 10 in the released code
+    max_document_fraction: float = 0.7  # tags of more sounds than this are left out (paper)
+    validation_fraction: float = 0.1  # paper
+    split: str = "stratified"  # by tags, as released; random: the paper says no more than 10 %
+    seed: int = 0  # of the split
+    patches_per_sound: int = 1  # the loudest (paper); 0: all that start every 12 frames
+    max_seconds: float = (
+        0.0  # longer sounds are left out, as the paper's query did with 10; 0: none
+    )
+    scaling: str = "global"  # one minimum and maximum; per_frame: one per time column (released)
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+
+    @classmethod
+    def released(cls, name: str) -> "Settings":
+        """What the authors' released code does where it differs from their text."""
+        return cls(
+            name=name,
+            tag_processing="released",
+            min_tag_sounds=10,
+            scaling="per_frame",
+            front_end=FrontEnd.released(),
+        )
+
+    def __post_init__(self) -> None:
+        """Refuses at once what would otherwise fail after all sounds are decoded."""
+
+        def require(holds: bool, name: str, wanted: str) -> None:
+            if not holds:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {wanted}")
+
+        for name in ("vocabulary_size", "min_tag_sounds"):
+            require(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("seed", "patches_per_sound", "max_seconds"):
+            require(getattr(self, name) >= 0, name, "at least 0")
+        require(0 < self.max_document_fraction <= 1, "max_document_fraction", "in (0, 1]")
+        require(0 < self.validation_fraction < 1, "validation_fraction", "between 0 and 1")
+        for name, choices in (
+            ("tag_processing", PROCESSINGS),
+            ("split", METHODS),
+            ("scaling", SCALINGS),
+        ):
+            require(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest keeps them; the front end has its own place there."""
+        content = asdict(self)
+        del content["front_end"]
+        return content

@@ -1,0 +1,67 @@
+"""The two modes, and what is refused before any work."""
+
+import dataclasses
+
+import pytest
+
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.preparation.settings import Settings
+
+
+def test_the_text_of_the_paper_is_the_default() -> None:
+    settings = Settings("any")
+    assert settings.to_dict() == {
+        "name": "any",
+        "columns": {"file": "file", "tags": "tags", "group": "", "id": ""},
+        "tag_processing": "paper",
+        "vocabulary_size": 1000,
+        "min_tag_sounds": 1,
+        "max_document_fraction": 0.7,
+        "validation_fraction": 0.1,
+        "split": "stratified",
+        "seed": 0,
+        "patches_per_sound": 1,
+        "max_seconds": 0.0,
+        "scaling": "global",
+    }
+    assert settings.front_end == FrontEnd()
+
+
+def test_the_released_code_differs_in_three_settings_and_the_front_end() -> None:
+    paper, released = Settings("any").to_dict(), Settings.released("any").to_dict()
+    assert {key: value for key, value in released.items() if value != paper[key]} == {
+        "tag_processing": "released",
+        "min_tag_sounds": 10,
+        "scaling": "per_frame",
+    }
+    front_end = dataclasses.asdict(Settings.released("any").front_end)
+    assert {key: value for key, value in front_end.items() if value != vars(FrontEnd())[key]} == {
+        "window": "hann",
+        "power": 1.0,
+        "edges": "reflect",
+        "noise": 5e-4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary_size": 0}, "vocabulary_size is 0; it must be at least 1"),
+        ({"min_tag_sounds": 0}, "min_tag_sounds is 0; it must be at least 1"),
+        ({"max_document_fraction": 0.0}, r"max_document_fraction is 0.0; it must be in \(0, 1\]"),
+        ({"max_document_fraction": 1.1}, "max_document_fraction is 1.1"),
+        ({"validation_fraction": 0.0}, "validation_fraction is 0.0; it must be between 0 and 1"),
+        ({"validation_fraction": 1.0}, "validation_fraction is 1.0"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"patches_per_sound": -1}, "patches_per_sound is -1; it must be at least 0"),
+        ({"max_seconds": -1.0}, "max_seconds is -1.0; it must be at least 0"),
+        ({"max_seconds": float("nan")}, "max_seconds is nan; it must be at least 0"),
+        ({"tag_processing": "none"}, "'none'; it must be one of paper, released"),
+        ({"split": "even"}, "'even'; it must be one of stratified, random"),
+        ({"scaling": "none"}, "'none'; it must be one of global, per_frame"),
+    ],
+)
+def test_settings_out_of_range_are_refused_at_once(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings("tiny", **changes)
+    Settings("tiny", max_document_fraction=1.0, seed=0, patches_per_sound=0, max_seconds=0.5)
