@@ -9,251 +9,38 @@ these last, the whole time with start-up. The last line is a JSON object.
 """
 
 import argparse
-import csv
 import importlib.util
 import json
 import os
 import platform
-import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.measure import BenchmarkError, Run, measure, say
+from benchmarks.sounds import (
+    CLIP_FORMATS,
+    FEW_SOUNDS,
+    Form,
+    Row,
+    few_of,
+    make_clips,
+    make_forms,
+    make_many,
+    read_corpus,
+)
+
 FREESOUND_SOUNDS = 190_000  # about what the paper was trained on
-CLIP_SECONDS = 5.0  # about Freesound's mean; most sounds of the corpus are shorter
-CLIP_FORMATS = ("wav", "flac", "ogg", "mp3")
-FEW_SOUNDS = 20  # enough for a split; their time is nearly all start-up
-PATCH_BYTES = 96 * 96 * 4
-
-Row = tuple[str, str]  # file, tags
-
-
-class BenchmarkError(RuntimeError):
-    """It cannot be measured; the message is a sentence with the cause and the way out."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """Sounds to run on: the rows of the CSV `table`, their files relative to `audio`."""
-
-    name: str
-    audio: Path
-    table: Path
-    rows: tuple[Row, ...]
-
-
-def make_form(name: str, audio: Path, rows: Iterable[Row]) -> Form:
-    form = Form(name, audio, audio / f"{name.replace(' ', '_')}.csv", tuple(rows))
-    with form.table.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("file", "tags"), *form.rows])
-    return form
-
-
-def read_corpus(corpus: Path | None) -> tuple[Path, list[Row]]:
-    """The corpus folder and its sounds; by default the one that ./run.sh made."""
-    places = [corpus] if corpus else [ROOT / "corpus" / name for name in ("debian", "synthetic")]
-    tables = [place / "sounds.csv" for place in places if (place / "sounds.csv").is_file()]
-    if not tables:
-        looked = " or ".join(str(place / "sounds.csv") for place in places)
-        raise BenchmarkError(f"there is no {looked}; run ./run.sh first, or give --corpus")
-    with tables[0].open(encoding="utf-8", newline="") as file:
-        rows = [(row.get("file", ""), row.get("tags", "")) for row in csv.DictReader(file)]
-    if len(rows) <= FEW_SOUNDS or not all(map(all, rows)):
-        raise BenchmarkError(
-            f"{tables[0]}: it must have the columns file and tags and more than {FEW_SOUNDS} rows "
-            "with both; ./run.sh makes such a corpus"
-        )
-    return tables[0].parent, rows
-
-
-def encode(source: Path, target: Path, seconds: float | None = None) -> str | None:
-    """Writes the sound in the format that the target's name says; why not, if it cannot be.
-
-    With `seconds`, it is repeated from its beginning, or cut, to that length.
-    """
-    try:
-        waveform, rate_hz = soundfile.read(source, dtype="float32", always_2d=True)
-        if waveform.size == 0:
-            return "no samples"
-        if seconds:
-            waveform = np.resize(waveform, (round(seconds * rate_hz), waveform.shape[1]))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(target, waveform, rate_hz)
-    except soundfile.LibsndfileError as error:
-        return error.error_string.strip()
-    return None
-
-
-def encode_all(
-    name: str, audio: Path, jobs: Sequence[tuple[Path, Row]], seconds: float | None = None
-) -> Form:
-    """A form of those (source, row) that can be encoded; prints which cannot."""
-    with ThreadPoolExecutor(2) as pool:
-        causes = list(pool.map(lambda job: encode(job[0], audio / job[1][0], seconds), jobs))
-    for cause, count in Counter(filter(None, causes)).items():
-        say(f"{name}: {count} of {len(jobs)} sounds are left out: {cause}")
-    rows = [row for (_, row), cause in zip(jobs, causes, strict=True) if cause is None]
-    if len(rows) <= FEW_SOUNDS:
-        raise BenchmarkError(f"{name}: only {len(rows)} sounds could be encoded; see the causes")
-    say(f"{name}: {len(rows)} sounds")
-    return make_form(name, audio, rows)
-
-
-def make_forms(corpus: Path, rows: Sequence[Row], audio: Path) -> list[Form]:
-    """As they are, mp3, flac, and the three together, all under the folder `audio`."""
-    shutil.copytree(corpus / "audio", audio / "original")
-    forms = [make_form("as they are", audio, [(f"original/{file}", tags) for file, tags in rows])]
-    for kind in ("mp3", "flac"):
-        jobs = [
-            (corpus / "audio" / file, (f"{kind}/{number}.{kind}", tags))
-            for number, (file, tags) in enumerate(rows)
-        ]
-        forms.append(encode_all(kind, audio, jobs))
-    return [*forms, make_form("together", audio, [row for form in forms for row in form.rows])]
-
-
-def make_clips(corpus: Path, rows: Sequence[Row], audio: Path, count: int) -> Form:
-    """`count` sounds of CLIP_SECONDS, as many of each of CLIP_FORMATS."""
-    jobs = []
-    for number in range(count):
-        file, tags = rows[number * len(rows) // count]
-        kind = CLIP_FORMATS[number % len(CLIP_FORMATS)]
-        jobs.append((corpus / "audio" / file, (f"clips/{number}.{kind}", tags)))
-    return encode_all(f"{CLIP_SECONDS:g} s each", audio, jobs, CLIP_SECONDS)
-
-
-def few_of(form: Form) -> Form:
-    """A few of the sounds with the tags of all, so that all that tags load is loaded."""
-    step = len(form.rows) // FEW_SOUNDS
-    tags = [" ".join(tags for _, tags in form.rows[n::FEW_SOUNDS]) for n in range(FEW_SOUNDS)]
-    return make_form("few", form.audio, [(form.rows[n * step][0], t) for n, t in enumerate(tags)])
-
-
-def make_many(corpus: Path, rows: Sequence[Row], audio: Path, count: int) -> Form:
-    """`count` sounds of at most 0.1 s, with tags as uneven as people's.
-
-    They are the beginnings of the corpus's 50 shortest, no two the same: equal sounds would be one
-    group of the split, and a few large groups are split in no time and memory.
-    """
-    free, needed = shutil.disk_usage(audio).free, count * (2.1 * PATCH_BYTES + 13_000) + 1e9
-    if free < needed:
-        raise BenchmarkError(
-            f"{audio}: {count} sounds need {needed / 1e9:.0f} GB of disk and {free / 1e9:.0f} GB "
-            "are free; give a --work with more, or fewer --memory_sounds"
-        )
-    files = [corpus / "audio" / file for file, _ in rows]
-    shortest = sorted(files, key=lambda file: soundfile.info(file).duration)[:50]
-    sources = [soundfile.read(file, dtype="int16", always_2d=True) for file in shortest]
-    rng = np.random.default_rng(0)
-    cumulative = np.cumsum(1 / np.arange(10, 20_010))  # popularity of 20,000 words
-    syllables = [first + second for first in "bdfgklmnprtvz" for second in "aeiou"]
-    words = [
-        syllables[n // 65**2] + syllables[n // 65 % 65] + syllables[n % 65] + "s" * (n % 4 == 0)
-        for n in range(cumulative.size)
-    ]
-    table = []
-    for number in range(count):
-        waveform, rate_hz = sources[number % len(sources)]
-        different = waveform[: rate_hz // 10, 0].copy()
-        different[:18] ^= number >> np.arange(18) & 1  # in the lowest bit of its first samples
-        name = f"{number // 1000}/{number}.wav"
-        (audio / name).parent.mkdir(exist_ok=True)
-        soundfile.write(audio / name, different, rate_hz)
-        drawn = np.searchsorted(cumulative, cumulative[-1] * rng.random(rng.integers(3, 11)))
-        table.append((name, " ".join(words[place] for place in drawn)))
-    say(f"many: {count} short sounds")
-    return make_form("many", audio, table)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a program.
-
-    Attributes:
-        seconds: from start to end.
-        cpu_seconds: of all its processes; less moved by what else the machine does.
-        memory_mb: (seconds since the start, PSS of all its processes), every 30 ms or so. Where
-            the kernel tells no PSS, which counts shared pages once, resident size, which is more.
-        largest_process_mb: the kernel's own peak resident size of one process, files it maps
-            included; not below the size of the program that started it.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    memory_mb: list[tuple[float, float]]
-    largest_process_mb: float
-
-    @property
-    def peak_mb(self) -> float:
-        return max((megabytes for _, megabytes in self.memory_mb), default=0.0)
-
-
-def measure(command: Sequence[str], log: Path) -> Run:
-    """Runs a command in a session of its own; raises BenchmarkError if it fails."""
-    memory_mb: list[tuple[float, float]] = []
-    ended = threading.Event()
-    with log.open("wb") as output:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-    def watch() -> None:
-        cost = 0.0
-        while not ended.wait(min(max(0.03, 10 * cost), 0.3)):  # a tenth of one core at most
-            before = time.perf_counter()
-            memory_mb.append((before - began, session_mb(process.pid)))
-            cost = time.perf_counter() - before
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    finally:
-        ended.set()
-        if process.returncode is None:  # this program is being stopped
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        watcher.join()
-    if process.returncode:
-        said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        raise BenchmarkError(
-            f"{' '.join(command)} ended with {process.returncode}: {' '.join(said)}"
-        )
-    return Run(seconds, usage.ru_utime + usage.ru_stime, memory_mb, usage.ru_maxrss * 1024 / 1e6)
-
-
-def session_mb(session: int) -> float:
-    """Memory of all processes of a session."""
-    total_kb = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # The name, in brackets, may hold anything; the session is the fourth field after it.
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                rollup = folder / "smaps_rollup"
-                known = rollup.exists()
-                text = (rollup if known else folder / "status").read_text()
-                total_kb += int(text.split("Pss:" if known else "VmRSS:")[1].split()[0])
-        except (OSError, IndexError):  # it has just ended
-            continue
-    return total_kb * 1024 / 1e6
 
 
 def decode_seconds(form: Form, workers: int) -> float:
@@ -435,10 +222,6 @@ def say_result(figures: dict[str, Any]) -> None:
         f"parts): {figures['hours_for_190000_sounds_of_5_s']:.2f} hours; peak memory "
         f"{figures['peak_memory_mb']:.0f} MB"
     )
-
-
-def say(line: str) -> None:
-    print(line, flush=True)  # a pipe would hold progress back
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

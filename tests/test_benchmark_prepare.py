@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmarks import prepare, released_script
-from benchmarks.prepare import BenchmarkError, Form, Programs, Run, in_turn, make_form, measure
+from benchmarks import measure as measuring
+from benchmarks import prepare, released_script, sounds
+from benchmarks.measure import BenchmarkError, Run, measure
+from benchmarks.prepare import Programs, in_turn
+from benchmarks.sounds import Form, make_form
 from coala_jax.audio.frontend import FrontEnd
 
 RATE_HZ = 22_000
@@ -97,10 +100,10 @@ def test_memory_of_children_is_seen() -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **pipes) as process:
         assert process.stdout.readline() == b"held\n"
-        megabytes = prepare.session_mb(process.pid)
+        megabytes = measuring.session_mb(process.pid)
         process.communicate(b"\n")
     assert 200 < megabytes < 260
-    assert prepare.session_mb(process.pid) == 0
+    assert measuring.session_mb(process.pid) == 0
 
 
 def test_a_run_is_watched_while_it_lasts(tmp_path: Path, monkeypatch) -> None:
@@ -108,7 +111,7 @@ def test_a_run_is_watched_while_it_lasts(tmp_path: Path, monkeypatch) -> None:
         (tmp_path / "seen").write_text(str(session))
         return 123.0
 
-    monkeypatch.setattr(prepare, "session_mb", seen)
+    monkeypatch.setattr(measuring, "session_mb", seen)
     waiting = f"""
 import pathlib, time
 for _ in range(2000):
@@ -192,7 +195,7 @@ def test_the_figures(corpus: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_clips_are_repeated_to_their_length(corpus: Path, tmp_path: Path) -> None:
-    assert prepare.encode(corpus / "audio/0.wav", tmp_path / "long.wav", 5.0) is None
+    assert sounds.encode(corpus / "audio/0.wav", tmp_path / "long.wav", 5.0) is None
     once, rate_hz = soundfile.read(corpus / "audio/0.wav")
     long, _ = soundfile.read(tmp_path / "long.wav")
     assert long.size == 5 * rate_hz
@@ -200,7 +203,7 @@ def test_clips_are_repeated_to_their_length(corpus: Path, tmp_path: Path) -> Non
 
 
 def test_many_sounds_are_all_different(corpus: Path, tmp_path: Path) -> None:
-    form = prepare.make_many(corpus, [("0.wav", ""), ("1.wav", "")], tmp_path, 300)
+    form = sounds.make_many(corpus, [("0.wav", ""), ("1.wav", "")], tmp_path, 300)
     waveforms = {soundfile.read(tmp_path / file)[0].tobytes() for file, _ in form.rows}
     assert len(form.rows) == len(waveforms) == 300
     assert len({tags for _, tags in form.rows}) > 290
