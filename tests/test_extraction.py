@@ -82,7 +82,7 @@ def test_a_sound_fails_alone_and_rows_stay_in_step(audio: Path, tmp_path: Path) 
     [
         pytest.param(1, (72,), id="loudest"),
         pytest.param(2, (60, 72), id="two"),
-        pytest.param(0, tuple(range(0, 84, 12)), id="all"),
+        pytest.param(0, tuple(range(0, 84, 12)), id="all"),  # of 172 frames
     ],
 )
 def test_how_many_patches(tmp_path: Path, count: int, frames: tuple[int, ...]) -> None:
@@ -97,6 +97,19 @@ def test_how_many_patches(tmp_path: Path, count: int, frames: tuple[int, ...]) -
         np.testing.assert_array_equal(
             extracted.patch(0, number), log_mel[:, frame : frame + 96], strict=True
         )
+
+
+@pytest.mark.parametrize(
+    ("samples", "frames"),
+    [(1, [0]), (5631, [0]), (5632, [0]), (5633, [0, 12]), (6145, [0, 12]), (12000, [0, 12, 24])],
+)
+def test_no_patch_is_padding_alone(tmp_path: Path, samples: int, frames: list[int]) -> None:
+    """Frame f hears samples 512 f - 512 to 512 f + 511: frame 12 the sample 5632 first."""
+    soundfile.write(tmp_path / "a.wav", np.full(samples, 0.5), 22_000)
+    extracted = run(tmp_path, tmp_path / "work", ["a.wav"], patches_per_sound=0)
+    assert list(extracted.outcomes[0].frames) == frames
+    for number in range(len(frames)):
+        assert extracted.patch(0, number).max() > FRONT_END.silence
 
 
 @pytest.mark.parametrize("seconds", [0.9, 1.0, 1.1])
@@ -156,6 +169,22 @@ def test_a_damaged_part_is_made_again(
     run(audio, tmp_path / "work")
     assert sorted(decoded) == files()[32:64]
     assert contents(tmp_path / "work") == whole
+
+
+def test_only_what_failed_is_tried_again(
+    audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = files()
+    names[5], names[40] = "none.wav", "gone.wav"
+    run(audio, tmp_path / "work", names)
+    before = contents(tmp_path / "work")
+    decoded = loads(monkeypatch)
+    extracted = run(audio, tmp_path / "work", names)
+    assert sorted(decoded) == ["gone.wav", "none.wav"]
+    assert contents(tmp_path / "work") == before
+    whole = run(audio, tmp_path / "whole")
+    for place in (0, 4, 6, 31, 39, 41, 63, 69):
+        np.testing.assert_array_equal(extracted.patch(place, 0), whole.patch(place, 0))
 
 
 def test_what_failed_is_tried_again(

@@ -19,12 +19,14 @@ from coala_jax.audio.frontend import FrontEnd
 from coala_jax.audio.scaler import Scaler
 from coala_jax.data.manifest import Manifest
 from coala_jax.data.records import SplitReader
+from coala_jax.data.repair import repair
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.preparation import assembly, extraction, report
 from coala_jax.preparation.folder import prepare
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.synthetic import write_synthetic_corpus
 from coala_jax.preparation.table import TableError
+from coala_jax.preparation.work_folder import work_folder
 
 SPLITS = ("train", "validation")
 SETTINGS = Settings(name="tiny", validation_fraction=0.2)
@@ -220,13 +222,63 @@ def test_all_corrupt_is_an_error_and_its_causes_are_listed(tiny: Corpus, tmp_pat
         path.write_bytes(b"" if path.name == "00.wav" else b"no sound")
     with pytest.raises(DatasetError) as raised:
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
-    listed = tmp_path / "dataset.tmp" / "failures.csv"
+    listed = tmp_path / "dataset.work" / "dataset" / "failures.csv"
     assert "audio: not one of 12 sounds could be read (11 WrongName, 1 EmptyFile)" in str(
         raised.value
     )
     assert str(listed) in str(raised.value)
     assert len(listed.read_text(encoding="utf-8").splitlines()) == 13
     assert not (tmp_path / "dataset").exists()
+
+
+def test_what_failed_can_be_tried_again(
+    tiny: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiny.audio / "04.flac").write_bytes(b"no sound")
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    capsys.readouterr()
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert "failures.csv names the sounds it lacks; to try them again" in capsys.readouterr().out
+
+
+def test_sounds_without_a_known_tag_are_listed(tiny: Corpus, tmp_path: Path) -> None:
+    write_table(tiny.table, tiny.tags | {"05.flac": {"rare", "one"}}, tiny.group)
+    settings = dataclasses.replace(SETTINGS, min_tag_sounds=2)
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    listed = (tmp_path / "dataset" / "untagged.csv").read_text(encoding="utf-8")
+    assert listed.splitlines() == ["file,tags", "05.flac,one rare"]
+    text = (tmp_path / "dataset" / "report.md").read_text(encoding="utf-8")
+    assert "| tags | 12 | 1 |" in text and "untagged.csv" in text
+
+
+def test_a_folder_of_the_user_is_not_taken_for_ours(tiny: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "dataset.work").mkdir()
+    (tmp_path / "dataset.work" / "thesis.txt").write_text("keep me")
+    with pytest.raises(DatasetError, match=r"dataset\.work: .* holds something else; move it away"):
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert (tmp_path / "dataset.work" / "thesis.txt").read_text() == "keep me"
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_two_runs_do_not_make_one_dataset(tiny: Corpus, tmp_path: Path) -> None:
+    with (
+        work_folder(tmp_path / "dataset", "anything"),
+        pytest.raises(DatasetError, match="dataset: another process is making it"),
+    ):
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+
+
+def test_a_repaired_dataset_is_not_taken_for_the_whole_one(tiny: Corpus, tmp_path: Path) -> None:
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    shard = tmp_path / "dataset" / "coala-train.tfrecord-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(bytes(content))
+    repair(tmp_path / "dataset")
+    assert not (tmp_path / "dataset" / "report.md").exists()
+    with pytest.raises(DatasetError, match="it was repaired and lacks the records"):
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
 
 
 def test_excluded_sounds_are_not_even_read(tiny: Corpus, tmp_path: Path) -> None:
@@ -250,19 +302,22 @@ def test_excluded_sounds_are_not_even_read(tiny: Corpus, tmp_path: Path) -> None
 
 
 def test_all_patches_of_a_sound_lie_on_one_side(tiny: Corpus, tmp_path: Path) -> None:
-    """Sounds of 0.2 s padded to 3 s have candidates at frames 0, 12 and 24."""
+    """Sounds of 0.2 s end in frame 9, of 0.275 s in frame 12, where a second candidate begins."""
     settings = dataclasses.replace(
         SETTINGS, patches_per_sound=0, front_end=FrontEnd(clip_seconds=3.0)
     )
     manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
     kept = {split: list(SplitReader(tmp_path / "dataset", split)) for split in SPLITS}
+    frames = {name: (0, 12) if name > "02" and int(name[:2]) % 2 else (0,) for name in tiny.tags}
+    assert sorted(map(len, frames.values())) == [1] * 7 + [2] * 5
     for split, count in (("train", 10), ("validation", 2)):
         files = sorted({example.id for example in kept[split]})
         assert len(files) == count
-        expected = [(file, frame) for file in files for frame in (0, 12, 24)]
+        expected = [(file, frame) for file in files for frame in frames[file]]
         assert [(example.id, example.frame) for example in kept[split]] == expected
-    assert manifest.counts == {"train": 30, "validation": 6}
-    assert sum(manifest.tag_counts) == 30  # of the examples, since each sound has one tag
+        assert manifest.counts[split] == len(expected)
+    # Of the examples, since each sound has one tag.
+    assert sum(manifest.tag_counts) == manifest.counts["train"]
 
 
 def test_copies_of_a_sound_are_not_split(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_all_problems_are_listed(dataset):
     assert str(report).splitlines()[5:] == [
         "remark: notes.txt: manifest.json does not name it",
         f"{dataset}: 5 problems; 3 records are whole, "
-        f"python -m coala_jax.data.records repair {dataset} keeps them",
+        f"python -m coala_jax.data.records repair {dataset} keeps what it can",
     ]
 
 

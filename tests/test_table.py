@@ -43,6 +43,11 @@ def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
         pytest.param("file,tags\r\na.wav,dog\r\n", [("a.wav", ("dog",), "a.wav")], id="crlf"),
         pytest.param("file,tags\na.wav,dog", [("a.wav", ("dog",), "a.wav")], id="no-last-newline"),
         pytest.param("\ufefffile,tags\né.wav,dog\n", [("é.wav", ("dog",), "é.wav")], id="bom"),
+        pytest.param(
+            'file;tags\na.wav;"dog;cat"\n', [("a.wav", ("dog", "cat"), "a.wav")], id="semicolons"
+        ),
+        pytest.param("file\ttags\na.wav\tdog\n", [("a.wav", ("dog",), "a.wav")], id="tabs"),
+        pytest.param("file, tags\na.wav,dog\n", [("a.wav", ("dog",), "a.wav")], id="space"),
     ],
 )
 def test_rows_become_sounds(tmp_path: Path, text: str, sounds: list[tuple]) -> None:
@@ -85,9 +90,17 @@ def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
             id="no-file-column",
         ),
         pytest.param(
-            "file;tags\na;b\n", Columns(), "semicolons or tabs; save it with commas", id="excel"
+            "file,tags\n/home/me/a.wav,dog\n",
+            Columns(),
+            "line 2 names /home/me/a.wav",
+            id="absolute",
         ),
-        pytest.param("file\ttags\na\tb\n", Columns(), "semicolons or tabs", id="tsv"),
+        pytest.param(
+            "file,tags\nb.wav,cat\n../a.wav,dog\n",
+            Columns(),
+            "line 3 names ../a.wav, which is not below the audio folder; give --audio",
+            id="outside",
+        ),
         pytest.param(
             "file,tags\na.wav,dog\n",
             Columns(id="sound"),
@@ -122,7 +135,7 @@ def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
             "a.wav is in two rows; keep one",
             id="repeated",
         ),
-        pytest.param('file,tags\na.wav,"dog\n', Columns(), "no CSV in UTF-8", id="open-quote"),
+        pytest.param('file,tags\na.wav,"dog\n', Columns(), "mark that is not closed", id="quote"),
     ],
 )
 def test_errors_name_table_place_and_way_out(
@@ -137,7 +150,9 @@ def test_errors_name_table_place_and_way_out(
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_other_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
     path = table(tmp_path, "file,tags\né.wav,dog\n", encoding)
-    with pytest.raises(TableError, match=r"sounds\.csv: after line .* no CSV in UTF-8"):
+    with pytest.raises(
+        TableError, match=r"sounds\.csv: it is not in UTF-8 .* save it as CSV UTF-8"
+    ):
         read_table(path, Columns())
 
 

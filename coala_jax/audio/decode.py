@@ -30,6 +30,9 @@ from coala_jax.audio.errors import (
     WrongNameError,
 )
 
+# -144 dB: below the last bit of 24. What is left there is the rounding of some earlier step.
+_SILENT = 2.0**-24
+
 # No sample format is louder, unnormalised 32 bit integers included; only damaged floats are, and
 # their power would pass float32.
 _LOUDEST = 2.0**31
@@ -70,8 +73,8 @@ def load(
             f"{path}: the system does not let it be read ({error.strerror}); "
             "correct its permissions or leave it out"
         ) from error
-    if not allow_silence and not waveform.any():
-        cause = "its channels cancel each other" if peak else "every sample is zero"
+    if not allow_silence and np.abs(waveform).max() < _SILENT:
+        cause = "its channels cancel each other" if peak >= _SILENT else "every sample is zero"
         raise SilentError(f"{path}: it is silent, {cause}; leave it out")
     return waveform
 

@@ -73,7 +73,7 @@ class Report:
             state = f"{len(self.problems)} problem{plural}; {records} records are whole"
             if self.manifest is not None:
                 command = f"python -m coala_jax.data.records repair {self.dataset}"
-                state += f", {command} keeps them"
+                state += f", {command} keeps what it can"
         return "\n".join([*lines, f"{self.dataset}: {state}"])
 
 

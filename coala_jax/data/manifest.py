@@ -12,6 +12,7 @@ from coala_jax.data.tfrecord import DatasetError, way_out
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+REPAIRED = "repaired "  # before the source of a dataset that lacks some of its records
 SPLITS = ("train", "validation")
 SHARD_MARK = ".tfrecord-"  # in the name of every shard
 _NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed

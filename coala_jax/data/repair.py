@@ -9,9 +9,18 @@ from typing import Any
 
 from coala_jax.data.example import shard_name, write_schema
 from coala_jax.data.integrity import CheckedShard, Report, count_tags, verify
-from coala_jax.data.manifest import SPLITS, digest_side_files, sync
+from coala_jax.data.manifest import (
+    MANIFEST,
+    REPAIRED,
+    SHARD_MARK,
+    SPLITS,
+    Manifest,
+    digest_side_files,
+    sync,
+)
 from coala_jax.data.tfrecord import DatasetError, write_shard
 
+_OUTDATED = ("report.md", "report.png")  # tell of the dataset as it was made
 MINIMUM_RECORDS = 2  # of each split: a single pair has no negatives
 
 
@@ -46,8 +55,7 @@ def repair(dataset: Path, *, show_progress: bool = False) -> str:
         raise DatasetError(f"{aside}: it is there from an earlier repair; move it away first")
     kept = _kept(report)
     temporary = dataset.with_name(dataset.name + ".repaired.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    _clear(temporary, report.manifest)
     _write(temporary, report, kept)
     remaining = verify(temporary, show_progress=show_progress)
     if remaining.problems:
@@ -56,6 +64,18 @@ def repair(dataset: Path, *, show_progress: bool = False) -> str:
     temporary.rename(dataset)
     sync(dataset.parent)
     return "\n".join(_say(report, kept, set(remaining.manifest.side_files)))
+
+
+def _clear(temporary: Path, manifest: Manifest) -> None:
+    """Makes the folder, or empties it of what a repair that was stopped left there."""
+    temporary.mkdir(exist_ok=True)
+    for path in temporary.iterdir():
+        if path.name.split(".tmp")[0] not in {MANIFEST, *manifest.side_files} and (
+            SHARD_MARK not in path.name
+        ):
+            raise DatasetError(f"{path}: it is in the way of the repair; move it away")
+    shutil.rmtree(temporary)
+    temporary.mkdir()
 
 
 def _kept(report: Report) -> dict[str, list[CheckedShard]]:
@@ -91,13 +111,17 @@ def _write(folder: Path, report: Report, kept: dict[str, list[CheckedShard]]) ->
         for split in SPLITS
     }
     write_schema(folder, old.vocabulary, shards)
-    damaged = {problem.file for problem in report.problems}
+    left_out = {problem.file for problem in report.problems}
+    lost = sum(old.counts.values()) > sum(entry["records"] for s in SPLITS for entry in shards[s])
+    if lost:
+        left_out.update(_OUTDATED)
     for name in old.side_files:
-        if name not in damaged and not (folder / name).exists():
+        if name not in left_out and not (folder / name).exists():
             _link(report.dataset / name, folder / name)
     train = itertools.chain(*(shard.found for shard in kept["train"]))
     dataclasses.replace(
         old,
+        source=REPAIRED + old.source.removeprefix(REPAIRED) if lost else old.source,
         tag_counts=count_tags(train, len(old.vocabulary)),
         counts={split: sum(entry["records"] for entry in shards[split]) for split in SPLITS},
         shards=shards,
@@ -125,7 +149,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _say(report: Report, kept: dict[str, list[CheckedShard]], side_files: set[str]) -> list[str]:
     """What is lost, file by file."""
-    lines = []
+    lines, damaged = [], {problem.file for problem in report.problems}
     for entry in itertools.chain(*report.manifest.shards.values()):
         shard = report.shards[entry["file"]]
         if lost := entry["records"] - len(shard.found):
@@ -133,7 +157,7 @@ def _say(report: Report, kept: dict[str, list[CheckedShard]], side_files: set[st
             named = f" (as far as can be read: {sounds})" if sounds else ""
             lines.append(f"{shard.file}: {lost} of {entry['records']} records lost{named}")
     lines += [
-        f"{name}: left out, since it is damaged"
+        f"{name}: left out, since it is {'damaged' if name in damaged else 'outdated'}"
         for name in report.manifest.side_files
         if name not in side_files
     ]

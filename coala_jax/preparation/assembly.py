@@ -1,5 +1,6 @@
 """From the patches of all sounds to a dataset: vocabulary, split, scaling, report, shards."""
 
+import csv
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from coala_jax.preparation.table import Sound
 from coala_jax.tags.vocabulary import Vocabulary, build_vocabulary
 
 FAILURES = "failures.csv"  # names every sound that could not be decoded
+UNTAGGED = "untagged.csv"  # names those without a tag of the vocabulary
 MINIMUM_SOUNDS = 2  # of each split: a single pair has no negatives
 
 
@@ -84,7 +86,7 @@ def assemble(
         seconds=np.array([outcomes[place].seconds for place in places]),
         patch_seconds=front_end.patch_frames * front_end.hop_samples / front_end.sample_rate_hz,
         clip_seconds=front_end.clip_seconds,
-        named_in={"decoding": FAILURES},
+        named_in={"decoding": FAILURES, "tags": UNTAGGED},
         tag_sounds={
             tag: (int(train), int(validation))
             for tag, train, validation in zip(
@@ -95,6 +97,7 @@ def assemble(
         tags_left_out=_tags_left_out(tag_sets, settings),
         value_range=(float(np.min(scaler.minimum)), float(np.max(scaler.maximum))),
     )
+    _write_untagged(folder, [sounds[place] for place in np.array(decoded)[~has_tag]])
     write_report(folder, summary)
     _say(summary)
     return write_dataset(
@@ -111,6 +114,14 @@ def assemble(
             for split, side in sides.items()
         },
     )
+
+
+def _write_untagged(folder: Path, sounds: Sequence[Sound]) -> None:
+    if not sounds:
+        return
+    with (folder / UNTAGGED).open("w", encoding="utf-8", newline="") as file:
+        rows = [(sound.file, " ".join(sound.tags)) for sound in sounds]
+        csv.writer(file).writerows([("file", "tags"), *rows])
 
 
 def join_copies(groups: Sequence[str], digests: Sequence[str]) -> list[str]:

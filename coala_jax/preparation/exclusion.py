@@ -35,11 +35,16 @@ def excluded(sound_id: str, file: str, ids: frozenset[str]) -> bool:
 
     The number in a name that Freesound gives to downloads, `1234__user__title.wav`, is an id, too.
     """
+    return not ids.isdisjoint(names_of(sound_id, file))
+
+
+def names_of(sound_id: str, file: str) -> set[str]:
+    """All that a list of ids may call the sound."""
     name = PurePosixPath(file)
     names = {sound_id, file, name.name, name.stem}
     if download := _FREESOUND_DOWNLOAD.match(name.name):
         names.add(download[1])
-    return not ids.isdisjoint(names)
+    return names
 
 
 def _from_json(path: Path, text: str) -> list[str]:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
@@ -75,9 +76,9 @@ def extract(
 ) -> Extracted:
     """Decodes the files (relative to `audio`) and keeps their loudest patches in `folder`.
 
-    `folder` exists; parts in it that are whole are not made again, unless a sound of theirs failed,
+    `folder` exists; what is whole in it is not made again, and sounds that failed are tried again,
     for the cause may be gone. A sound that cannot be decoded costs that sound alone. All patches of
-    a sound are kept when `patches_per_sound` is 0.
+    a sound are kept when `patches_per_sound` is 0, but none that holds padding alone.
     """
 
     def one(file: str) -> tuple[Outcome, list[np.ndarray]]:
@@ -88,7 +89,11 @@ def extract(
             name = type(error).__name__.removesuffix("Error")
             return Outcome(error=name, cause=str(error).removeprefix(f"{path}: ")), []
         log_mel = front_end.log_mel(waveform)
-        frames = front_end.patch_starts(log_mel, patches_per_sound).tolist()
+        # The last frame that hears the sound, and the last patch that begins no later.
+        heard = (waveform.size + front_end.window_samples // 2 - 1) // front_end.hop_samples
+        last = heard // front_end.patch_step_frames * front_end.patch_step_frames
+        sounding = log_mel[:, : last + front_end.patch_frames]
+        frames = front_end.patch_starts(sounding, patches_per_sound).tolist()
         digest = hashlib.blake2b(waveform.tobytes(), digest_size=16).hexdigest()
         seconds = waveform.size / front_end.sample_rate_hz
         patches = [log_mel[:, frame : frame + front_end.patch_frames] for frame in frames]
@@ -96,9 +101,13 @@ def extract(
 
     parts = range(-(-len(files) // _PART_SOUNDS))
     results = [_kept(folder, part, front_end) for part in parts]
-    rest = [part for part in parts if results[part] is None]
+    rest = [
+        part
+        for part in parts
+        if results[part] is None or any(outcome.error for outcome in results[part])
+    ]
     members = [files[part * _PART_SOUNDS : (part + 1) * _PART_SOUNDS] for part in parts]
-    done = len(files) - sum(len(members[part]) for part in rest)
+    done = sum(map(_good, results))
     if done:
         print(f"{done} of {len(files)} sounds are there from an earlier run that was stopped")
     # Decoding, resampling, FFT and products all release Python's lock: threads are enough. One
@@ -109,13 +118,19 @@ def extract(
     ):
         pool = ThreadPoolExecutor(workers)
         try:
-            made = pool.map(lambda part: _make(folder, part, members[part], one), rest)
+            made = pool.map(
+                lambda part: _make(folder, part, members[part], one, results[part]), rest
+            )
             for part, outcomes in zip(rest, made, strict=True):
+                progress.update(len(outcomes) - _good(results[part]))
                 results[part] = outcomes
-                progress.update(len(outcomes))
         finally:
             pool.shutdown(cancel_futures=True)
     return Extracted(folder, list(chain.from_iterable(filter(None, results))), front_end)
+
+
+def _good(outcomes: Sequence[Outcome] | None) -> int:
+    return sum(not outcome.error for outcome in outcomes or ())
 
 
 def _make(
@@ -123,13 +138,23 @@ def _make(
     part: int,
     files: Sequence[str],
     one: Callable[[str], tuple[Outcome, list[np.ndarray]]],
+    kept: Sequence[Outcome] | None,
 ) -> list[Outcome]:
+    """Works through a part; of one that is whole, through what failed in it."""
+    path = _patches_file(folder, part)
+    old = BytesIO(path.read_bytes() if kept else b"")
+    patches_kept = sum(len(outcome.frames) for outcome in kept or ())
+    patch_bytes = len(old.getbuffer()) // max(patches_kept, 1)
     outcomes, crc = [], 0
-    with _patches_file(folder, part).open("wb") as file:
-        for name in files:
-            outcome, patches = one(name)
-            for patch in patches:
-                data = patch.tobytes()
+    with path.open("wb") as file:
+        for place, name in enumerate(files):
+            if kept and not kept[place].error:
+                outcome = kept[place]
+                parts = (old.read(patch_bytes) for _ in outcome.frames)
+            else:
+                outcome, patches = one(name)
+                parts = (patch.tobytes() for patch in patches)
+            for data in parts:
                 file.write(data)
                 crc = google_crc32c.extend(crc, data)
             outcomes.append(outcome)
@@ -142,7 +167,7 @@ def _make(
 
 
 def _kept(folder: Path, part: int, front_end: FrontEnd) -> list[Outcome] | None:
-    """The outcomes of a part that an earlier run finished, if its patches are as it wrote them."""
+    """The outcomes of a part that an earlier run made, if its patches are as it wrote them."""
     try:
         content = json.loads(_outcomes_file(folder, part).read_text(encoding="utf-8"))
         data = _patches_file(folder, part).read_bytes()
@@ -155,7 +180,7 @@ def _kept(folder: Path, part: int, front_end: FrontEnd) -> list[Outcome] | None:
         return None  # not there, or cut short when the machine went down
     patches = sum(len(outcome.frames) for outcome in outcomes)
     whole &= len(data) == 4 * patches * front_end.mel_bands * front_end.patch_frames
-    return outcomes if whole and not any(outcome.error for outcome in outcomes) else None
+    return outcomes if whole else None
 
 
 def _patches_file(folder: Path, part: int) -> Path:

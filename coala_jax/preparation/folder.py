@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from coala_jax import __version__
-from coala_jax.data.manifest import MANIFEST, Manifest
+from coala_jax.data.manifest import MANIFEST, REPAIRED, Manifest
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.preparation.assembly import FAILURES, assemble
-from coala_jax.preparation.exclusion import excluded
-from coala_jax.preparation.extraction import Extracted, Outcome, extract
+from coala_jax.preparation.exclusion import names_of
+from coala_jax.preparation.extraction import Outcome, extract
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.table import Sound, TableError, read_table
+from coala_jax.preparation.work_folder import discard_work, work_folder
 
 _NAMED = 5  # failures on the terminal; the file lists them all
 _MAKERS = ("numpy", "scipy", "soundfile", "soxr")  # what the bits of a patch depend on
@@ -54,76 +55,72 @@ def prepare(
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
     listed = read_table(table, settings.columns, settings.tag_processing)
-    sounds = [sound for sound in listed if not excluded(sound.id, sound.file, exclude)]
-    if not sounds:
-        raise TableError(f"{table}: all its {len(listed)} sounds are excluded; look at --exclude")
+    sounds = _without_excluded(listed, exclude, table)
     _refuse_missing(sounds, audio, table, allow_missing)
     contents = [[sound.file, _size(audio / sound.file)] for sound in sounds]
     everything = [settings.to_dict(), settings.front_end.to_dict(), contents]
     source = _digest([*everything, [(sound.tags, sound.group) for sound in sounds]])
-    work, temporary = (out.with_name(out.name + ending) for ending in (".work", ".tmp"))
-    if out.exists():
+    if out.exists() and any(out.iterdir()):
         manifest = _reuse(out, source, settings)
-        shutil.rmtree(work, ignore_errors=True)  # left by a run that ended right after the renaming
+        discard_work(out)
         return manifest
-    if exclude:
-        print(f"{len(listed) - len(sounds)} of {len(listed)} sounds are excluded by their ids")
     _refuse_full_disk(out, len(sounds), settings)
-    extracted = _extract(sounds, contents, audio, work, settings, workers)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    _report_failures(sounds, extracted.outcomes, temporary)
-    if all(outcome.error for outcome in extracted.outcomes):
-        causes = Counter(outcome.error for outcome in extracted.outcomes).most_common()
-        counted = ", ".join(f"{count} {error}" for error, count in causes)
+    with work_folder(out, _made_from(settings, contents)) as work:
+        extracted = extract(
+            [sound.file for sound in sounds],
+            audio,
+            settings.front_end,
+            work,
+            patches_per_sound=settings.patches_per_sound,
+            max_seconds=settings.max_seconds or math.inf,
+            workers=workers,
+        )
+        temporary = work / "dataset"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        _report_failures(sounds, extracted.outcomes, temporary)
+        if all(outcome.error for outcome in extracted.outcomes):
+            causes = Counter(outcome.error for outcome in extracted.outcomes).most_common()
+            counted = ", ".join(f"{count} {error}" for error, count in causes)
+            raise DatasetError(
+                f"{audio}: not one of {len(sounds)} sounds could be read ({counted}); "
+                f"each has its cause in {temporary / FAILURES}"
+            )
+        try:
+            manifest = assemble(
+                temporary, sounds, len(listed) - len(sounds), extracted, settings, source
+            )
+        except ValueError as error:
+            raise DatasetError(
+                f"{table}: {error}. What was computed of the sounds is kept in {work} for the "
+                "next run"
+            ) from error
+        temporary.rename(out)
         shutil.rmtree(work)
-        raise DatasetError(
-            f"{audio}: not one of {len(sounds)} sounds could be read ({counted}); "
-            f"each has its cause in {temporary / FAILURES}"
-        )
-    try:
-        manifest = assemble(
-            temporary, sounds, len(listed) - len(sounds), extracted, settings, source
-        )
-    except ValueError as error:
-        shutil.rmtree(temporary)
-        raise DatasetError(
-            f"{table}: {error}. What was computed of the sounds is kept in {work} for the next run"
-        ) from error
-    temporary.rename(out)
-    shutil.rmtree(work)
     return manifest
 
 
-def _extract(
-    sounds: Sequence[Sound],
-    contents: Sequence[Sequence[Any]],
-    audio: Path,
-    work: Path,
-    settings: Settings,
-    workers: int,
-) -> Extracted:
-    """The patches, in `work`, which is begun anew unless it is from the same sounds and analysis.
-
-    Tags and split are no part of that: after an error in them the patches are still good.
-    """
+def _made_from(settings: Settings, contents: Sequence[Sequence[Any]]) -> str:
+    """What the patches depend on: not tags and split, after an error in which they are good."""
     analysis = [settings.front_end.to_dict(), settings.patches_per_sound, settings.max_seconds]
     versions = [__version__, *(importlib.metadata.version(name) for name in _MAKERS)]
-    made_from = _digest([analysis, versions, contents])
-    stamp = work / "made_from"
-    if not stamp.is_file() or stamp.read_text() != made_from:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        stamp.write_text(made_from)
-    return extract(
-        [sound.file for sound in sounds],
-        audio,
-        settings.front_end,
-        work,
-        patches_per_sound=settings.patches_per_sound,
-        max_seconds=settings.max_seconds or math.inf,
-        workers=workers,
+    return _digest([analysis, versions, contents])
+
+
+def _without_excluded(listed: Sequence[Sound], ids: frozenset[str], table: Path) -> Sequence[Sound]:
+    """The sounds that no id names; says how many ids name one, for a list that is meant for others
+    protects nothing."""
+    if not ids:
+        return listed
+    named = [ids & names_of(sound.id, sound.file) for sound in listed]
+    sounds = [sound for sound, found in zip(listed, named, strict=True) if not found]
+    print(
+        f"{len(listed) - len(sounds)} of {len(listed)} sounds are excluded by "
+        f"{len(frozenset().union(*named))} of {len(ids)} ids"
     )
+    if not sounds:
+        raise TableError(f"{table}: all its {len(listed)} sounds are excluded; look at --exclude")
+    return sounds
 
 
 def _refuse_missing(sounds: Sequence[Sound], audio: Path, table: Path, allow_missing: bool) -> None:
@@ -181,6 +178,11 @@ def _reuse(out: Path, source: str, settings: Settings) -> Manifest:
     if not (out / MANIFEST).is_file():
         raise DatasetError(f"{out}: it exists and is no dataset; choose another --out")
     manifest = Manifest.load(out)
+    if manifest.source == REPAIRED + source:
+        raise DatasetError(
+            f"{out}: it was repaired and lacks the records that were damaged; delete it to have it "
+            "made whole again, or go on training with it"
+        )
     if manifest.source != source:
         wanted = settings.to_dict() | settings.front_end.to_dict()
         found = manifest.settings | manifest.front_end
@@ -191,4 +193,6 @@ def _reuse(out: Path, source: str, settings: Settings) -> Manifest:
         )
     manifest.check_files(out)
     print(f"{out}: the dataset is there already, made from the same table, settings and file sizes")
+    if (out / FAILURES).exists():
+        print(f"  {FAILURES} names the sounds it lacks; to try them again, delete the dataset")
     return manifest

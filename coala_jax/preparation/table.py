@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coala_jax.tags.normalize import normalize_tags, split_tags
@@ -49,17 +49,31 @@ def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> l
     if not path.is_file():
         raise TableError(f"{path}: there is no such file; give the CSV of sounds and tags")
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
+        reader = None
         try:
-            found = _find_columns(path, reader.fieldnames or [], columns)
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            reader = csv.DictReader(file, strict=True, delimiter=delimiter)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            found = _find_columns(path, reader.fieldnames, columns)
             sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise TableError(
-                f"{path}: after line {reader.line_num} it is no CSV in UTF-8 ({error})"
+                f"{path}: it is not in UTF-8 ({error}); save it as CSV UTF-8, as Excel calls it"
+            ) from error
+        except csv.Error as error:
+            raise TableError(
+                f"{path}: line {reader.line_num} or one before it is no CSV ({error}); "
+                "look for a quotation mark that is not closed"
             ) from error
     if not sounds:
         raise TableError(f"{path}: it lists no sounds")
     return sorted(_without_repeats(path, sounds), key=lambda sound: sound.file)
+
+
+def _delimiter(header: str) -> str:
+    """A comma, or where the header has none the semicolon or tab of other spreadsheets."""
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Columns:
@@ -73,10 +87,6 @@ def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Column
     )
     for column in filter(None, astuple(found)):
         if column not in header:
-            if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-                raise TableError(
-                    f"{path}: its columns are separated by semicolons or tabs; save it with commas"
-                )
             raise TableError(
                 f"{path}: it has no column {column!r}, only {', '.join(header)}; name its columns "
                 "with --file_column, --tags_column, --group_column and --id_column"
@@ -94,6 +104,12 @@ def _sound(
     file, tags = row[columns.file], row[columns.tags]
     if not file or None in row.values():
         raise TableError(f"{path}: line {line} has no file or is cut short; correct or remove it")
+    place = PurePosixPath(file)
+    if place.is_absolute() or ".." in place.parts:
+        raise TableError(
+            f"{path}: line {line} names {file}, which is not below the audio folder; give --audio "
+            "the folder of all sounds, and files relative to it (the dataset keeps their names)"
+        )
     return Sound(
         file,
         normalize_tags(split_tags(tags), tag_processing),
