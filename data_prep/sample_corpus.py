@@ -1,16 +1,19 @@
-"""Makes the small corpus that the quickstart trains on.
+"""Makes a corpus to train on: the small one of the quickstart, or the standard one.
 
     python -m data_prep.sample_corpus --out DIR
+    python -m data_prep.sample_corpus --size=standard --out DIR
 
-`debian`: 565 sounds out of Debian packages (45 MB, with apt-get, no root needed), as
-`sample_corpus.tsv` lists them. `synthetic`: tones, chirps and noises made by formula, for machines
-without apt. Writes what `coala_jax.preparation.corpus_folder` describes. Run again, it fetches only
-what is not there.
+`debian`: sounds out of Debian packages (with apt-get, no root needed). Its sizes: `small`, 565
+sounds, 45 MB to fetch, listed in `sample_corpus.tsv`; `standard`, 2,087 sounds with those among
+them, 534 MB to fetch, listed in `standard_corpus.tsv`. `synthetic`: tones, chirps and noises made
+by formula, for machines without apt. Writes what `coala_jax.preparation.corpus_folder` describes.
+Run again, it fetches only what is not there.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from coala_jax.preparation import debian, synthetic
@@ -22,24 +25,45 @@ from coala_jax.preparation.corpus_folder import (
 )
 from coala_jax.preparation.debian_list import read_list
 
-LIST = Path(__file__).with_name("sample_corpus.tsv")
 NAMED_FILES = 5  # of each cause, on the terminal; corpus.json has them all
 
 
-def make_debian(out: Path, list_path: Path) -> list[CorpusSound]:
-    """Fetches the sounds of the list into the corpus folder `out`; prints progress.
+@dataclass(frozen=True)
+class DebianCorpus:
+    """A list of sounds in Debian packages.
+
+    Attributes:
+        list_path: the list, as `coala_jax.preparation.debian_list` reads it.
+        disk_bytes: the most that fetching it has on the disk at a time (measured, rounded up).
+    """
+
+    list_path: Path
+    disk_bytes: int
+
+
+SIZES = {
+    "small": DebianCorpus(Path(__file__).with_name("sample_corpus.tsv"), 180_000_000),
+    "standard": DebianCorpus(Path(__file__).with_name("standard_corpus.tsv"), 800_000_000),
+}
+
+
+def make_debian(out: Path, size: str) -> list[CorpusSound]:
+    """Fetches the sounds of the corpus of this size into the folder `out`; prints progress.
 
     Raises:
-        CorpusError: apt is missing, `out` holds another corpus, or no sound at all could be had.
+        CorpusError: apt is missing, `out` holds another corpus, the disk is too full, or no sound
+            at all could be had.
     """
+    corpus = SIZES[size]
     if missing := debian.missing_tools():
         raise CorpusError(
             f"--corpus=debian needs {' and '.join(missing)}, not found on PATH; "
             "--corpus=synthetic needs neither"
         )
-    made_from = {"list": list_path.name}
+    made_from = {"list": corpus.list_path.name}
     refuse_other_corpus(out, made_from)
-    fetched = debian.fetch(read_list(list_path), out / "audio", out / ".fetch", _say)
+    listed = read_list(corpus.list_path)
+    fetched = debian.fetch(listed, out / "audio", out / ".fetch", _say, corpus.disk_bytes)
     if not fetched.sounds:
         cause = fetched.lists_complaint or next(iter(fetched.left_out), "the list is empty")
         raise CorpusError(
@@ -50,7 +74,7 @@ def make_debian(out: Path, list_path: Path) -> list[CorpusSound]:
     if fetched.packages:
         megabytes = fetched.downloaded_bytes / 1e6
         _say(f"fetched {len(fetched.packages)} packages, {megabytes:.1f} MB")
-    write_index(out, "debian-small", fetched.sounds, made_from, fetched.left_out)
+    write_index(out, f"debian-{size}", fetched.sounds, made_from, fetched.left_out)
     return fetched.sounds
 
 
@@ -73,11 +97,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=("debian", "synthetic"),
         help="default: debian where apt-get and dpkg-deb are, synthetic elsewhere",
     )
+    parser.add_argument("--size", choices=tuple(SIZES), help="debian only (small)")
     parser.add_argument("--sounds", type=int, help="how many, synthetic only (400)")
     parser.add_argument("--seed", type=int, help="synthetic only (0)")
     flags = parser.parse_args(argv)
+    if flags.size is not None:
+        if flags.corpus == "synthetic":
+            parser.error("--size is for --corpus=debian")
+        flags.corpus = "debian"  # who asks for a size wants no other corpus instead
     if flags.corpus == "debian" and (flags.sounds, flags.seed) != (None, None):
         parser.error("--sounds and --seed are for --corpus=synthetic")
+    flags.size = flags.size or "small"
     flags.sounds = 400 if flags.sounds is None else flags.sounds
     flags.seed = 0 if flags.seed is None else flags.seed
     if flags.sounds < 1 or flags.seed < 0:
@@ -97,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(f"no real sounds, but sounds made by formula{remark}")
     try:
         if corpus == "debian":
-            sounds = make_debian(flags.out, LIST)
+            sounds = make_debian(flags.out, flags.size)
         else:
             sounds = synthetic.write_synthetic_corpus(flags.out, flags.sounds, flags.seed)
     except (CorpusError, OSError) as error:

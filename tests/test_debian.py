@@ -3,10 +3,13 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from coala_jax.preparation import debian
+from coala_jax.preparation.corpus_folder import CorpusError
 from coala_jax.preparation.debian_list import ListedSound
 from tests.fake_apt import FakeApt, listed, needs_dpkg_deb
 
@@ -35,9 +38,12 @@ def out(tmp_path: Path) -> Path:
 
 
 def run(
-    out: Path, wanted: list[ListedSound] = WANTED, say: Callable[[str], None] = print
+    out: Path,
+    wanted: list[ListedSound] = WANTED,
+    say: Callable[[str], None] = print,
+    disk_bytes: int = 0,
 ) -> debian.Fetched:
-    return debian.fetch(wanted, out / "audio", out / ".fetch", say)
+    return debian.fetch(wanted, out / "audio", out / ".fetch", say, disk_bytes)
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -61,6 +67,48 @@ def test_brings_the_listed_sounds_and_nothing_else(apt: FakeApt, out: Path) -> N
     assert result.downloaded_bytes == sum(apt.deb(p).stat().st_size for p in CONTENTS)
     megabytes = apt.deb("drums-data").stat().st_size / 1e6
     assert f"[2/2] drums-data 1:2.0-3: fetching {megabytes:.1f} MB for 2 sounds" in lines
+
+
+def test_says_the_whole_before_the_first_package(apt: FakeApt, out: Path) -> None:
+    noise = bytes(np.random.default_rng(0).integers(0, 256, 300_000, np.uint8))
+    apt.build("noise-data", {"noise.wav": noise}, links={})
+    missing = listed("gone-data", "gone.wav", b"gone")
+    lines: list[str] = []
+    run(out, [missing, listed("noise-data", "noise.wav", noise), *WANTED], say=lines.append)
+    assert apt.calls[1:5] == [
+        f"look_up {package}" for package in ("gone-data", "noise-data", "bells-data", "drums-data")
+    ]
+    whole = sum(apt.deb(p).stat().st_size for p in ("noise-data", "bells-data", "drums-data"))
+    total = f"{whole / 1e6:.1f} MB to fetch, in 3 packages"
+    assert whole > 300_000 and lines[lines.index(total) + 1].startswith("[1/4] gone-data: Unable")
+
+
+@pytest.mark.parametrize(("free_bytes", "enough"), [(2_000_000, True), (1_999_999, False)])
+def test_disk_must_have_the_room_that_is_still_needed(
+    free_bytes: int, enough: bool, apt: FakeApt, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(out, WANTED[:2])
+    there_bytes = sum(map(len, BELLS.values()))
+    asked = len(apt.calls)
+    usage = SimpleNamespace(free=free_bytes)
+    monkeypatch.setattr(debian.shutil, "disk_usage", lambda path: usage)
+    lines: list[str] = []
+    if enough:
+        assert run(out, say=lines.append, disk_bytes=there_bytes + 2_000_000).left_out == {}
+        assert "needs up to 2 MB of disk while it runs, 2 MB are free" in lines
+    else:
+        with pytest.raises(CorpusError, match=r"needs up to 2 MB of disk .* make room"):
+            run(out, disk_bytes=there_bytes + 2_000_000)
+        assert len(apt.calls) == asked
+        assert contents(out) == expected(*NAMES[:2])
+
+
+def test_full_disk_matters_no_more_when_all_is_there(
+    apt: FakeApt, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(out)
+    monkeypatch.setattr(debian.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert run(out, disk_bytes=10**9).left_out == {}
 
 
 def test_second_run_asks_apt_for_nothing(apt: FakeApt, out: Path) -> None:
@@ -102,7 +150,9 @@ def test_missing_package_costs_its_sounds(apt: FakeApt, out: Path) -> None:
 def test_broken_package_costs_its_sounds(apt: FakeApt, out: Path) -> None:
     whole = apt.deb("bells-data").read_bytes()
     apt.deb("bells-data").write_bytes(whole[: len(whole) // 2])
-    result = run(out)
+    on_disk: list[bool] = []
+    result = run(out, say=lambda line: on_disk.append((out / ".fetch/packages").exists()))
+    assert on_disk[-1] is False  # what came of it makes room for the next package
     (cause, files), *others = result.left_out.items()
     assert cause.startswith("package bells-data: ") and files == NAMES[:2] and not others
     assert contents(out) == expected(*NAMES[2:])

@@ -1,6 +1,7 @@
 """data_prep.sample_corpus: the program, on tiny packages and without a network."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -17,14 +18,17 @@ FILES = {f"drums/kick{number}.wav": b"kick" * number for number in range(1, 8)}
 
 @pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApt:
-    """A list of two packages, of which the archive has one and a half."""
+    """A small list of two packages, of which the archive has one and a half, and a standard one."""
     fake = FakeApt(tmp_path / "apt", monkeypatch)
     fake.build("drums-data", FILES, links={})
     wanted = [listed("drums-data", path, content) for path, content in FILES.items()]
     wanted.append(listed("drums-data", "drums/kick1.flac", b"not packaged"))
     wanted += [listed("bells-data", f"bells/{number}.wav", b"bell") for number in range(9)]
     write_list(tmp_path / "list.tsv", wanted)
-    monkeypatch.setattr(sample_corpus, "LIST", tmp_path / "list.tsv")
+    write_list(tmp_path / "longer.tsv", wanted[:7])
+    for size, name in (("small", "list.tsv"), ("standard", "longer.tsv")):
+        corpus = sample_corpus.DebianCorpus(tmp_path / name, disk_bytes=0)
+        monkeypatch.setitem(sample_corpus.SIZES, size, corpus)
     return fake
 
 
@@ -103,6 +107,33 @@ def test_nothing_fetched_is_an_error_with_cause_and_way_out(
     assert not (out / "sounds.csv").exists() and not (out / "corpus.json").exists()
 
 
+@needs_dpkg_deb
+def test_standard_size_has_its_own_list_and_name(
+    apt: FakeApt, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sample_corpus.main(["--out", str(out), "--size=standard"]) == 0
+    description = json.loads((out / "corpus.json").read_text(encoding="utf-8"))
+    assert (description["name"], description["sounds"]) == ("debian-standard", 7)
+    assert (description["made_from"], description["left_out"]) == ({"list": "longer.tsv"}, {})
+    asked = len(apt.calls)
+    assert sample_corpus.main(["--out", str(out), "--size=small"]) == 1
+    assert f"{out} holds another corpus" in capsys.readouterr().err
+    assert len(apt.calls) == asked
+
+
+@needs_dpkg_deb
+def test_full_disk_is_an_error_before_anything_is_fetched(
+    apt: FakeApt, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roomless = dataclasses.replace(sample_corpus.SIZES["standard"], disk_bytes=10**18)
+    monkeypatch.setitem(sample_corpus.SIZES, "standard", roomless)
+    assert sample_corpus.main(["--out", str(out), "--size=standard"]) == 1
+    sentence = capsys.readouterr().err
+    assert "needs up to 1,000,000,000,000 MB of disk while it runs, " in sentence
+    assert "choose another disk with --out" in sentence
+    assert apt.calls == [] and not (out / "corpus.json").exists()
+
+
 def test_without_apt_goes_on_with_synthetic_and_says_so_first_and_last(
     no_apt: None, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,10 +146,11 @@ def test_without_apt_goes_on_with_synthetic_and_says_so_first_and_last(
     assert json.loads((out / "corpus.json").read_text(encoding="utf-8"))["name"] == "synthetic"
 
 
+@pytest.mark.parametrize("flag", ["--corpus=debian", "--size=standard", "--size=small"])
 def test_debian_asked_for_without_apt_is_an_error(
-    no_apt: None, out: Path, capsys: pytest.CaptureFixture[str]
+    flag: str, no_apt: None, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sample_corpus.main(["--out", str(out), "--corpus=debian"]) == 1
+    assert sample_corpus.main(["--out", str(out), flag]) == 1
     assert "--corpus=debian needs apt-get and dpkg-deb, not found" in capsys.readouterr().err
     assert not out.exists()
 
@@ -140,6 +172,9 @@ def test_two_corpora_do_not_share_a_folder(
         pytest.param(["--corpus=synthetic", "--sounds=0"], "--sounds must be", id="sounds"),
         pytest.param(["--corpus=synthetic", "--seed=-1"], "--seed at least 0", id="seed"),
         pytest.param(["--corpus=debian", "--seed=0"], "are for --corpus=synthetic", id="unused"),
+        pytest.param(["--size=large"], "invalid choice: 'large'", id="size"),
+        pytest.param(["--corpus=synthetic", "--size=small"], "for --corpus=debian", id="no size"),
+        pytest.param(["--size=standard", "--sounds=9"], "are for --corpus=synth", id="no count"),
     ],
 )
 def test_wrong_flags_are_refused(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coala_jax.preparation.corpus_folder import CorpusSound
+from coala_jax.preparation.corpus_folder import CorpusError, CorpusSound
 from coala_jax.preparation.debian_list import ListedSound
 
 TOOLS = ("apt-get", "dpkg-deb")
@@ -39,6 +39,15 @@ class Fetched:
     lists_complaint: str = ""
 
 
+@dataclass(frozen=True)
+class _Offer:
+    """A package that apt can download, or in `refusal` why it cannot."""
+
+    version: str = ""
+    size_bytes: int = 0
+    refusal: str = ""
+
+
 class _PackageError(Exception):
     """A package cannot be had; the message is the cause."""
 
@@ -49,7 +58,11 @@ def missing_tools() -> list[str]:
 
 
 def fetch(
-    listed: Sequence[ListedSound], audio: Path, work: Path, say: Callable[[str], None] = print
+    listed: Sequence[ListedSound],
+    audio: Path,
+    work: Path,
+    say: Callable[[str], None] = print,
+    disk_bytes: int = 0,
 ) -> Fetched:
     """Brings the listed sounds into `audio`, downloading only packages with a sound not yet there.
 
@@ -63,6 +76,10 @@ def fetch(
         work: an own scratch folder on the same file system, emptied first and removed at the end.
             One run at a time.
         say: receives a line of progress at a time.
+        disk_bytes: the most that a fetch of the whole list has on the disk at a time.
+
+    Raises:
+        CorpusError: the disk has not the room that the sounds still wanted need.
     """
     audio.mkdir(parents=True, exist_ok=True)
     result = Fetched()
@@ -73,6 +90,7 @@ def fetch(
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     if wanted:
         say(f"{len(listed) - len(wanted)} of {len(listed)} sounds are there already")
+        _check_room(audio, disk_bytes, say)
         try:
             causes = _fetch_packages(wanted, audio, work, say, result)
         finally:
@@ -84,6 +102,16 @@ def fetch(
         else:
             result.sounds.append(sound.sound)
     return result
+
+
+def _check_room(audio: Path, disk_bytes: int, say: Callable[[str], None]) -> None:
+    there_bytes = sum(path.stat().st_size for path in audio.rglob("*") if path.is_file())
+    need_mb = max(disk_bytes - there_bytes, 0) / 1e6
+    free_mb = shutil.disk_usage(audio).free / 1e6
+    room = f"up to {need_mb:,.0f} MB of disk while it runs, {free_mb:,.0f} MB are free"
+    if need_mb > free_mb:
+        raise CorpusError(f"{audio} needs {room}; make room, or choose another disk with --out")
+    say(f"needs {room}")
 
 
 def _fetch_packages(
@@ -103,20 +131,26 @@ def _fetch_packages(
     if apt.lists_complaint:
         result.lists_complaint = apt.lists_complaint
         say(f"not all package lists could be read: {apt.lists_complaint}")
+    offers = {package: apt.look_up(package) for package in by_package}
+    sizes_bytes = [offer.size_bytes for offer in offers.values() if not offer.refusal]
+    say(f"{sum(sizes_bytes) / 1e6:.1f} MB to fetch, in {len(sizes_bytes)} packages")
     causes: dict[str, str] = {}
     for number, (package, sounds) in enumerate(by_package.items(), 1):
-        step = f"[{number}/{len(by_package)}] {package}"
+        offer, step = offers[package], f"[{number}/{len(by_package)}] {package}"
         try:
-            version, size_bytes = apt.look_up(package)
-            say(f"{step} {version}: fetching {size_bytes / 1e6:.1f} MB for {len(sounds)} sounds")
+            if offer.refusal:
+                raise _PackageError(offer.refusal)
+            size_mb = offer.size_bytes / 1e6
+            say(f"{step} {offer.version}: fetching {size_mb:.1f} MB for {len(sounds)} sounds")
             tree = apt.unpack(package)
         except _PackageError as error:
             say(f"{step}: {error}")
             causes.update({s.sound.file: f"package {package}: {error}" for s in sounds})
+            shutil.rmtree(work / "packages", ignore_errors=True)  # a part of it may have come
             continue
         result.packages.append(package)
-        result.downloaded_bytes += size_bytes
-        causes.update(_keep(sounds, tree, audio, f"package {package} {version}"))
+        result.downloaded_bytes += offer.size_bytes
+        causes.update(_keep(sounds, tree, audio, f"package {package} {offer.version}"))
         shutil.rmtree(tree)
     return causes
 
@@ -164,14 +198,14 @@ class _Apt:
         update = self._run([*self._command, "update"])
         self.lists_complaint = "" if update.returncode == 0 else _complaint(update)
 
-    def look_up(self, package: str) -> tuple[str, int]:
-        """(version, size in bytes) of the package that apt would download."""
+    def look_up(self, package: str) -> _Offer:
+        """What apt would download for the package."""
         shown = self._run([*self._command, "download", "--print-uris", package])
         uri = re.search(r"^'[^']*' (\S+) (\d+)", shown.stdout, re.MULTILINE)
         if shown.returncode != 0 or uri is None:
-            raise _PackageError(_complaint(shown))
+            return _Offer(refusal=_complaint(shown))
         version = uri[1].removesuffix(".deb").split("_")[1].replace("%3a", ":")
-        return version, int(uri[2])
+        return _Offer(version, int(uri[2]))
 
     def unpack(self, package: str) -> Path:
         """Downloads the package and unpacks it into a folder, which is the caller's to remove."""
