@@ -1,6 +1,7 @@
 """Every setting of a training run, its unit and its source; `configs/` change lines of it.
 
-"paper" is Favory et al. (2020); its hyper-parameters stand in the supplement.
+"paper" is Favory et al. (2020); its hyper-parameters stand in the supplement. "released" is its
+authors' code, which differs in a few places: `--config=configs/ae_c.py:released`.
 """
 
 import difflib
@@ -10,15 +11,20 @@ from ml_collections import ConfigDict
 
 CASES = ("ae_c", "e_c", "cnn")
 OPTIMIZERS = ("sgd", "adam")
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "bfloat16")
+MODES = ("paper", "released")
 
 
-def get_config() -> ConfigDict:
-    """The paper's AE-C."""
+def get_config(mode: str = "paper") -> ConfigDict:
+    """AE-C as the paper has it, or as the released code does."""
+    if mode not in MODES:
+        raise ValueError(f"there is no mode {mode!r} of a config; it must be {' or '.join(MODES)}")
     config = ConfigDict()
     config.case = "ae_c"  # ae_c: all losses; e_c: contrastive only; cnn: predict the tags (3.1)
     config.seed = 0  # of weights, dropout and the order of the data
-    config.precision = "float32"  # float64 is for proofs, and slow
+    # bfloat16: of the products alone; float64: for proofs, and slow. With float32 an accelerator
+    # takes JAX's default for products (TF32 or bfloat16 passes); similarities are always exact.
+    config.precision = "float32"  # float32, float64 or bfloat16
 
     config.data = ConfigDict()
     config.data.path = ""  # dataset folder, as data_prep/from_folder.py writes it
@@ -26,13 +32,19 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.filters = 128  # of each convolution; the embedding has 9 times as many values
     config.model.tag_hidden = 512  # units of the tag networks' hidden layers
-    config.model.dropout_rate = 0.25  # share of units dropped after each ReLU
+    config.model.dropout_rate = 0.25  # share of units dropped
+    config.model.dropout_placement = "paper"  # after every ReLU; released: see autoencoders.py
+    config.model.transform = "affine"  # of alignment; linear: no bias, then dropout (released)
 
     config.loss = ConfigDict()
     config.loss.audio_weight = 5.0  # lambda_a of Eq. 13
     config.loss.tag_weight = 5.0  # lambda_t
     config.loss.contrastive_weight = 10.0  # lambda_xi
     config.loss.temperature = 0.1  # tau of Eq. 11
+    config.loss.contrastive = "cross_modal"  # Eq. 10, may be negative; nt_xent: as released
+    config.loss.equal_tags_are_negatives = True  # False: not those with the row's very tags
+    config.loss.kl_offset = 0.0  # added within the logarithms of Eq. 4; 1e-5 in the released code
+    config.loss.reduction = "mean"  # as released, for the rates above; sum: the text's literal sums
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # sgd (paper) or adam
@@ -41,6 +53,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch_size = 128  # pairs over all devices together
     config.train.epochs = 200
+    config.train.last_batch = "keep"  # a partial one is masked; drop: left out (released)
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 1
@@ -48,6 +61,13 @@ def get_config() -> ConfigDict:
 
     config.report = ConfigDict()
     config.report.reconstructions = 6  # validation sounds pictured beside their reconstruction
+    config.report.samples = 4  # validation sounds decoded after each epoch, for TensorBoard
+    if mode == "released":
+        config.model.dropout_placement = "released"
+        config.model.transform = "linear"
+        config.loss.contrastive = "nt_xent"
+        config.loss.kl_offset = 1e-5
+        config.train.last_batch = "drop"
     return config.lock()
 
 
@@ -69,6 +89,13 @@ def validate(config: ConfigDict) -> None:
     one_of("case", config.case, CASES)
     one_of("precision", config.precision, PRECISIONS)
     one_of("optimizer.name", config.optimizer.name, OPTIMIZERS)
+    one_of("model.dropout_placement", config.model.dropout_placement, MODES)
+    one_of("model.transform", config.model.transform, ("affine", "linear"))
+    one_of("loss.contrastive", config.loss.contrastive, ("cross_modal", "nt_xent"))
+    one_of("loss.reduction", config.loss.reduction, ("mean", "sum"))
+    one_of("train.last_batch", config.train.last_batch, ("keep", "drop"))
+    equal = config.loss.equal_tags_are_negatives
+    require(isinstance(equal, bool), "loss.equal_tags_are_negatives", equal, "True or False")
     require(config.seed >= 0, "seed", config.seed, "0 or more")
     path = config.data.path
     require(bool(path), "data.path", path, "the folder of a dataset (--config.data.path=...)")
@@ -81,11 +108,12 @@ def validate(config: ConfigDict) -> None:
     positive("loss", "temperature")
     positive("train", "epochs")
     positive("checkpoint", "every_epochs", "keep")
-    for name in ("audio_weight", "tag_weight", "contrastive_weight"):
+    for name in ("audio_weight", "tag_weight", "contrastive_weight", "kl_offset"):
         value = config.loss[name]
         require(0 <= value < math.inf, f"loss.{name}", value, "0 or more and finite")
-    count = config.report.reconstructions
-    require(count >= 0, "report.reconstructions", count, "0 or more")
+    for name in ("reconstructions", "samples"):
+        count = config.report[name]
+        require(count >= 0, f"report.{name}", count, "0 or more")
 
 
 def unknown_keys(arguments: list[str]) -> list[str]:
@@ -99,7 +127,8 @@ def unknown_keys(arguments: list[str]) -> list[str]:
     complaints = []
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+            begun = [name for name in known if name.startswith(key)]
+            near = begun or difflib.get_close_matches(key, known, n=1)
             hint = (
                 f"the nearest key is config.{near[0]}" if near else f"there are {', '.join(known)}"
             )

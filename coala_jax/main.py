@@ -5,6 +5,7 @@ Flags and dispatch. Run again with the same flags, it goes on where it stopped.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -17,8 +18,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics
 flags.mark_flags_as_required(["config", "workdir"])
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     """Trains, freezes, embeds the validation sounds and reports.
+
+    `flags_given` are those of the command that does the same, which the report quotes.
 
     Raises:
         ValueError: config, dataset, work folder or device cannot be used; says which and why.
@@ -27,15 +30,20 @@ def run(config: ConfigDict, workdir: Path) -> None:
     # JAX takes a second to import: a wrong flag is told before that.
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation import report
+    from coala_jax.models.frozen import FrozenModel
     from coala_jax.training import journal, loop, parallel
 
     device = os.environ.get("COALA_DEVICE", "")
     parallel.start(device)
     parallel.require_device(device)
     sounds = report.ValidationSounds(Path(config.data.path))
-    model = loop.train_and_evaluate(
-        config, workdir, judge=lambda frozen: sounds.judge(Embedder(frozen))
-    )
+
+    def judge(frozen: FrozenModel) -> loop.Judgement:
+        embedder = Embedder(frozen)
+        shown = sounds.samples(embedder, config.report.samples) if config.report.samples else None
+        return loop.Judgement(sounds.judge(embedder), shown and journal.Samples(*shown))
+
+    model = loop.train_and_evaluate(config, workdir, judge)
     if not parallel.is_lead():
         return
     written = report.write_report(
@@ -45,7 +53,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         journal.read(workdir),
         workdir,
         config.report.reconstructions,
-        "python -m coala_jax.main " + " ".join(sys.argv[1:]),
+        "python -m coala_jax.main " + " ".join(flags_given),
     )
     print(f"how well validation sounds of {written['corpus']} find their tags:")
     print(report.table(written))
@@ -58,21 +66,21 @@ def main(argv: list[str]) -> None:
         sys.exit(f"coala_jax.main: it takes flags only, not {' '.join(argv[1:])}")
     logging.set_verbosity(logging.WARNING)  # Orbax tells thirty lines a checkpoint
     try:
-        run(_CONFIG.value, Path(_WORKDIR.value))
+        run(_CONFIG.value, Path(_WORKDIR.value), sys.argv[1:])
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"coala_jax.main: {error}")
     except KeyboardInterrupt:
         sys.exit("coala_jax.main: interrupted; the same command goes on from the last checkpoint")
 
 
-def parse(argv: list[str]) -> list[str]:
+def parse(argv: list[str], program: str = "coala_jax.main") -> list[str]:
     """Parses the flags; a key that does not exist gets a sentence in place of a traceback."""
     if complaints := unknown_keys(argv):
-        sys.exit("coala_jax.main: " + "; ".join(complaints))
+        sys.exit(f"{program}: " + "; ".join(complaints))
     try:
         return app.parse_flags_with_usage(argv)
-    except (OSError, SyntaxError, ImportError, AttributeError) as error:
-        sys.exit(f"coala_jax.main: the config cannot be read: {error}")
+    except (OSError, SyntaxError, ImportError, AttributeError, TypeError, ValueError) as error:
+        sys.exit(f"{program}: the config cannot be read: {error}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
     python -m coala_jax.main --config=configs/cnn.py --workdir=W --config.data.path=DATASET
 
+`configs/cnn.py:released` follows the authors' released code where it differs from their text.
+
 A step of 128 patches takes 2 s on 2 CPU cores, half of AE-C's. To expect, from Table 1:
 UrbanSound8K 48.4 %, GTZAN 47.0 %, NSynth 56.4 %.
 """
@@ -11,8 +13,8 @@ from ml_collections import ConfigDict
 from coala_jax.default_config import get_config as get_default_config
 
 
-def get_config() -> ConfigDict:
-    config = get_default_config()
+def get_config(mode: str = "paper") -> ConfigDict:
+    config = get_default_config(mode)
     config.case = "cnn"
     config.loss.tag_weight = 1.0  # its only loss, which the paper gives no weight
     config.train.epochs = 20

@@ -2,6 +2,8 @@
 
     python -m coala_jax.main --config=configs/e_c.py --workdir=W --config.data.path=DATASET
 
+`configs/e_c.py:released` follows the authors' released code where it differs from their text.
+
 A step of 128 patches takes 2 s on 2 CPU cores, half of AE-C's. To expect, from Table 1:
 UrbanSound8K 72.5 %, GTZAN 58.9 %, NSynth 69.5 %.
 """
@@ -11,7 +13,7 @@ from ml_collections import ConfigDict
 from coala_jax.default_config import get_config as get_default_config
 
 
-def get_config() -> ConfigDict:
-    config = get_default_config()
+def get_config(mode: str = "paper") -> ConfigDict:
+    config = get_default_config(mode)
     config.case = "e_c"
     return config

@@ -24,9 +24,16 @@ class Mask(torch.nn.Module):
         return x if self.values is None else x * self.values
 
 
-def twin(layers: list[torch.nn.Module], end_in_relu: bool) -> torch.nn.Sequential:
-    """Each layer with batch norm; ReLU and dropout after each, or after all but the last."""
+def twin(
+    layers: list[torch.nn.Module], end_in_relu: bool, dropouts: set[str]
+) -> torch.nn.Sequential:
+    """Each layer with batch norm and ReLU, or the last without; then `dropouts` says after which.
+
+    `dropout_input` stands before the first layer.
+    """
     parts = OrderedDict()
+    if "dropout_input" in dropouts:
+        parts["dropout_input"] = Mask()
     for number, layer in enumerate(layers):
         if isinstance(layer, torch.nn.Linear):
             parts[f"dense_{number}"] = layer
@@ -36,29 +43,34 @@ def twin(layers: list[torch.nn.Module], end_in_relu: bool) -> torch.nn.Sequentia
             parts[f"norm_{number}"] = torch.nn.BatchNorm2d(layer.out_channels)
         if end_in_relu or number < len(layers) - 1:
             parts[f"relu_{number}"] = torch.nn.ReLU()
+        if f"dropout_{number}" in dropouts:
             parts[f"dropout_{number}"] = Mask()
     return torch.nn.Sequential(parts).double()
 
 
-def audio_encoder_twin():
+def audio_encoder_twin(dropouts):
     channels = [1] + [FILTERS] * 5
-    return twin([torch.nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels)], True)
+    return twin([torch.nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels)], True, dropouts)
 
 
-def audio_decoder_twin():
+def audio_decoder_twin(dropouts):
     channels = [FILTERS] * 5 + [1]
-    pairs = pairwise(channels)
-    return twin([torch.nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairs], False)
+    layers = [torch.nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(channels)]
+    return twin(layers, False, dropouts)
 
 
-def tag_encoder_twin():
+def tag_encoder_twin(dropouts):
     sizes = [TAGS, HIDDEN, HIDDEN, LATENT]
-    return twin([torch.nn.Linear(a, b) for a, b in pairwise(sizes)], True)
+    return twin([torch.nn.Linear(a, b) for a, b in pairwise(sizes)], True, dropouts)
 
 
-def tag_decoder_twin():
+def tag_decoder_twin(dropouts):
     sizes = [LATENT, HIDDEN, HIDDEN, TAGS]
-    return twin([torch.nn.Linear(a, b) for a, b in pairwise(sizes)], False)
+    return twin([torch.nn.Linear(a, b) for a, b in pairwise(sizes)], False, dropouts)
+
+
+def after(*blocks) -> set[str]:
+    return {f"dropout_{block}" for block in blocks}
 
 
 NETWORKS = [
@@ -66,29 +78,43 @@ NETWORKS = [
         lambda rate: AudioEncoder(FILTERS, rate, param_dtype=jnp.float64),
         audio_encoder_twin,
         (BATCH, 96, 96),
-        5,
+        after(0, 1, 2, 3, 4),
         id="audio-encoder",
     ),
     pytest.param(
         lambda rate: AudioDecoder(FILTERS, rate, param_dtype=jnp.float64),
         audio_decoder_twin,
         (BATCH, 3, 3, FILTERS),
-        4,
+        after(0, 1, 2, 3),
         id="audio-decoder",
+    ),
+    pytest.param(
+        lambda rate: AudioDecoder(FILTERS, rate, "released", param_dtype=jnp.float64),
+        audio_decoder_twin,
+        (BATCH, 3, 3, FILTERS),
+        after("input", 0, 1, 2),
+        id="audio-decoder-released",
     ),
     pytest.param(
         lambda rate: TagEncoder(HIDDEN, LATENT, rate, param_dtype=jnp.float64),
         tag_encoder_twin,
         (BATCH, TAGS),
-        3,
+        after(0, 1, 2),
         id="tag-encoder",
     ),
     pytest.param(
         lambda rate: TagDecoder(TAGS, HIDDEN, rate, param_dtype=jnp.float64),
         tag_decoder_twin,
         (BATCH, LATENT),
-        2,
+        after(0, 1),
         id="tag-decoder",
+    ),
+    pytest.param(
+        lambda rate: TagDecoder(TAGS, HIDDEN, rate, "released", param_dtype=jnp.float64),
+        tag_decoder_twin,
+        (BATCH, LATENT),
+        after(0),
+        id="tag-decoder-released",
     ),
 ]
 
@@ -133,10 +159,13 @@ def copy_weights(variables, torch_twin: torch.nn.Sequential) -> None:
 
 @pytest.mark.parametrize(("make", "make_twin", "shape", "dropouts"), NETWORKS)
 def test_equals_pytorch_in_inference_and_training(make, make_twin, shape, dropouts):
-    """In training the twin drops what ours dropped, in its own places: after every ReLU."""
+    """In training the twin drops what ours dropped, in its own places.
+
+    Paper: after every ReLU. Released: not after a decoder's last, but on the sounds' before all.
+    """
     rng = np.random.default_rng(1)
     inputs = rng.random(shape)
-    torch_twin = make_twin()
+    torch_twin = make_twin(dropouts)
     with jax.enable_x64(True):
         x, network = jnp.asarray(inputs), make(0.5)
         variables = weights_like(jax.eval_shape(network.init, jax.random.key(0), x))
@@ -170,8 +199,7 @@ def test_equals_pytorch_in_inference_and_training(make, make_twin, shape, dropou
         name: to_channels_first(outputs["__call__"][0]).ne(0) * 2.0
         for name, outputs in updates["intermediates"].items()
     }
-    assert masks.keys() == {name for name, _ in torch_twin.named_children() if "dropout" in name}
-    assert len(masks) == dropouts
+    assert masks.keys() == dropouts
     for name, values in masks.items():
         getattr(torch_twin, name).values = values
     check(training)

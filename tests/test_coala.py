@@ -12,7 +12,7 @@ from coala_jax.models.autoencoders import (
     flatten_maps,
 )
 from coala_jax.models.coala import build_model, initial_variables
-from coala_jax.models.layers import TrainingRows
+from coala_jax.models.layers import Dropout, TrainingRows
 from tests.synthetic import random_batch, tiny_config
 
 TAGS = 6
@@ -22,35 +22,45 @@ SETTINGS = tiny_config(model__filters=FILTERS, model__tag_hidden=HIDDEN).model
 # Weights and biases of the paper's model, worked out layer by layer.
 AUDIO_ENCODER = (16 * 128 + 128 + 256) + 4 * (16 * 128 * 128 + 128 + 256)
 TAG_ENCODER = (1000 * 512 + 512 + 1024) + (512 * 512 + 512 + 1024) + (512 * 1152 + 1152 + 2304)
-TRANSFORM = 1152 * 1152 + 1152
+LINEAR = 1152 * 1152
 DECODERS = {"audio_decoder": 1_052_163, "tag_decoder": 1_370_040}
-ENCODERS = {
+CLASSIFIER = {
     "audio_encoder": 1_052_544,
-    "audio_transform": TRANSFORM,
-    "tag_encoder": 1_370_496,
-    "tag_transform": TRANSFORM,
+    "hidden_layer": LINEAR + 1152,
+    "output_layer": 1152 * 1000 + 1000,
 }
+# Of the released code, whose transforms have no bias: an encoder with its transform each.
+ENCODERS_TOTAL = 2_379_648 + 2_697_600
+DECODERS_TOTAL = 1_052_163 + 1_370_040
+
+
+def encoders(transform: int) -> dict[str, int]:
+    return {
+        "audio_encoder": 1_052_544,
+        "audio_transform": transform,
+        "tag_encoder": 1_370_496,
+        "tag_transform": transform,
+    }
+
+
+PAPER, RELEASED = encoders(LINEAR + 1152), encoders(LINEAR)
 
 
 @pytest.mark.parametrize(
-    ("case", "wanted", "total"),
+    ("case", "mode", "wanted", "total"),
     [
-        ("ae_c", ENCODERS | DECODERS, 2_379_648 + 2_697_600 + 2 * 1152 + 1_052_163 + 1_370_040),
-        ("e_c", ENCODERS, 2_379_648 + 2_697_600 + 2 * 1152),
-        (
-            "cnn",
-            {
-                "audio_encoder": 1_052_544,
-                "hidden_layer": TRANSFORM,
-                "output_layer": 1152 * 1000 + 1000,
-            },
-            3_533_800,
-        ),
+        ("ae_c", "paper", PAPER | DECODERS, ENCODERS_TOTAL + 2 * 1152 + DECODERS_TOTAL),
+        ("ae_c", "released", RELEASED | DECODERS, ENCODERS_TOTAL + DECODERS_TOTAL),
+        ("e_c", "paper", PAPER, ENCODERS_TOTAL + 2 * 1152),
+        ("e_c", "released", RELEASED, ENCODERS_TOTAL),
+        ("cnn", "paper", CLASSIFIER, 3_533_800),
+        ("cnn", "released", CLASSIFIER, 3_533_800),
     ],
 )
-def test_parameters_are_as_many_as_the_paper_s(case, wanted, total):
+def test_parameters_are_as_many_as_those_of_the_two_truths(case, mode, wanted, total):
     assert (AUDIO_ENCODER, TAG_ENCODER) == (1_052_544, 1_370_496)
-    model = build_model(case, get_config().model, tags=1000)
+    assert (AUDIO_ENCODER + LINEAR, TAG_ENCODER + LINEAR) == (2_379_648, 2_697_600)
+    model = build_model(case, get_config(mode).model, tags=1000)
     params = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0)))["params"]
     found = {
         name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()
@@ -100,7 +110,7 @@ def inputs():
 
 
 def dense(params, x) -> np.ndarray:
-    return np.asarray(x) @ np.asarray(params["kernel"]) + np.asarray(params["bias"])
+    return np.asarray(x) @ np.asarray(params["kernel"]) + np.asarray(params.get("bias", 0))
 
 
 def test_coala_wires_its_networks():
@@ -129,6 +139,7 @@ def test_coala_wires_its_networks():
             "project_audio": bound.project_audio(patches),
             "project_tags": bound.project_tags(tags),
             "reconstruct": bound.reconstruct(patches),
+            "reconstruct_tags": bound.reconstruct_tags(tags),
         }
         return wanted, got, bound(patches, tags)
 
@@ -145,8 +156,89 @@ def test_coala_wires_its_networks():
         (outputs.audio_logits, wanted["audio_logits"]),
         (got["reconstruct"], 1 / (1 + np.exp(-np.asarray(wanted["audio_logits"])))),
         (outputs.tag_logits, wanted["tag_logits"]),
+        (got["reconstruct_tags"], wanted["tag_logits"]),
     ]:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+PARTS = ("audio_encoder", "tag_encoder", "audio_transform", "tag_transform")
+
+
+def test_a_linear_transform_has_no_bias_and_drops_in_training_alone():
+    """In training a value is scaled by 1 / 0.6, or 0 as often as the rate says."""
+    settings = tiny_config(model__transform="linear", model__dropout_rate=0.4).model
+    model = build_model("e_c", settings, TAGS)
+    variables = initial_variables(model, jax.random.key(0))
+    patches, tags, rows = inputs()
+    transforms = [variables["params"][f"{kind}_transform"] for kind in ("audio", "tag")]
+    assert all(params.keys() == {"kernel"} for params in transforms)
+
+    @jax.jit
+    def compute(*args):
+        return model.apply(
+            variables,
+            *args,
+            rngs={"dropout": jax.random.key(1)},
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: module.name in PARTS,
+        )
+
+    for arguments in ((patches, tags), (patches, tags, rows)):
+        outputs, updates = compute(*arguments)
+        parts = {name: updates["intermediates"][name]["__call__"][0] for name in PARTS}
+        latents = flatten_maps(parts["audio_encoder"]), parts["tag_encoder"]
+        for number, kind in enumerate(("audio", "tag")):
+            wanted = dense(transforms[number], latents[number])
+            np.testing.assert_allclose(parts[f"{kind}_transform"], wanted, rtol=0, atol=1e-5)
+            got = np.asarray(getattr(outputs, f"{kind}_aligned"))
+            if len(arguments) == 2:
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
+                continue
+            kept = got != 0
+            np.testing.assert_allclose(got, np.where(kept, wanted / 0.6, 0), rtol=0, atol=1e-5)
+            assert 0.25 < 1 - kept.mean() < 0.55  # of 144 values
+
+
+@pytest.mark.parametrize(
+    ("mode", "audio", "tag", "transforms"),
+    [
+        ("paper", {"0", "1", "2", "3"}, {"0", "1"}, 0.0),
+        ("released", {"input", "0", "1", "2"}, {"0"}, 0.25),
+    ],
+)
+def test_dropout_stands_where_the_mode_has_it(mode, audio, tag, transforms):
+    """That each drops is shown for each network by itself."""
+    model = build_model("ae_c", get_config(mode).model, TAGS)
+    found = {}
+
+    def note(module, method):
+        if isinstance(module, Dropout):
+            found.setdefault(module.path[0], {})[module.path[-1]] = module.rate
+        return False
+
+    def apply():
+        rows = TrainingRows(jnp.ones(2, bool), jnp.arange(2, dtype=jnp.int32))
+        model.init(
+            {"params": jax.random.key(0), "dropout": jax.random.key(1)},
+            jnp.zeros((2, 96, 96)),
+            jnp.zeros((2, TAGS)),
+            rows,
+            capture_intermediates=note,
+        )
+
+    jax.eval_shape(apply)
+
+    def rates(places, rate=0.25):
+        return {f"dropout_{place}": rate for place in places}
+
+    assert found == {
+        "audio_encoder": rates("01234"),
+        "tag_encoder": rates("012"),
+        "audio_decoder": rates(audio),
+        "tag_decoder": rates(tag),
+        "audio_transform_dropout": {"audio_transform_dropout": transforms},
+        "tag_transform_dropout": {"tag_transform_dropout": transforms},
+    }
 
 
 def test_classifier_is_the_encoder_and_two_dense_layers():

@@ -1,10 +1,14 @@
 import ast
 import importlib
+import math
+import operator
 from pathlib import Path
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from coala_jax.default_config import get_config, validate
+from coala_jax.default_config import MODES, get_config, validate
 from tests.synthetic import tiny_config
 
 ROOT = Path(__file__).parent.parent
@@ -53,11 +57,71 @@ def test_the_configs_of_the_paper(name, case, epochs):
     # temperature 0.1.
     assert config.train.batch_size == 128
     assert config.optimizer.to_dict() == {"name": "sgd", "learning_rate": 0.005}
-    assert config.model.to_dict() == {"filters": 128, "tag_hidden": 512, "dropout_rate": 0.25}
+    assert config.model.to_dict() == {
+        "filters": 128,
+        "tag_hidden": 512,
+        "dropout_rate": 0.25,
+        "dropout_placement": "paper",
+        "transform": "affine",
+    }
     if case != "cnn":
         assert config.loss.audio_weight == config.loss.tag_weight == 5.0
         assert config.loss.contrastive_weight == 10.0
         assert config.loss.temperature == 0.1
+
+
+# What the released code does otherwise than the text, and how.
+RELEASED = {
+    "model.dropout_placement": ("paper", "released"),
+    "model.transform": ("affine", "linear"),
+    "loss.contrastive": ("cross_modal", "nt_xent"),
+    "loss.kl_offset": (0.0, 1e-5),
+    "train.last_batch": ("keep", "drop"),
+}
+
+
+def flat(config) -> dict:
+    return {key: operator.attrgetter(key)(config) for key in keys_of(config)}
+
+
+@pytest.mark.parametrize("name", ["ae_c", "e_c", "cnn"])
+def test_the_released_mode_changes_these_keys_and_no_other(name):
+    make = importlib.import_module(f"configs.{name}").get_config
+    paper, released = make(), make("released")
+    assert flat(make("paper")) == flat(paper)
+    changed = {
+        key: (value, flat(released)[key])
+        for key, value in flat(paper).items()
+        if value != flat(released)[key]
+    }
+    assert changed == RELEASED
+    released.data.path = "somewhere"
+    validate(released)
+
+
+@pytest.mark.parametrize("make", [get_config, importlib.import_module("configs.e_c").get_config])
+def test_an_unknown_mode_is_refused(make):
+    assert MODES == ("paper", "released")
+    with pytest.raises(
+        ValueError, match="no mode 'text' of a config; it must be paper or released"
+    ):
+        make("text")
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # ml_collections calls it
+@pytest.mark.parametrize("name", ["ae_c", "e_c", "cnn"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mode_follows_the_config_s_name_on_the_command_line(name, mode, monkeypatch):
+    """And a key after it still has the last word."""
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
+    path = ROOT / "configs" / f"{name}.py"
+    arguments = ["program", f"--config={path}:{mode}", "--config.loss.kl_offset=0.5"]
+    monkeypatch.setattr("sys.argv", arguments)  # where ml_collections looks for the keys
+    values(arguments)
+    wanted = flat(importlib.import_module(f"configs.{name}").get_config(mode))
+    assert flat(config.value) == wanted | {"loss.kl_offset": 0.5}
+    assert wanted["loss.contrastive"] == RELEASED["loss.contrastive"][MODES.index(mode)]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
@@ -73,22 +137,31 @@ def test_every_config_says_its_command_and_is_valid(path):
     [
         ("case", "vae", "one of ae_c, e_c, cnn"),
         ("seed", -1, "0 or more"),
-        ("precision", "float16", "one of float32, float64"),
+        ("precision", "float16", "one of float32, float64, bfloat16"),
         ("data.path", "", "the folder of a dataset"),
         ("model.filters", 0, "greater than 0"),
         ("model.tag_hidden", 0, "greater than 0"),
         ("model.dropout_rate", 1.0, r"in \[0, 1\)"),
+        ("model.dropout_placement", "none", "one of paper, released"),
+        ("model.transform", "none", "one of affine, linear"),
         ("loss.audio_weight", -1.0, "0 or more"),
         ("loss.tag_weight", -1.0, "0 or more"),
         ("loss.contrastive_weight", -1.0, "0 or more"),
         ("loss.temperature", 0.0, "greater than 0"),
+        ("loss.contrastive", "clip", "one of cross_modal, nt_xent"),
+        ("loss.equal_tags_are_negatives", None, "True or False"),
+        ("loss.kl_offset", -1e-5, "0 or more and finite"),
+        ("loss.kl_offset", math.inf, "0 or more and finite"),
+        ("loss.reduction", "none", "one of mean, sum"),
         ("optimizer.name", "lion", "one of sgd, adam"),
         ("optimizer.learning_rate", 0.0, "greater than 0"),
         ("train.batch_size", 2, "at least 3"),
         ("train.epochs", 0, "greater than 0"),
+        ("train.last_batch", "pad", "one of keep, drop"),
         ("checkpoint.every_epochs", 0, "greater than 0"),
         ("checkpoint.keep", 0, "greater than 0"),
         ("report.reconstructions", -1, "0 or more"),
+        ("report.samples", -1, "0 or more"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(key, value, wanted):

@@ -86,6 +86,7 @@ def test_the_methods_are_those_of_the_module(ae_c, embedder):
     assert_close(embedder.project_audio(patches), apply(ae_c, patches, "project_audio"))
     assert_close(embedder.project_tags(tags), apply(ae_c, tags, "project_tags"))
     assert_close(embedder.reconstruct(patches), apply(ae_c, patches, "reconstruct"))
+    assert_close(embedder.reconstruct_tags(tags), apply(ae_c, tags, "reconstruct_tags"))
 
 
 def test_the_classifier_s_method_is_that_of_the_module():
@@ -105,6 +106,8 @@ MULTI_HOT = np.zeros((1, TAGS), np.uint8)
         ("e_c", "tag_logits", PATCHES, "no classifier to predict tags with.* of case cnn"),
         ("e_c", "reconstruct", PATCHES, "no decoder to reconstruct with.* of case ae_c"),
         ("cnn", "reconstruct", PATCHES, "no decoder to reconstruct with.* of case ae_c"),
+        ("e_c", "reconstruct_tags", MULTI_HOT, "no decoder to reconstruct with.* of case ae_c"),
+        ("cnn", "reconstruct_tags", MULTI_HOT, "no decoder to reconstruct with.* of case ae_c"),
         ("cnn", "project_audio", PATCHES, "no space that sounds and tags share.* ae_c or e_c"),
         ("cnn", "project_tags", MULTI_HOT, "no space that sounds and tags share.* ae_c or e_c"),
     ],
@@ -116,7 +119,8 @@ def test_what_a_case_does_not_have_is_refused(ae_c, case, method, rows, message)
 
 
 @pytest.mark.parametrize(
-    ("method", "rows"), [("embed_patches", PATCHES), ("project_tags", MULTI_HOT)]
+    ("method", "rows"),
+    [("embed_patches", PATCHES), ("project_tags", MULTI_HOT), ("reconstruct_tags", MULTI_HOT)],
 )
 def test_no_rows_are_refused(embedder, method, rows):
     with pytest.raises(ValueError, match="the array has zero rows"):
@@ -130,6 +134,8 @@ def test_no_rows_are_refused(embedder, method, rows):
         ("encode_audio", [96, 96], "[row, 96, 96]"),
         ("project_tags", [2, TAGS - 1], f"[row, {TAGS}]"),
         ("project_tags", [TAGS], f"[row, {TAGS}]"),
+        ("reconstruct_tags", [2, TAGS + 1], f"[row, {TAGS}]"),
+        ("reconstruct_tags", [2, 96, 96], f"[row, {TAGS}]"),
     ],
 )
 def test_rows_of_another_shape_are_refused(embedder, method, shape, wanted):

@@ -21,9 +21,10 @@ ROOMS = {
     "evaluation": {"audio", "tags", "data", "embedding", "drawing"},
 }
 TOP = {
-    "main": {"default_config", "embedding", "evaluation", "training"},
+    "main": {"default_config", "embedding", "evaluation", "models", "training"},
     "default_config": set(),
     "drawing": set(),
+    "sweep": {"data", "default_config", "evaluation", "main", "training"},
 }
 
 

@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -192,6 +194,64 @@ def test_layers_start_as_pytorch_starts_them(ours, image, theirs):
             # A uniform sample's deviation is itself known to 0.45 / sqrt(size).
             assert values.std() == pytest.approx(bound / np.sqrt(3), rel=2.2 / np.sqrt(values.size))
             assert abs(values.mean()) < 5 * bound / np.sqrt(3 * values.size)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        pytest.param(lambda dtype: Dense(5, product_dtype=dtype), (6, 64), id="dense"),
+        pytest.param(lambda dtype: Convolution(5, product_dtype=dtype), (6, 4, 4, 3), id="strided"),
+        pytest.param(
+            lambda dtype: TransposedConvolution(5, product_dtype=dtype),
+            (6, 2, 2, 3),
+            id="transposed",
+        ),
+    ],
+)
+def test_only_the_products_are_bfloat16(make, shape):
+    """The product and its gradients are within 1 % of float32's; all else is float32's own.
+
+    A bias of 1,000 would swallow a product that is added to it in bfloat16.
+    """
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    exact, rounded = make(None), make(jnp.dtype("bfloat16"))
+    params = exact.init(jax.random.key(0), x)["params"]
+    assert jax.tree.map(jnp.shape, rounded.init(jax.random.key(0), x)["params"]) == jax.tree.map(
+        jnp.shape, params
+    )
+    params["bias"] += 1000.0
+    weight = jnp.asarray(rng.standard_normal(exact.apply({"params": params}, x).shape), jnp.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def compute(layer, params, x):
+        def weighted(params, x):
+            y = layer.apply({"params": params}, x)
+            return (y * weight).sum(), y
+
+        gradients, y = jax.grad(weighted, argnums=(0, 1), has_aux=True)(params, x)
+        product = y - params["bias"][(None,) * (y.ndim - 1)]
+        return product, gradients[0]["kernel"], gradients[1], gradients[0]["bias"]
+
+    for name, got, wanted in zip(
+        ("product", "kernel", "input", "bias"),
+        compute(rounded, params, x),
+        compute(exact, params, x),
+        strict=True,
+    ):
+        assert got.dtype == jnp.float32, name
+        distance = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+        # The bias has no part in any product.
+        assert distance < 1e-6 if name == "bias" else 1e-4 < distance < 0.01, name
+
+
+def test_the_gradient_of_a_bfloat16_product_is_summed_in_float32():
+    """Of 1,000 rows of ones; a sum in bfloat16 would stay at 256, where 256 + 1 is 256."""
+    layer = Dense(1, product_dtype=jnp.bfloat16)
+    variables = layer.init(jax.random.key(0), jnp.ones((1000, 1)))
+    gradients = jax.grad(lambda v: layer.apply(v, jnp.ones((1000, 1))).sum())(variables)["params"]
+    assert gradients["kernel"].dtype == jnp.float32
+    assert gradients["kernel"].item() == 1000
 
 
 def test_dense_without_bias_is_linear():

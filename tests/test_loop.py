@@ -37,8 +37,7 @@ def config_for(dataset, **changes):
 
 def lasting(entries):
     """What a journal says, less what the clock says."""
-    clock = ("seconds", "patches_per_second")
-    return [{k: v for k, v in entry.items() if k not in clock} for entry in entries]
+    return [{k: v for k, v in entry.items() if "second" not in k} for entry in entries]
 
 
 class Interrupted(Exception):
@@ -52,7 +51,7 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_if_it_had_not_been(datas
     def interrupt_in_epoch_2(model):
         if len(journal.read(tmp_path / "parts")) == 3:
             raise Interrupted
-        return {}
+        return loop.Judgement({})
 
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path / "parts", interrupt_in_epoch_2, DEVICES)
@@ -71,7 +70,9 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_if_it_had_not_been(datas
 
 def test_what_a_run_leaves(dataset, tmp_path):
     config = config_for(dataset)
-    model = loop.train_and_evaluate(config, tmp_path / "w", lambda m: {"score": 0.5}, DEVICES)
+    model = loop.train_and_evaluate(
+        config, tmp_path / "w", lambda m: loop.Judgement({"score": 0.5}), DEVICES
+    )
     entries = journal.read(tmp_path / "w")
     assert [(e["kind"], e["epoch"], e["step"]) for e in entries] == [
         ("train", 1, 3),
@@ -79,15 +80,20 @@ def test_what_a_run_leaves(dataset, tmp_path):
         ("train", 2, 6),
         ("validation", 2, 6),
     ]
-    losses = {"loss", "audio_loss", "tag_loss", "contrastive_loss"}
+    losses = {"loss", "audio_loss", "tag_loss", "signed_contrastive_loss"}
     for entry in entries:
         assert losses < entry.keys()
         weighted = sum(
-            getattr(config.loss, f"{name}_weight") * entry[f"{name}_loss"]
-            for name in ("audio", "tag", "contrastive")
+            getattr(config.loss, f"{name.removeprefix('signed_')}_weight") * entry[f"{name}_loss"]
+            for name in ("audio", "tag", "signed_contrastive")
         )
         assert entry["loss"] == pytest.approx(weighted, rel=1e-5)
     assert entries[1]["score"] == 0.5
+    clock = {"seconds", "seconds_per_step", "patches_per_second", "input_seconds"}
+    assert clock | {"learning_rate", "gradient_norm"} < entries[0].keys()
+    # What came after the first epoch is told with the second.
+    assert {"validation_seconds", "checkpoint_seconds"} < entries[2].keys()
+    assert not {"validation_seconds", "checkpoint_seconds"} & entries[0].keys()
     assert list((tmp_path / "w" / "tensorboard").glob("events.out.tfevents.*"))
     saved = FrozenModel.load(tmp_path / "w" / "model")
     assert saved.vocabulary == model.vocabulary == [f"tag{number}" for number in range(6)]
@@ -149,13 +155,13 @@ def test_the_other_cases_report_only_the_losses_they_have(case, dataset, tmp_pat
         config_for(dataset, case=case, train__epochs=1), tmp_path / "w", devices=DEVICES
     )
     losses = {key for key in journal.read(tmp_path / "w")[0] if key.endswith("_loss")}
-    assert losses == {"e_c": {"contrastive_loss"}, "cnn": {"tag_loss"}}[case]
+    assert losses == {"e_c": {"signed_contrastive_loss"}, "cnn": {"tag_loss"}}[case]
 
 
 def test_a_run_that_diverges_stops_and_says_where(dataset, tmp_path):
     config = config_for(dataset, optimizer__learning_rate=1e30)
     with pytest.raises(
-        loop.DivergedError, match=r"the loss is (nan|inf) at step \d.*none was saved yet.*Lower"
+        loop.DivergedError, match=r"\w+ is (nan|inf|-inf) at step \d.*none was saved yet.*Lower"
     ):
         loop.train_and_evaluate(config, tmp_path / "w", devices=DEVICES)
     assert not (tmp_path / "w" / "model").exists()

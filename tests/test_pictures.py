@@ -40,11 +40,23 @@ def curves_by_title(figure):
     }
 
 
-def test_every_loss_has_its_panel_with_its_own_values():
-    lines = lines_of_metrics()
+@pytest.mark.parametrize(
+    ("contrastive", "title"),
+    [
+        ("signed_contrastive_loss", "Contrastive loss (may be negative)"),
+        ("contrastive_loss", "Contrastive loss (NT-Xent)"),
+    ],
+)
+def test_every_loss_has_its_panel_with_its_own_values(contrastive, title):
+    """Of the two contrastive losses a run has one, and says which."""
+    lines = lines_of_metrics(names=("loss", "audio_loss", "tag_loss", contrastive))
+    lines.append({"kind": "samples", "epoch": 3, "step": 42, "sounds": [{"id": "a.wav"}]})
     curves = curves_by_title(pictures.loss_figure(lines))
-    assert list(curves) == list(pictures.PANELS.values())
-    for name, title in pictures.PANELS.items():
+    absent = {"signed_contrastive_loss", "contrastive_loss"} - {contrastive}
+    panels = {name: title for name, title in pictures.PANELS.items() if name not in absent}
+    assert panels[contrastive] == title
+    assert list(curves) == list(panels.values())
+    for name, title in panels.items():
         for kind in ("train", "validation"):
             expected = [[m["epoch"], m[name]] for m in lines if m["kind"] == kind and name in m]
             if expected:
@@ -70,6 +82,17 @@ def test_what_was_not_measured_has_no_panel(names, retrieval, panels):
     figure = pictures.loss_figure(lines_of_metrics(names=names, retrieval=retrieval))
     assert len(figure.axes) == panels
     assert all(axes.get_xlabel() == "epoch" for axes in figure.axes)
+
+
+def test_a_loss_below_zero_is_drawn_below_zero():
+    lines = lines_of_metrics(names=("signed_contrastive_loss",), retrieval=False)
+    for line in lines:
+        line["signed_contrastive_loss"] -= 4
+    (axes,) = pictures.loss_figure(lines).axes
+    values = axes.lines[0].get_ydata()
+    np.testing.assert_allclose(values, [1, -1.5, 5 / 3 - 4])
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylim()[0] < -5 / 3
 
 
 def test_a_resumed_epoch_counts_once_and_nan_is_a_gap():

@@ -79,7 +79,7 @@ def test_two_processes_compute_what_one_computes_and_go_on(tmp_path):
     one, two = (journal.read(tmp_path / name) for name in ("one", "two"))
     assert len(one) == len(two) == 4
     for wanted, got in zip(one, two, strict=True):
-        for name in ("epoch", "step", "loss", "contrastive_loss"):
+        for name in ("epoch", "step", "loss", "signed_contrastive_loss"):
             assert got[name] == pytest.approx(wanted[name], rel=1e-9)
     models = [FrozenModel.load(tmp_path / name / "model").variables for name in ("one", "two")]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-7), *models)

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import dataclass
 
@@ -53,6 +54,87 @@ def test_the_validation_sounds_are_those_of_the_dataset(sounds):
         np.testing.assert_array_equal(sounds.patches[row], example.patch)
         assert np.flatnonzero(sounds.tags[row]).tolist() == example.tags.tolist()
         assert sounds.tag_names()[row] == [f"tag{tag}" for tag in example.tags]
+
+
+# What `samples` makes of a sound, and of a set of tags: scores that nothing else has.
+AUDIO_SCORES = np.random.default_rng(1).standard_normal((96, TAGS)).astype(np.float32)
+TAG_SCORES = np.random.default_rng(2).standard_normal((TAGS, TAGS)).astype(np.float32)
+
+
+@dataclass
+class ScoringEmbedder(Embedder):
+    """Gives a tag the score that a formula has for it; its space has one axis a tag."""
+
+    case: str
+
+    def project_audio(self, patches):
+        assert self.case != "cnn"
+        return patches[:, 0] @ AUDIO_SCORES
+
+    def project_tags(self, multi_hot):
+        return 7 * multi_hot.astype(np.float32)  # cosines see no lengths
+
+    def tag_logits(self, patches):
+        assert self.case == "cnn"
+        return patches[:, 1] @ AUDIO_SCORES
+
+    def reconstruct_tags(self, multi_hot):
+        assert self.case == "ae_c"
+        return multi_hot @ TAG_SCORES
+
+    def reconstruct(self, patches):
+        return 1.5 - patches
+
+
+@pytest.mark.parametrize("case", ["ae_c", "e_c", "cnn"])
+def test_samples_give_a_sound_as_many_tags_as_it_has_the_best_first(sounds, case):
+    """Of the first, the last and two between them."""
+    rows, picture = sounds.samples(ScoringEmbedder(case), 4)
+    places = [0, 4, 8, 13]
+    assert [row["id"] for row in rows] == [sounds.ids[place] for place in places]
+    counts = [len(row["tags"]) for row in rows]
+    assert len(set(counts)) > 1  # or the number of tags could be a constant
+    for row, place, count in zip(rows, places, counts, strict=True):
+        assert row["tags"] == sounds.tag_names()[place]
+        heard = sounds.patches[place][1 if case == "cnn" else 0] @ AUDIO_SCORES
+        scores = {"heard": heard}
+        if case == "ae_c":
+            scores["decoded"] = sounds.tags[place] @ TAG_SCORES
+        assert row.keys() == {"id", "tags"} | scores.keys()
+        for name, values in scores.items():
+            order = sorted(range(TAGS), key=lambda tag, values=values: -values[tag])
+            assert row[name] == [f"tag{tag}" for tag in order[:count]]
+    assert (picture is not None) == (case == "ae_c")
+
+
+def test_samples_show_patches_above_reconstructions_and_low_bands_at_the_bottom(sounds):
+    brighter = copy.copy(sounds)
+    brighter.patches = 1.2 * sounds.patches  # as the released scaling may have them
+    _, picture = brighter.samples(ScoringEmbedder("ae_c"), 3)
+    assert picture.shape == (2 * 96, 3 * 96)
+    assert picture.dtype == np.float32
+    for number, place in enumerate([0, 6, 13]):
+        column = picture[:, 96 * number : 96 * (number + 1)]
+        patch = brighter.patches[place]
+        for band in range(96):
+            np.testing.assert_array_equal(column[95 - band], np.clip(patch[band], 0, 1))
+            np.testing.assert_array_equal(column[191 - band], np.clip(1.5 - patch[band], 0, 1))
+    assert brighter.patches.max() > 1 == picture.max()  # 1.1 times 255 is no grey of 8 bits
+
+
+@pytest.mark.parametrize(
+    ("count", "places"), [(1, [0]), (2, [0, 13]), (14, range(14)), (99, range(14))]
+)
+def test_samples_are_spread_over_the_split(sounds, count, places):
+    rows, picture = sounds.samples(ScoringEmbedder("ae_c"), count)
+    assert [row["id"] for row in rows] == [sounds.ids[place] for place in places]
+    assert picture.shape == (192, 96 * len(places))
+
+
+def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, monkeypatch):
+    monkeypatch.setattr(ScoringEmbedder, "reconstruct_tags", lambda _, tags: np.zeros((14, TAGS)))
+    for row in sounds.samples(ScoringEmbedder("ae_c"), 14)[0]:
+        assert row["decoded"] == [f"tag{tag}" for tag in range(len(row["tags"]))]
 
 
 def test_the_report_holds_the_model_and_what_it_has_to_beat(sounds, tmp_path):

@@ -22,22 +22,24 @@ class Batch(TypedDict):
     valid: Bool[np.ndarray, " row"]
 
 
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches in an epoch, the last partial one included."""
-    return -(-examples // batch_size)
+def steps_per_epoch(examples: int, batch_size: int, drop_last: bool = False) -> int:
+    """Batches in an epoch; without `drop_last` the last partial one is one of them."""
+    return examples // batch_size if drop_last else -(-examples // batch_size)
 
 
 def epoch_batches(
-    examples: int, batch_size: int, seed: int | None, epoch: int
+    examples: int, batch_size: int, seed: int | None, epoch: int, drop_last: bool = False
 ) -> list[Int[np.ndarray, " row"]]:
     """The example numbers of each batch of an epoch: all of them, none twice.
 
     Shuffled by `seed` and `epoch`; in order when the seed is None. A last batch of a single example
     takes one more from the batch before, since the contrastive loss of a single pair has no
-    negatives and batch norm no variance.
+    negatives and batch norm no variance. With `drop_last` a partial batch is left out, as in the
+    released code; other examples each epoch.
 
     Raises:
-        ValueError: fewer than two examples, or a batch size under three (which cannot give one up).
+        ValueError: fewer than two examples, or a batch size under three (which cannot give one up),
+            or not one whole batch where partial ones are left out.
     """
     if examples < 2:
         raise ValueError(f"{examples} examples cannot make a batch; at least 2 are needed")
@@ -46,6 +48,14 @@ def epoch_batches(
     order = np.arange(examples)
     if seed is not None:
         order = np.random.default_rng((seed, epoch)).permutation(order)
+    if drop_last:
+        whole = steps_per_epoch(examples, batch_size, drop_last)
+        if not whole:
+            raise ValueError(
+                f"{examples} examples make no batch of {batch_size}; lower the batch size, or keep "
+                "the last batch (config.train.last_batch=keep)"
+            )
+        return np.split(order[: whole * batch_size], whole)
     starts = list(range(batch_size, examples, batch_size))
     if examples % batch_size == 1 and starts:
         starts[-1] -= 1
@@ -82,8 +92,9 @@ def batches(
     epoch: int,
     start: int = 0,
     rows: range | None = None,
+    drop_last: bool = False,
 ) -> Iterator[Batch]:
     """The batches of an epoch from number `start` on; `rows` of each, all of them by default."""
     rows = range(batch_size) if rows is None else rows
-    for numbers in epoch_batches(len(split), batch_size, seed, epoch)[start:]:
+    for numbers in epoch_batches(len(split), batch_size, seed, epoch, drop_last)[start:]:
         yield load_batch(split, numbers, rows)

@@ -28,6 +28,7 @@ _NEEDS = {
     "project_audio": ("space that sounds and tags share", ("ae_c", "e_c")),
     "project_tags": ("space that sounds and tags share", ("ae_c", "e_c")),
     "reconstruct": ("decoder to reconstruct with", ("ae_c",)),
+    "reconstruct_tags": ("decoder to reconstruct with", ("ae_c",)),
     "predict_tags": ("classifier to predict tags with", ("cnn",)),
 }
 
@@ -40,7 +41,7 @@ class Embedder:
 
     Attributes:
         case: ae_c, e_c or cnn. `project_audio` and `project_tags` need one of the first two,
-            `reconstruct` ae_c, `tag_logits` cnn.
+            `reconstruct` and `reconstruct_tags` ae_c, `tag_logits` cnn.
         vocabulary: the tags that the model knows.
     """
 
@@ -91,6 +92,12 @@ class Embedder:
         """Patches as the audio autoencoder returns them, values in (0, 1)."""
         return self._apply("reconstruct", patches)
 
+    def reconstruct_tags(
+        self, multi_hot: UInt8[np.ndarray, "row tag"]
+    ) -> Float32[np.ndarray, "row tag"]:
+        """How strongly the tag autoencoder returns each tag of a tag set, before the sigmoid."""
+        return self._apply("reconstruct_tags", multi_hot)
+
     def tag_logits(self, patches: Patches) -> Float32[np.ndarray, "patch tag"]:
         """How strongly the classifier predicts each tag for each patch, before the sigmoid."""
         return self._apply("predict_tags", patches)
@@ -101,7 +108,8 @@ class Embedder:
             raise ValueError(
                 f"case {self.case} has no {needed}; load a model of case {' or '.join(cases)}"
             )
-        row = [len(self.vocabulary)] if method == "project_tags" else [PATCH_SIZE, PATCH_SIZE]
+        of_tags = method in ("project_tags", "reconstruct_tags")
+        row = [len(self.vocabulary)] if of_tags else [PATCH_SIZE, PATCH_SIZE]
         if list(rows.shape[1:]) != row:
             wanted = ", ".join(map(str, row))
             raise ValueError(f"the array has shape {list(rows.shape)}; it must be [row, {wanted}]")

@@ -19,7 +19,8 @@ PANELS = {
     "loss": "Total loss (weighted sum)",
     "audio_loss": "Audio loss (generalised KL)",
     "tag_loss": "Tag loss (cross-entropy)",
-    "contrastive_loss": "Contrastive loss",
+    "signed_contrastive_loss": "Contrastive loss (may be negative)",
+    "contrastive_loss": "Contrastive loss (NT-Xent)",
     "macro_auc": "Macro AUC of sounds ranked for a tag",
     "mrr": "MRR of a sound's own tag set",
 }

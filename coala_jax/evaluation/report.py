@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 
 from coala_jax.data import pipeline
 from coala_jax.data.manifest import Manifest
@@ -36,6 +36,40 @@ class ValidationSounds:
     def tag_names(self) -> list[list[str]]:
         words = self.manifest.vocabulary
         return [[words[tag] for tag in np.flatnonzero(row)] for row in self.tags]
+
+    def samples(
+        self, embedder: Embedder, count: int
+    ) -> tuple[list[dict[str, Any]], Float32[np.ndarray, "row column"] | None]:
+        """What a model makes of a few sounds: their tags as it gives them, and a picture.
+
+        heard: the tags that the sound is nearest to (AE-C, E-C) or that are predicted (CNN).
+        decoded: those that the tag autoencoder returns (AE-C). As many as the sound's own tags.
+        The picture has the patches above their reconstructions, values in [0, 1] (AE-C).
+        """
+        places = self.spread(count)
+        patches, tags, words = self.patches[places], self.tags[places], self.manifest.vocabulary
+        scores = {}
+        if embedder.case == "cnn":
+            scores["heard"] = embedder.tag_logits(patches)
+        else:
+            single = embedder.project_tags(np.eye(len(words), dtype=np.uint8))
+            scores["heard"] = retrieval.cosine(embedder.project_audio(patches), single)
+        if embedder.case == "ae_c":
+            scores["decoded"] = embedder.reconstruct_tags(tags)
+        rows = [
+            {"id": self.ids[place], "tags": [words[tag] for tag in np.flatnonzero(own)]}
+            | {name: _first(found[row], int(own.sum()), words) for name, found in scores.items()}
+            for row, (place, own) in enumerate(zip(places, tags, strict=True))
+        ]
+        if embedder.case != "ae_c":
+            return rows, None
+        # Low bands at the bottom, as spectrograms are read. The released scaling may pass 1.
+        pairs = [np.clip(p, 0, 1)[:, ::-1] for p in (patches, embedder.reconstruct(patches))]
+        return rows, np.concatenate(list(np.concatenate(pairs, axis=1)), axis=1)
+
+    def spread(self, count: int) -> Int64[np.ndarray, " place"]:
+        """Places spread evenly over the split, so that what is shown does not depend on luck."""
+        return np.linspace(0, len(self.ids) - 1, min(count, len(self.ids))).astype(np.int64)
 
     def judge(self, embedder: Embedder) -> dict[str, float]:
         """The retrieval measures of a model, to be reported while it trains."""
@@ -111,6 +145,11 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _first(scores: Float[np.ndarray, " tag"], count: int, words: Sequence[str]) -> list[str]:
+    """The tags of the highest scores, the highest first."""
+    return [words[tag] for tag in np.argsort(-scores, kind="stable")[:count]]
+
+
 def _cell(figure: float | None) -> str:
     return f"{'-':>14}" if figure is None else f"{figure:>14.3f}"
 
@@ -118,8 +157,7 @@ def _cell(figure: float | None) -> str:
 def _draw_reconstructions(
     embedder: Embedder, sounds: ValidationSounds, count: int, out: Path
 ) -> None:
-    """Sounds spread evenly over the split, so that the picture does not depend on luck."""
-    places = np.linspace(0, len(sounds.ids) - 1, min(count, len(sounds.ids))).astype(int)
+    places = sounds.spread(count)
     patches = sounds.patches[places]
     names = sounds.tag_names()
     titles = [f"{Path(sounds.ids[place]).stem}\n{', '.join(names[place])}" for place in places]

@@ -39,12 +39,14 @@ class AudioEncoder(nn.Module):
     dropout_rate: float
     axis_name: str | None = None
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, patches: Patches, rows: TrainingRows | None = None) -> Maps:
         x = patches.astype(self.param_dtype)[..., None]
+        dtypes = (self.param_dtype, self.product_dtype)
         for block in range(BLOCKS):
-            x = Convolution(self.filters, self.param_dtype, name=f"convolution_{block}")(x)
+            x = Convolution(self.filters, *dtypes, name=f"convolution_{block}")(x)
             norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{block}")
             x = nn.relu(norm(x, rows))
             x = Dropout(self.dropout_rate, name=f"dropout_{block}")(x, rows)
@@ -52,24 +54,33 @@ class AudioEncoder(nn.Module):
 
 
 class AudioDecoder(nn.Module):
-    """Latent maps -> logits of the reconstructed patches (Eq. 2)."""
+    """Latent maps -> logits of the reconstructed patches (Eq. 2).
+
+    dropout_placement: paper: after every ReLU; released: on the input, and not after the last ReLU.
+    """
 
     filters: int
     dropout_rate: float
+    dropout_placement: str = "paper"
     axis_name: str | None = None
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, maps: Maps, rows: TrainingRows | None = None) -> Patches:
-        x = maps
+        released = self.dropout_placement == "released"
+        x = Dropout(self.dropout_rate, name="dropout_input")(maps, rows) if released else maps
+        dtypes = (self.param_dtype, self.product_dtype)
         for block in range(BLOCKS):
             last = block == BLOCKS - 1
             filters = 1 if last else self.filters
-            x = TransposedConvolution(filters, self.param_dtype, name=f"convolution_{block}")(x)
+            x = TransposedConvolution(filters, *dtypes, name=f"convolution_{block}")(x)
             norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{block}")
             x = norm(x, rows)
             if not last:
-                x = Dropout(self.dropout_rate, name=f"dropout_{block}")(nn.relu(x), rows)
+                x = nn.relu(x)
+            if block < BLOCKS - (2 if released else 1):
+                x = Dropout(self.dropout_rate, name=f"dropout_{block}")(x, rows)
         return x[..., 0]
 
 
@@ -81,14 +92,16 @@ class TagEncoder(nn.Module):
     dropout_rate: float
     axis_name: str | None = None
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
         self, tags: Float[Array, "batch tag"], rows: TrainingRows | None = None
     ) -> Vectors:
         x = tags.astype(self.param_dtype)
+        dtypes = (self.param_dtype, self.product_dtype)
         for layer, features in enumerate((self.hidden, self.hidden, self.latent)):
-            x = Dense(features, param_dtype=self.param_dtype, name=f"dense_{layer}")(x)
+            x = Dense(features, True, *dtypes, name=f"dense_{layer}")(x)
             norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{layer}")
             x = nn.relu(norm(x, rows))
             x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(x, rows)
@@ -96,23 +109,32 @@ class TagEncoder(nn.Module):
 
 
 class TagDecoder(nn.Module):
-    """Latent vectors -> logits of the tags (Eq. 6)."""
+    """Latent vectors -> logits of the tags (Eq. 6).
+
+    dropout_placement: paper: after both ReLUs; released: after the first alone.
+    """
 
     tags: int
     hidden: int
     dropout_rate: float
+    dropout_placement: str = "paper"
     axis_name: str | None = None
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
         self, latent: Vectors, rows: TrainingRows | None = None
     ) -> Float[Array, "batch tag"]:
+        released = self.dropout_placement == "released"
         x = latent
+        dtypes = (self.param_dtype, self.product_dtype)
         for layer, features in enumerate((self.hidden, self.hidden, self.tags)):
-            x = Dense(features, param_dtype=self.param_dtype, name=f"dense_{layer}")(x)
+            x = Dense(features, True, *dtypes, name=f"dense_{layer}")(x)
             norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{layer}")
             x = norm(x, rows)
             if layer < 2:
-                x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(nn.relu(x), rows)
+                x = nn.relu(x)
+            if layer < (1 if released else 2):
+                x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(x, rows)
         return x

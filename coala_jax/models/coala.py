@@ -25,7 +25,7 @@ from coala_jax.models.autoencoders import (
     Vectors,
     flatten_maps,
 )
-from coala_jax.models.layers import Dense, TrainingRows
+from coala_jax.models.layers import Dense, Dropout, TrainingRows
 
 CASES = ("ae_c", "e_c", "cnn")
 
@@ -47,37 +47,51 @@ class Outputs:
 
 
 class Coala(nn.Module):
-    """Two encoders, aligned by affine transforms; with `decoders` it is AE-C, without it is E-C."""
+    """Two encoders and the transforms that align them; with `decoders` AE-C, without them E-C.
+
+    transform: affine (paper), or linear: no bias, and dropout after it (released).
+    dropout_placement: of the decoders, paper or released.
+    """
 
     tags: int
     filters: int = 128
     tag_hidden: int = 512
     dropout_rate: float = 0.25
+    dropout_placement: str = "paper"
+    transform: str = "affine"
     decoders: bool = True
     axis_name: str | None = None
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     def setup(self) -> None:
         shared = {
             "dropout_rate": self.dropout_rate,
             "axis_name": self.axis_name,
             "param_dtype": self.param_dtype,
+            "product_dtype": self.product_dtype,
         }
         latent = LATENT_SIZE * LATENT_SIZE * self.filters
         self.audio_encoder = AudioEncoder(self.filters, **shared)
         self.tag_encoder = TagEncoder(self.tag_hidden, latent, **shared)
-        self.audio_transform = Dense(latent, param_dtype=self.param_dtype)
-        self.tag_transform = Dense(latent, param_dtype=self.param_dtype)
+        affine, dtypes = self.transform == "affine", (self.param_dtype, self.product_dtype)
+        self.audio_transform = Dense(latent, affine, *dtypes)
+        self.tag_transform = Dense(latent, affine, *dtypes)
+        self.audio_transform_dropout = Dropout(0.0 if affine else self.dropout_rate)
+        self.tag_transform_dropout = Dropout(0.0 if affine else self.dropout_rate)
         if self.decoders:
+            shared["dropout_placement"] = self.dropout_placement
             self.audio_decoder = AudioDecoder(self.filters, **shared)
             self.tag_decoder = TagDecoder(self.tags, self.tag_hidden, **shared)
 
     def __call__(self, patches: Patches, tags: Tags, rows: TrainingRows | None = None) -> Outputs:
         maps = self.audio_encoder(patches, rows)
         tag_latent = self.tag_encoder(self._as_float(tags), rows)
+        audio_aligned = self.audio_transform(flatten_maps(maps))
+        tag_aligned = self.tag_transform(tag_latent)
         return Outputs(
-            audio_aligned=self.audio_transform(flatten_maps(maps)),
-            tag_aligned=self.tag_transform(tag_latent),
+            audio_aligned=self.audio_transform_dropout(audio_aligned, rows),
+            tag_aligned=self.tag_transform_dropout(tag_aligned, rows),
             audio_logits=self.audio_decoder(maps, rows) if self.decoders else None,
             tag_logits=self.tag_decoder(tag_latent, rows) if self.decoders else None,
         )
@@ -98,6 +112,10 @@ class Coala(nn.Module):
         """The patches as the audio autoencoder returns them, in (0, 1); AE-C only."""
         return nn.sigmoid(self.audio_decoder(self.audio_encoder(patches)))
 
+    def reconstruct_tags(self, tags: Tags) -> Float[Array, "batch tag"]:
+        """Logits of the tag sets as the tag autoencoder returns them; AE-C only."""
+        return self.tag_decoder(self.tag_encoder(self._as_float(tags)))
+
     def _as_float(self, tags: Tags) -> Float[Array, "batch tag"]:
         return tags.astype(self.param_dtype)
 
@@ -110,14 +128,14 @@ class TagClassifier(nn.Module):
     dropout_rate: float = 0.25
     axis_name: str | None = None
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     def setup(self) -> None:
         latent = LATENT_SIZE * LATENT_SIZE * self.filters
-        self.audio_encoder = AudioEncoder(
-            self.filters, self.dropout_rate, self.axis_name, self.param_dtype
-        )
-        self.hidden_layer = Dense(latent, param_dtype=self.param_dtype)
-        self.output_layer = Dense(self.tags, param_dtype=self.param_dtype)
+        dtypes = (self.param_dtype, self.product_dtype)
+        self.audio_encoder = AudioEncoder(self.filters, self.dropout_rate, self.axis_name, *dtypes)
+        self.hidden_layer = Dense(latent, True, *dtypes)
+        self.output_layer = Dense(self.tags, True, *dtypes)
 
     def __call__(self, patches: Patches, tags: Tags, rows: TrainingRows | None = None) -> Outputs:
         del tags  # what it predicts; the two kinds of model are called alike
@@ -146,6 +164,7 @@ def build_model(
     tags: int,
     axis_name: str | None = None,
     param_dtype: DTypeLike = jnp.float32,
+    product_dtype: DTypeLike | None = None,
 ) -> Coala | TagClassifier:
     """The model of a case from the `model` part of a config.
 
@@ -158,11 +177,18 @@ def build_model(
         "dropout_rate": settings.dropout_rate,
         "axis_name": axis_name,
         "param_dtype": param_dtype,
+        "product_dtype": product_dtype,
     }
     if case == "cnn":
         return TagClassifier(**shared)
     if case in CASES:
-        return Coala(tag_hidden=settings.tag_hidden, decoders=case == "ae_c", **shared)
+        return Coala(
+            tag_hidden=settings.tag_hidden,
+            dropout_placement=settings.dropout_placement,
+            transform=settings.transform,
+            decoders=case == "ae_c",
+            **shared,
+        )
     raise ValueError(f"case is {case!r}; it must be one of {', '.join(CASES)}")
 
 

@@ -5,6 +5,9 @@ times slower than that on a CPU and is the right one on an accelerator, so each 
 products (forward, input gradient, kernel gradient) exists in both forms, and the platform chooses
 when the program is compiled. The gradients are written out (`custom_vjp`) because differentiating
 the gather would keep its patches, four times the size of the images, for the whole batch.
+
+The images decide the precision of the products: a float32 kernel meets bfloat16 images rounded to
+bfloat16, and its gradient is summed and returned in float32.
 """
 
 from collections.abc import Callable
@@ -37,6 +40,7 @@ def convolve(images: Images, kernel: Kernel) -> Halved:
 
     `kernel[i, j]` weighs the pixel at (2 y + i - 1, 2 x + j - 1), as torch.nn.Conv2d(4, 2, 1) does.
     """
+    kernel = kernel.astype(images.dtype)
     return lax.platform_dependent(images, kernel, cpu=_forward_products, default=_forward_xla)
 
 
@@ -47,14 +51,16 @@ def convolve_transposed(images: Small, kernel: Kernel) -> Doubled:
     The kernel has the layout of the convolution it is the transpose of, `[4, 4, in, out]`: its last
     axis meets the channels of `images`. Equal to torch.nn.ConvTranspose2d(4, 2, 1).
     """
+    kernel = kernel.astype(images.dtype)
     return lax.platform_dependent(images, kernel, cpu=_transpose_products, default=_transpose_xla)
 
 
-def _kernel_gradient(images: Images, gradient: Small) -> Kernel:
-    """Gradient of `sum(convolve(images, k) * gradient)` with respect to `k`."""
-    return lax.platform_dependent(
+def _kernel_gradient(images: Images, gradient: Small, kernel: Kernel) -> Kernel:
+    """Gradient of `sum(convolve(images, k) * gradient)` with respect to `k`, in its precision."""
+    result = lax.platform_dependent(
         images, gradient, cpu=_kernel_gradient_products, default=_kernel_gradient_xla
     )
+    return result.astype(kernel.dtype)
 
 
 def _convolve_forward(images: Images, kernel: Kernel) -> tuple[Halved, tuple[Images, Kernel]]:
@@ -63,7 +69,7 @@ def _convolve_forward(images: Images, kernel: Kernel) -> tuple[Halved, tuple[Ima
 
 def _convolve_backward(saved: tuple[Images, Kernel], gradient: Small) -> tuple[Images, Kernel]:
     images, kernel = saved
-    return convolve_transposed(gradient, kernel), _kernel_gradient(images, gradient)
+    return convolve_transposed(gradient, kernel), _kernel_gradient(images, gradient, kernel)
 
 
 def _transposed_forward(images: Small, kernel: Kernel) -> tuple[Doubled, tuple[Small, Kernel]]:
@@ -72,7 +78,7 @@ def _transposed_forward(images: Small, kernel: Kernel) -> tuple[Doubled, tuple[S
 
 def _transposed_backward(saved: tuple[Small, Kernel], gradient: Images) -> tuple[Small, Kernel]:
     images, kernel = saved
-    return convolve(gradient, kernel), _kernel_gradient(gradient, images)
+    return convolve(gradient, kernel), _kernel_gradient(gradient, images, kernel)
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)
@@ -106,7 +112,7 @@ def _kernel_gradient_xla(images: Images, gradient: Small) -> Kernel:
         (KERNEL, KERNEL, images.shape[-1], gradient.shape[-1]), images.dtype
     )
     (result,) = jax.linear_transpose(lambda k: _forward_xla(images, k), target)(gradient)
-    return result
+    return result.astype(_sum_dtype(images))
 
 
 # --- Matrix products: CPUs ------------------------------------------------------------------------
@@ -177,20 +183,30 @@ def _transpose_products(images: Small, kernel: Kernel) -> Doubled:
 
     def one_group(group: Array) -> Array:
         size, rows, columns, channels = group.shape
-        return _scatter(group.reshape(-1, channels) @ matrix, size, rows, columns)
+        patches = jnp.matmul(
+            group.reshape(-1, channels), matrix, preferred_element_type=_sum_dtype(images)
+        )
+        return _scatter(patches, size, rows, columns).astype(images.dtype)
 
     return _map_groups(one_group, images)
 
 
+def _sum_dtype(images: Images) -> jnp.dtype:
+    """What products are summed in: bfloat16 has 8 bits, and a sum over a batch would lose most."""
+    return jnp.dtype(jnp.float32) if images.dtype == jnp.bfloat16 else images.dtype
+
+
 def _kernel_gradient_products(images: Images, gradient: Small) -> Kernel:
-    channels_out = gradient.shape[-1]
+    channels_out, dtype = gradient.shape[-1], _sum_dtype(images)
 
     def add_group(total: Array, group: tuple[Array, Array]) -> tuple[Array, None]:
         group_images, group_gradient = group
         # Gradient-transposed times patches, transposed once at the end: the other order, which
         # transposes the sixteen times larger patches, takes half as long again.
-        return total + group_gradient.reshape(-1, channels_out).T @ _gather(group_images), None
+        gradient_columns = group_gradient.reshape(-1, channels_out).T
+        product = jnp.matmul(gradient_columns, _gather(group_images), preferred_element_type=dtype)
+        return total + product, None
 
-    zeros = jnp.zeros((channels_out, 16 * images.shape[-1]), images.dtype)
+    zeros = jnp.zeros((channels_out, 16 * images.shape[-1]), dtype)
     total, _ = lax.scan(add_group, zeros, (_in_groups(images), _in_groups(gradient)))
     return _kernel_of(total.T)

@@ -1,5 +1,8 @@
 """Layers that start as PyTorch starts them, and batch norm and dropout over the global batch.
 
+`param_dtype` is the precision of parameters, statistics and everything between the products;
+`product_dtype` that of the matrix products and convolutions: bfloat16, or None for the same.
+
 What a layer does depends on the whole batch, not on how it was cut over devices: batch statistics
 are summed over the device axis and over valid examples only, and dropout is drawn per example.
 """
@@ -45,12 +48,14 @@ class Dense(nn.Module):
     features: int
     use_bias: bool = True
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch channel"]) -> Float[Array, "batch feature"]:
         init = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features), self.param_dtype)
-        y = x @ kernel
+        dtype = self.product_dtype or self.param_dtype
+        y = (x.astype(dtype) @ kernel.astype(dtype)).astype(self.param_dtype)
         if self.use_bias:
             y += self.param("bias", init, (self.features,), self.param_dtype)[None]
         return y
@@ -61,6 +66,7 @@ class Convolution(nn.Module):
 
     filters: int
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 filter"]:
@@ -69,7 +75,8 @@ class Convolution(nn.Module):
         shape = (KERNEL, KERNEL, channels, self.filters)
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.filters,), self.param_dtype)
-        return convolve(x, kernel) + bias[None, None, None]
+        y = convolve(x.astype(self.product_dtype or self.param_dtype), kernel)
+        return y.astype(self.param_dtype) + bias[None, None, None]
 
 
 class TransposedConvolution(nn.Module):
@@ -77,6 +84,7 @@ class TransposedConvolution(nn.Module):
 
     filters: int
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 filter"]:
@@ -85,7 +93,8 @@ class TransposedConvolution(nn.Module):
         shape = (KERNEL, KERNEL, self.filters, x.shape[-1])
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.filters,), self.param_dtype)
-        return convolve_transposed(x, kernel) + bias[None, None, None]
+        y = convolve_transposed(x.astype(self.product_dtype or self.param_dtype), kernel)
+        return y.astype(self.param_dtype) + bias[None, None, None]
 
 
 class BatchNorm(nn.Module):

@@ -2,11 +2,27 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
 
 from coala_jax.training import parallel
 
 METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model makes of a few validation sounds.
+
+    tags: of each sound, its file, its own tags and those that the model gives it.
+    picture: patches above their reconstructions, values in [0, 1]; None without a decoder.
+    """
+
+    tags: list[dict[str, object]]
+    picture: Float32[np.ndarray, "row column"] | None = None
 
 
 class Journal:
@@ -34,6 +50,20 @@ class Journal:
         for name, value in figures.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 
+    def write_samples(self, epoch: int, step: int, samples: Samples | None) -> None:
+        """What the model makes of a few validation sounds, for the eye."""
+        if not self._writing or samples is None:
+            return
+        entry = {"kind": "samples", "epoch": epoch, "step": step, "sounds": samples.tags}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        rows = [f"| {' | '.join(map(_cell, sound.values()))} |" for sound in samples.tags]
+        if rows:
+            header = [f"| {' | '.join(samples.tags[0])} |", "|---" * len(samples.tags[0]) + "|"]
+            self._board.add_text("samples/tags", "\n".join(header + rows), step)
+        if samples.picture is not None:
+            self._board.add_image("samples/spectrograms", samples.picture, step, dataformats="HW")
+
     def close(self) -> None:
         if self._writing:
             self._file.close()
@@ -52,6 +82,11 @@ def _summary_writer() -> type:
         if hidden is None:
             del sys.modules["torch"]
     return SummaryWriter
+
+
+def _cell(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text.replace("|", "\\|")
 
 
 def read(workdir: Path) -> list[dict]:

@@ -23,18 +23,33 @@ from coala_jax.data.records import SplitReader
 from coala_jax.models.coala import build_model
 from coala_jax.models.frozen import FrozenModel
 from coala_jax.training import checkpoint, parallel, steps
-from coala_jax.training.journal import Journal
+from coala_jax.training.journal import Journal, Samples
 from coala_jax.training.metrics import Mean
-
-# From a model after some epoch to figures about it, by name: what is reported with the losses but
-# computed above this room.
-Judge = Callable[[FrozenModel], dict[str, float]]
+from coala_jax.training.stopwatch import Stopwatch
 
 MODEL_FOLDER = "model"
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number, at this step of this epoch."""
+
+    def __init__(self, message: str, step: int, epoch: int) -> None:
+        super().__init__(message)
+        self.step, self.epoch = step, epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What is said of a model after an epoch besides its losses, computed above this room.
+
+    figures: numbers by name. samples: a few validation sounds, as `journal.Samples`.
+    """
+
+    figures: dict[str, float]
+    samples: Samples | None = None
+
+
+Judge = Callable[[FrozenModel], Judgement]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +66,14 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        return pipeline.steps_per_epoch(len(self.train), self.config.train.batch_size)
+        return pipeline.steps_per_epoch(
+            len(self.train), self.config.train.batch_size, self.drop_last
+        )
+
+    @property
+    def drop_last(self) -> bool:
+        """Of the training batches; a validation sound is never left out."""
+        return self.config.train.last_batch == "drop"
 
     def batches(self, split: SplitReader, **position: Any) -> Iterator[dict[str, np.ndarray]]:
         """This process's rows of each batch, cut over its devices."""
@@ -93,13 +115,17 @@ def train_and_evaluate(
             closing(Journal(workdir, first_step)) as journal,
             _progress(run, first_step) as progress,
         ):
+            stopwatch = Stopwatch()
             for epoch in range(first_step // run.steps_per_epoch, config.train.epochs):
-                state, figures = _train_epoch(run, state, epoch, progress, checkpoints)
+                state, figures = _train_epoch(run, state, epoch, stopwatch, progress, checkpoints)
                 step = int(state.step)
                 journal.write("train", epoch + 1, step, figures)
-                validation = _validate(run, state)
-                if judge is not None and parallel.is_lead():
-                    validation |= judge(_freeze(run, state))
+                with stopwatch.timing("validation_seconds"):
+                    validation = _validate(run, state, epoch, checkpoints)
+                    if judge is not None and parallel.is_lead():
+                        judgement = judge(_freeze(run, state))
+                        validation |= judgement.figures
+                        journal.write_samples(epoch + 1, step, judgement.samples)
                 journal.write("validation", epoch + 1, step, validation)
                 progress.set_postfix_str(
                     f"epoch {epoch + 1}/{config.train.epochs}, loss {figures['loss']:.4g}, "
@@ -108,7 +134,8 @@ def train_and_evaluate(
                 )
                 last = epoch + 1 == config.train.epochs
                 if last or (epoch + 1) % config.checkpoint.every_epochs == 0:
-                    checkpoints.save(state)
+                    with stopwatch.timing("checkpoint_seconds"):
+                        checkpoints.save(state)
     frozen = _freeze(run, state)
     if parallel.is_lead():
         frozen.save(workdir / MODEL_FOLDER)
@@ -127,7 +154,8 @@ def _start(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, st
         config.model,
         tags=len(manifest.vocabulary),
         axis_name=parallel.AXIS,
-        param_dtype=jnp.dtype(config.precision),
+        param_dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
+        product_dtype=jnp.dtype(config.precision),
     )
     optimizer = steps.make_optimizer(config.optimizer)
     shared = {"model": model, "loss": config.loss}
@@ -148,6 +176,8 @@ def _start(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, st
             f"{dataset}: {len(run.train)} sounds to train on and {len(run.validation)} to validate "
             "on are too few, each side needs 2; prepare it again with more sounds"
         )
+    size = config.train.batch_size
+    pipeline.epoch_batches(len(run.train), size, seed=None, epoch=0, drop_last=run.drop_last)
     state = steps.initial_state(model, optimizer, config.seed)
     return run, parallel.place_state(state, devices)
 
@@ -156,10 +186,14 @@ def _train_epoch(
     run: Run,
     state: steps.TrainState,
     epoch: int,
+    stopwatch: Stopwatch,
     progress: tqdm,
     checkpoints: checkpoint.Checkpoints,
 ) -> tuple[steps.TrainState, dict[str, float]]:
-    """The rest of an epoch. The metrics of a step are fetched while the next one runs."""
+    """The rest of an epoch. The metrics of a step are fetched while the next one runs.
+
+    Of the times, those for checkpoints and validation are of what came after the epoch before.
+    """
     start = int(state.step) - epoch * run.steps_per_epoch
     began, examples, mean = time.monotonic(), 0.0, Mean()
     waiting: dict[str, Any] | None = None
@@ -169,18 +203,16 @@ def _train_epoch(
         if waiting is None:
             return
         pairs = jax.device_get(waiting)
-        if not math.isfinite(pairs["loss"][0]):
-            raise DivergedError(
-                f"the loss is {pairs['loss'][0]} at step {step}, epoch {epoch + 1}; "
-                f"last good checkpoint: {checkpoints.latest()}. "
-                "Lower config.optimizer.learning_rate, or check the data"
-            )
+        _refuse_divergence(pairs, step, epoch, checkpoints)
         mean.add(pairs)
         examples += float(pairs["loss"][1])
         progress.update()
 
-    step = int(state.step)
-    for batch in run.batches(run.train, seed=run.config.seed, epoch=epoch, start=start):
+    start_step = step = int(state.step)
+    batches = run.batches(
+        run.train, seed=run.config.seed, epoch=epoch, start=start, drop_last=run.drop_last
+    )
+    for batch in stopwatch.over(batches, "input_seconds"):
         state, pairs = run.train_step(state, batch)
         fetch(step)
         waiting, step = pairs, step + 1
@@ -190,16 +222,37 @@ def _train_epoch(
         **mean.result(),
         "learning_rate": run.config.optimizer.learning_rate,
         "seconds": seconds,
+        "seconds_per_step": seconds / max(step - start_step, 1),
         "patches_per_second": examples / seconds,
+        **stopwatch.read(),
     }
 
 
-def _validate(run: Run, state: steps.TrainState) -> dict[str, float]:
+def _validate(
+    run: Run, state: steps.TrainState, epoch: int, checkpoints: checkpoint.Checkpoints
+) -> dict[str, float]:
     """The losses over the whole validation set, each example once, always in the same batches."""
     mean = Mean()
     for batch in run.batches(run.validation, seed=None, epoch=0):
-        mean.add(jax.device_get(run.eval_step(state, batch)))
+        pairs = jax.device_get(run.eval_step(state, batch))
+        _refuse_divergence(pairs, int(state.step), epoch, checkpoints)
+        mean.add(pairs)
     return mean.result()
+
+
+def _refuse_divergence(
+    pairs: dict[str, Any], step: int, epoch: int, checkpoints: checkpoint.Checkpoints
+) -> None:
+    """The parts are looked at before their sum, so that the one that diverged is named."""
+    for name in sorted(pairs, key="loss".__eq__):
+        if not math.isfinite(pairs[name][0]):
+            raise DivergedError(
+                f"{name} is {pairs[name][0]} at step {step}, epoch {epoch + 1}; "
+                f"last good checkpoint: {checkpoints.latest()}. "
+                "Lower config.optimizer.learning_rate, or check the data",
+                step,
+                epoch + 1,
+            )
 
 
 def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:

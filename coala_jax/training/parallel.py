@@ -126,7 +126,7 @@ def start(asked: str) -> None:
     told = os.environ
     known_to_jax = (told.get("SLURM_STEP_NUM_TASKS", "1"), told.get("OMPI_COMM_WORLD_SIZE", "1"))
     count = told.get("JAX_NUM_PROCESSES")
-    if count == "1":
+    if count == "1" or jax.distributed.is_initialized():
         return
     if count is not None:
         needed = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS")

@@ -78,7 +78,8 @@ def train_step(
             mutable=["batch_stats"],
         )
         pairs = _loss_pairs(outputs, batch, rows, loss)
-        return pairs["loss"][0] / count, (updates["batch_stats"], pairs)
+        share = pairs["loss"][0] / (count if loss.reduction == "mean" else 1)
+        return share, (updates["batch_stats"], pairs)
 
     gradients, (batch_stats, pairs) = jax.grad(share_of_loss, has_aux=True)(state.params)
     gradients = parallel.all_sum(gradients)
@@ -112,19 +113,45 @@ def _loss_pairs(
     values, weights = {}, {}
     if outputs.audio_logits is not None:
         patches = batch["patches"].astype(outputs.audio_logits.dtype)
-        values["audio_loss"] = losses.generalized_kl(patches, outputs.audio_logits)
+        values["audio_loss"] = losses.generalized_kl(
+            patches, outputs.audio_logits, loss.kl_offset, loss.reduction
+        )
         weights["audio_loss"] = loss.audio_weight
     if outputs.tag_logits is not None:
-        values["tag_loss"] = losses.tag_cross_entropy(batch["tags"], outputs.tag_logits)
+        values["tag_loss"] = losses.tag_cross_entropy(
+            batch["tags"], outputs.tag_logits, loss.reduction
+        )
         weights["tag_loss"] = loss.tag_weight
     if outputs.audio_aligned is not None and outputs.tag_aligned is not None:
-        values["contrastive_loss"] = losses.contrastive(
-            outputs.audio_aligned,
-            parallel.gather(outputs.tag_aligned),
-            rows.index,
-            parallel.gather(rows.valid),
-            loss.temperature,
-        )
-        weights["contrastive_loss"] = loss.contrastive_weight
+        name, value = _contrastive(outputs, batch, rows, loss)
+        values[name], weights[name] = value, loss.contrastive_weight
     values["loss"] = sum(weights[name] * value for name, value in values.items())
     return {name: metrics.summed(value, rows.valid) for name, value in values.items()}
+
+
+def _contrastive(
+    outputs: Outputs, batch: DeviceBatch, rows: TrainingRows, loss: ConfigDict
+) -> tuple[str, losses.Losses]:
+    """The contrastive loss against the rows of all devices, and its name as a metric.
+
+    Eq. 10 may be negative, and its name says so.
+    """
+    tag_candidates = parallel.gather(outputs.tag_aligned)
+    places = jnp.arange(tag_candidates.shape[0], dtype=rows.index.dtype)
+    negative = parallel.gather(rows.valid)[None] & (places[None] != rows.index[:, None])
+    if not loss.equal_tags_are_negatives:
+        negative &= ~losses.equal_sets(batch["tags"], parallel.gather(batch["tags"]))
+    if loss.contrastive == "cross_modal":
+        return "signed_contrastive_loss", losses.cross_modal(
+            outputs.audio_aligned, tag_candidates, rows.index, negative, loss.temperature
+        )
+    return "contrastive_loss", losses.nt_xent(
+        outputs.audio_aligned,
+        outputs.tag_aligned,
+        parallel.gather(outputs.audio_aligned),
+        tag_candidates,
+        rows.index,
+        negative,
+        loss.temperature,
+        loss.reduction,
+    )

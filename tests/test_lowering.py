@@ -1,0 +1,71 @@
+"""The train step at the paper's sizes, lowered for accelerators that are not there."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from coala_jax.default_config import get_config
+from coala_jax.models.coala import build_model
+from coala_jax.training import parallel, steps
+
+DEVICES, TAGS = 8, 1000
+
+
+@pytest.fixture(scope="module", params=["paper", "released"])
+def exported(request: pytest.FixtureRequest) -> dict[str, str]:
+    """platform -> the step's StableHLO. `jax.export` takes no pmap, so the step is mapped anew."""
+    config = get_config(request.param)
+    model = build_model(
+        "ae_c", config.model, TAGS, parallel.AXIS, jnp.float32, product_dtype=jnp.bfloat16
+    )
+    optimizer = steps.make_optimizer(config.optimizer)
+    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, loss=config.loss)
+    mesh = Mesh(np.array(jax.devices()[:DEVICES]), (parallel.AXIS,))
+    everywhere, rows = PartitionSpec(), PartitionSpec(parallel.AXIS)
+    mapped = jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=(everywhere, rows),
+        out_specs=(everywhere, everywhere),
+        check_vma=False,
+    )
+    size = config.train.batch_size
+    batch = {
+        "patches": jax.ShapeDtypeStruct((size, 96, 96), jnp.float32),
+        "tags": jax.ShapeDtypeStruct((size, TAGS), jnp.uint8),
+        "valid": jax.ShapeDtypeStruct((size,), jnp.bool_),
+    }
+    state = jax.eval_shape(lambda: steps.initial_state(model, optimizer, seed=0))
+    # Once for both: tracing is most of the time.
+    lowered = {}
+    for platform in ("tpu", "cuda"):
+        lowered[platform] = jax.export.export(jax.jit(mapped), platforms=[platform])(
+            state, batch
+        ).mlir_module()
+    return lowered
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_the_step_compiles_for_an_accelerator(exported, platform):
+    text = exported[platform]
+    gathered = re.findall(r'"stablehlo.all_gather".*-> tensor<(\d+)x', text)
+    assert "128" in gathered  # the aligned vectors of the whole batch
+    assert f"num_partitions = {DEVICES}" in text
+    # Batch norm alone sums three times a layer: count, mean, variance.
+    assert text.count('"stablehlo.all_reduce"') >= 3 * 16
+    # XLA's own convolution there, matrix products on a CPU.
+    assert text.count("stablehlo.convolution") >= 3 * 9
+    assert "bf16" in text
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_the_step_never_calls_the_host(exported, platform):
+    calls = set(re.findall(r"stablehlo.custom_call @(\w+)", exported[platform]))
+    assert not [name for name in calls if "callback" in name.lower() or "host" in name.lower()]
+    for word in ("infeed", "outfeed", "stablehlo.send", "stablehlo.recv"):
+        assert word not in exported[platform]
