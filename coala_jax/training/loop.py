@@ -206,6 +206,12 @@ def _train_epoch(
         _refuse_divergence(pairs, step, epoch, checkpoints)
         mean.add(pairs)
         examples += float(pairs["loss"][1])
+        progress.set_postfix_str(
+            f"epoch {epoch + 1}/{run.config.train.epochs}, "
+            f"loss {float(pairs['loss'][0]) / float(pairs['loss'][1]):.4g}, "
+            f"{examples / (time.monotonic() - began):.0f} patches/s",
+            refresh=False,
+        )
         progress.update()
 
     start_step = step = int(state.step)
