@@ -10,6 +10,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
 
 # Annotations such as Float[Array, "batch mel time"] are checked at every call.
 jaxtyping.install_import_hook("coala_jax", "beartype.beartype")
@@ -21,3 +22,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Compiling is most of the time of these tests; the programs compute the same without the rest.
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_of_one_file_at_a_time():
+    """Lets go of what a file compiled.
+
+    A compiled program takes hundreds of memory maps, of which Linux gives a process 65,530; then
+    XLA dies of a segmentation fault. The next file finds what it shares in the cache on disk.
+    """
+    yield
+    jax.clear_caches()
