@@ -76,7 +76,10 @@ def test_two_processes_compute_what_one_computes_and_go_on(tmp_path):
     assert "going on after step 3" in lead
     assert "report.json" in lead
     assert "report.json" not in other
-    one, two = (journal.read(tmp_path / name) for name in ("one", "two"))
+    one, two = (
+        [entry for entry in journal.read(tmp_path / name) if entry["kind"] != "samples"]
+        for name in ("one", "two")
+    )
     assert len(one) == len(two) == 4
     for wanted, got in zip(one, two, strict=True):
         for name in ("epoch", "step", "loss", "signed_contrastive_loss"):
