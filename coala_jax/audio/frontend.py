@@ -178,6 +178,17 @@ class FrontEnd:
         loudest_first = np.argsort(-windows[starts].sum(axis=1), kind="stable")
         return np.sort(starts[loudest_first[: count or None]])
 
+    def without_padding(
+        self, log_mel: LogMel, samples: int
+    ) -> Float32[np.ndarray, "mel sounding_time"]:
+        """The spectrogram of a sound of `samples` samples without patches of padding alone.
+
+        It ends with the last patch that begins no later than the last frame that hears the sound.
+        """
+        heard = (samples + self.window_samples // 2 - 1) // self.hop_samples
+        last = heard // self.patch_step_frames * self.patch_step_frames
+        return log_mel[:, : last + self.patch_frames]
+
     def consecutive_patches(self, log_mel: LogMel) -> Patches:
         """Non-overlapping patches of a whole clip (paper, section 3.2).
 

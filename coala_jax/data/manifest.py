@@ -14,6 +14,7 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 REPAIRED = "repaired "  # before the source of a dataset that lacks some of its records
 SPLITS = ("train", "validation")
+MINIMUM_EXAMPLES = 2  # of each split: a single pair has no negatives
 SHARD_MARK = ".tfrecord-"  # in the name of every shard
 _NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed
 _WAY_OUT = (

@@ -11,6 +11,7 @@ from coala_jax.data.example import shard_name, write_schema
 from coala_jax.data.integrity import CheckedShard, Report, count_tags, verify
 from coala_jax.data.manifest import (
     MANIFEST,
+    MINIMUM_EXAMPLES,
     REPAIRED,
     SHARD_MARK,
     SPLITS,
@@ -21,7 +22,6 @@ from coala_jax.data.manifest import (
 from coala_jax.data.tfrecord import DatasetError, write_shard
 
 _OUTDATED = ("report.md", "report.png")  # tell of the dataset as it was made
-MINIMUM_RECORDS = 2  # of each split: a single pair has no negatives
 
 
 def repair(dataset: Path, *, show_progress: bool = False) -> str:
@@ -85,10 +85,10 @@ def _kept(report: Report) -> dict[str, list[CheckedShard]]:
         shards = [report.shards[entry["file"]] for entry in entries]
         kept[split] = [shard for shard in shards if shard.found]
         records = sum(len(shard.found) for shard in shards)
-        if records < min(MINIMUM_RECORDS, report.manifest.counts[split]):
+        if records < min(MINIMUM_EXAMPLES, report.manifest.counts[split]):
             raise DatasetError(
                 f"{report.dataset}: only {records} of {report.manifest.counts[split]} records of "
-                f"{split} are whole, {MINIMUM_RECORDS} are needed; copy the dataset again from "
+                f"{split} are whole, {MINIMUM_EXAMPLES} are needed; copy the dataset again from "
                 "where it came from, or prepare it again"
             )
     return kept

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 
 from coala_jax.audio.scaler import Scaler
 from coala_jax.data.example import Example
-from coala_jax.data.manifest import Manifest
+from coala_jax.data.manifest import MINIMUM_EXAMPLES, Manifest
 from coala_jax.data.records import write_dataset
 from coala_jax.preparation.extraction import Extracted
 from coala_jax.preparation.report import write_report
@@ -25,7 +25,6 @@ from coala_jax.tags.vocabulary import Vocabulary, build_vocabulary
 
 FAILURES = "failures.csv"  # names every sound that could not be decoded
 UNTAGGED = "untagged.csv"  # names those without a tag of the vocabulary
-MINIMUM_SOUNDS = 2  # of each split: a single pair has no negatives
 
 
 def assemble(
@@ -69,6 +68,10 @@ def assemble(
     }
     _refuse_too_few(sides)
     scaler = Scaler.fit(_patches(sides["train"], extracted), settings.scaling)
+    examples = {
+        split: _Examples(side, sounds, extracted, vocabulary, scaler)
+        for split, side in sides.items()
+    }
     front_end = settings.front_end
     summary = Summary(
         name=settings.name,
@@ -80,7 +83,7 @@ def assemble(
             "tags": {"no tag of the vocabulary": int((~has_tag).sum())},
         },
         sounds={split: len(side.places) for split, side in sides.items()},
-        patches={split: side.patches(extracted) for split, side in sides.items()},
+        patches={split: len(some) for split, some in examples.items()},
         groups={split: len(set(side.groups.tolist())) for split, side in sides.items()},
         wanted_fraction=settings.validation_fraction,
         seconds=np.array([outcomes[place].seconds for place in places]),
@@ -109,10 +112,7 @@ def assemble(
         scaler=scaler.to_dict(),
         vocabulary=vocabulary.tags,
         tag_processing=settings.tag_processing,
-        splits={
-            split: _Examples(side, sounds, extracted, vocabulary, scaler)
-            for split, side in sides.items()
-        },
+        splits=examples,
     )
 
 
@@ -148,9 +148,6 @@ class _Side:
     places: Int64[np.ndarray, " sound"]  # in the table
     tags: scipy.sparse.csr_array
     groups: np.ndarray
-
-    def patches(self, extracted: Extracted) -> int:
-        return sum(len(extracted.outcomes[place].frames) for place in self.places)
 
 
 class _Examples(Sequence[Example]):
@@ -216,10 +213,10 @@ def _tags_left_out(tag_sets: Sequence[Collection[str]], settings: Settings) -> d
 
 def _refuse_too_few(sides: dict[str, _Side]) -> None:
     train, validation = (len(side.places) for side in sides.values())
-    if min(train, validation) < MINIMUM_SOUNDS:
+    if min(train, validation) < MINIMUM_EXAMPLES:
         raise ValueError(
             f"{train} sounds to train on and {validation} to validate on are too few: each side "
-            f"needs {MINIMUM_SOUNDS}; add sounds or change --validation_fraction"
+            f"needs {MINIMUM_EXAMPLES}; add sounds or change --validation_fraction"
         )
 
 

@@ -30,16 +30,11 @@ def read_exclusions(path: Path) -> frozenset[str]:
     return frozenset(ids)
 
 
-def excluded(sound_id: str, file: str, ids: frozenset[str]) -> bool:
-    """Whether `ids` name the sound: its id, file, file name, or file name without extension.
+def names_of(sound_id: str, file: str) -> set[str]:
+    """What a list may call the sound: its id, file, file name, or file name without extension.
 
     The number in a name that Freesound gives to downloads, `1234__user__title.wav`, is an id, too.
     """
-    return not ids.isdisjoint(names_of(sound_id, file))
-
-
-def names_of(sound_id: str, file: str) -> set[str]:
-    """All that a list of ids may call the sound."""
     name = PurePosixPath(file)
     names = {sound_id, file, name.name, name.stem}
     if download := _FREESOUND_DOWNLOAD.match(name.name):

@@ -89,10 +89,7 @@ def extract(
             name = type(error).__name__.removesuffix("Error")
             return Outcome(error=name, cause=str(error).removeprefix(f"{path}: ")), []
         log_mel = front_end.log_mel(waveform)
-        # The last frame that hears the sound, and the last patch that begins no later.
-        heard = (waveform.size + front_end.window_samples // 2 - 1) // front_end.hop_samples
-        last = heard // front_end.patch_step_frames * front_end.patch_step_frames
-        sounding = log_mel[:, : last + front_end.patch_frames]
+        sounding = front_end.without_padding(log_mel, waveform.size)
         frames = front_end.patch_starts(sounding, patches_per_sound).tolist()
         digest = hashlib.blake2b(waveform.tobytes(), digest_size=16).hexdigest()
         seconds = waveform.size / front_end.sample_rate_hz

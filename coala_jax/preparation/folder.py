@@ -43,7 +43,7 @@ def prepare(
 
     The same means the same table, settings, and names and sizes of the sounds.
 
-    Sounds that `exclude` names are left out (see `exclusion.excluded`). A sound that cannot be
+    Sounds that `exclude` names are left out (see `exclusion.names_of`). A sound that cannot be
     decoded costs that sound; it is listed in `out/failures.csv`. With `allow_missing` that holds
     for files that are not there, too. Stopped at any moment and started again, it goes on with the
     patches that lie in `OUT.work`, and ends with the same bytes.

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from coala_jax.data import pipeline
-from coala_jax.data.manifest import Manifest
+from coala_jax.data.manifest import MINIMUM_EXAMPLES, Manifest
 from coala_jax.data.records import SplitReader
 from coala_jax.models.coala import build_model
 from coala_jax.models.frozen import FrozenModel
@@ -171,10 +171,10 @@ def _start(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, st
             functools.partial(steps.eval_step, **shared), devices, outputs=1
         ),
     )
-    if min(len(run.train), len(run.validation)) < 2:
+    if min(len(run.train), len(run.validation)) < MINIMUM_EXAMPLES:
         raise ValueError(
             f"{dataset}: {len(run.train)} sounds to train on and {len(run.validation)} to validate "
-            "on are too few, each side needs 2; prepare it again with more sounds"
+            f"on are too few, each side needs {MINIMUM_EXAMPLES}; prepare it again with more sounds"
         )
     size = config.train.batch_size
     pipeline.epoch_batches(len(run.train), size, seed=None, epoch=0, drop_last=run.drop_last)

@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-REDUCTIONS = ("mean", "sum")
-
 Vectors = Float[Array, "row latent"]
 Candidates = Float[Array, "candidate latent"]
 Losses = Float[Array, " row"]

@@ -112,9 +112,8 @@ def _loss_pairs(
     """The losses that the case has, and their weighted sum (Eq. 13), over this device's rows."""
     values, weights = {}, {}
     if outputs.audio_logits is not None:
-        patches = batch["patches"].astype(outputs.audio_logits.dtype)
         values["audio_loss"] = losses.generalized_kl(
-            patches, outputs.audio_logits, loss.kl_offset, loss.reduction
+            batch["patches"], outputs.audio_logits, loss.kl_offset, loss.reduction
         )
         weights["audio_loss"] = loss.audio_weight
     if outputs.tag_logits is not None:
