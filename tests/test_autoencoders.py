@@ -180,7 +180,9 @@ def test_equals_pytorch_in_inference_and_training(make, make_twin, shape, dropou
                 rows,
                 rngs={"dropout": jax.random.key(1)},
                 mutable=["batch_stats", "intermediates"],
-                capture_intermediates=lambda module, _: isinstance(module, Dropout),
+                capture_intermediates=lambda module, _: (
+                    isinstance(module, Dropout) or getattr(module, "dropout_rate", 0) > 0
+                ),
             )
 
         inference, (training, updates) = apply(variables, x)
@@ -196,8 +198,9 @@ def test_equals_pytorch_in_inference_and_training(make, make_twin, shape, dropou
 
     torch_twin.train()
     masks = {
-        name: to_channels_first(outputs["__call__"][0]).ne(0) * 2.0
+        name.replace("norm", "dropout"): to_channels_first(outputs["__call__"][0]).ne(0) * 2.0
         for name, outputs in updates["intermediates"].items()
+        if name != "__call__"  # of the network itself
     }
     assert masks.keys() == dropouts
     for name, values in masks.items():

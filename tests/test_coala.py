@@ -12,7 +12,7 @@ from coala_jax.models.autoencoders import (
     flatten_maps,
 )
 from coala_jax.models.coala import build_model, initial_variables
-from coala_jax.models.layers import Dropout, TrainingRows
+from coala_jax.models.layers import BatchNorm, Dropout, TrainingRows
 from tests.synthetic import random_batch, tiny_config
 
 TAGS = 6
@@ -214,6 +214,9 @@ def test_dropout_stands_where_the_mode_has_it(mode, audio, tag, transforms):
     def note(module, method):
         if isinstance(module, Dropout):
             found.setdefault(module.path[0], {})[module.path[-1]] = module.rate
+        elif isinstance(module, BatchNorm) and module.dropout_rate:
+            place = module.path[-1].replace("norm", "dropout")
+            found.setdefault(module.path[0], {})[place] = module.dropout_rate
         return False
 
     def apply():

@@ -44,12 +44,13 @@ class AudioEncoder(nn.Module):
     @nn.compact
     def __call__(self, patches: Patches, rows: TrainingRows | None = None) -> Maps:
         x = patches.astype(self.param_dtype)[..., None]
-        dtypes = (self.param_dtype, self.product_dtype)
+        dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for block in range(BLOCKS):
-            x = Convolution(self.filters, *dtypes, name=f"convolution_{block}")(x)
-            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{block}")
-            x = nn.relu(norm(x, rows))
-            x = Dropout(self.dropout_rate, name=f"dropout_{block}")(x, rows)
+            x, bias = Convolution(self.filters, **dtypes, name=f"convolution_{block}").apart(x)
+            norm = BatchNorm(
+                self.axis_name, True, self.dropout_rate, **dtypes, name=f"norm_{block}"
+            )
+            x = norm(x, rows, bias)
         return x
 
 
@@ -70,17 +71,20 @@ class AudioDecoder(nn.Module):
     def __call__(self, maps: Maps, rows: TrainingRows | None = None) -> Patches:
         released = self.dropout_placement == "released"
         x = Dropout(self.dropout_rate, name="dropout_input")(maps, rows) if released else maps
-        dtypes = (self.param_dtype, self.product_dtype)
+        dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for block in range(BLOCKS):
             last = block == BLOCKS - 1
             filters = 1 if last else self.filters
-            x = TransposedConvolution(filters, *dtypes, name=f"convolution_{block}")(x)
-            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{block}")
-            x = norm(x, rows)
-            if not last:
-                x = nn.relu(x)
-            if block < BLOCKS - (2 if released else 1):
-                x = Dropout(self.dropout_rate, name=f"dropout_{block}")(x, rows)
+            x, bias = TransposedConvolution(filters, **dtypes, name=f"convolution_{block}").apart(x)
+            drops = block < BLOCKS - (2 if released else 1)
+            norm = BatchNorm(
+                self.axis_name,
+                rectify=not last,
+                dropout_rate=self.dropout_rate if drops else 0.0,
+                **dtypes,
+                name=f"norm_{block}",
+            )
+            x = norm(x, rows, bias)
         return x[..., 0]
 
 
@@ -99,12 +103,13 @@ class TagEncoder(nn.Module):
         self, tags: Float[Array, "batch tag"], rows: TrainingRows | None = None
     ) -> Vectors:
         x = tags.astype(self.param_dtype)
-        dtypes = (self.param_dtype, self.product_dtype)
+        dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for layer, features in enumerate((self.hidden, self.hidden, self.latent)):
-            x = Dense(features, True, *dtypes, name=f"dense_{layer}")(x)
-            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{layer}")
-            x = nn.relu(norm(x, rows))
-            x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(x, rows)
+            x, bias = Dense(features, **dtypes, name=f"dense_{layer}").apart(x)
+            norm = BatchNorm(
+                self.axis_name, True, self.dropout_rate, **dtypes, name=f"norm_{layer}"
+            )
+            x = norm(x, rows, bias)
         return x
 
 
@@ -128,13 +133,16 @@ class TagDecoder(nn.Module):
     ) -> Float[Array, "batch tag"]:
         released = self.dropout_placement == "released"
         x = latent
-        dtypes = (self.param_dtype, self.product_dtype)
+        dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for layer, features in enumerate((self.hidden, self.hidden, self.tags)):
-            x = Dense(features, True, *dtypes, name=f"dense_{layer}")(x)
-            norm = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name=f"norm_{layer}")
-            x = norm(x, rows)
-            if layer < 2:
-                x = nn.relu(x)
-            if layer < (1 if released else 2):
-                x = Dropout(self.dropout_rate, name=f"dropout_{layer}")(x, rows)
+            x, bias = Dense(features, **dtypes, name=f"dense_{layer}").apart(x)
+            drops = layer < (1 if released else 2)
+            norm = BatchNorm(
+                self.axis_name,
+                rectify=layer < 2,
+                dropout_rate=self.dropout_rate if drops else 0.0,
+                **dtypes,
+                name=f"norm_{layer}",
+            )
+            x = norm(x, rows, bias)
         return x

@@ -1,10 +1,11 @@
 """The two convolutions of COALA: 4x4, stride 2, padding 1, and its transpose (paper, supplement).
 
-Both are one matrix product over patches gathered by space-to-depth. XLA's own convolution is ten
-times slower than that on a CPU and is the right one on an accelerator, so each of the three
-products (forward, input gradient, kernel gradient) exists in both forms, and the platform chooses
-when the program is compiled. The gradients are written out (`custom_vjp`) because differentiating
-the gather would keep its patches, four times the size of the images, for the whole batch.
+Both, and the gradient of their kernel, are matrix products between two layouts of pixels, L of the
+images and R of the maps half their size: the convolution is R'(L(x) K), its transpose L'(R(y) K'),
+the kernel's gradient L(x)' R(y), where a prime is the transpose of a linear map. XLA's own
+convolution is ten times slower than that on a CPU and is the right one on an accelerator, so the
+platform chooses when the program is compiled. The gradients are written out (`custom_vjp`) because
+differentiating the layouts would keep them for the whole batch.
 
 The images decide the precision of the products: a float32 kernel meets bfloat16 images rounded to
 bfloat16, and its gradient is summed and returned in float32.
@@ -17,21 +18,24 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from coala_jax.models.images import a_few_at_a_time
+
 KERNEL = 4
 STRIDE = 2
 PADDING = 1
 
-# Images in one matrix product on a CPU: two keep the gathered patches in the cache of a core and
-# the product large enough; one and four were slower.
-_IMAGES_PER_PRODUCT = 2
+# Values on the larger side of one matrix product on a CPU, 4 MB: enough to be worth it, few enough
+# to stay in the cache. Two images of the paper's largest maps; one and eight were slower.
+_VALUES_PER_PRODUCT = 2**20
 
 Images = Float[Array, "batch height width channel_in"]
 Halved = Float[Array, "batch height//2 width//2 channel_out"]
 Small = Float[Array, "batch rows columns channel_out"]
 Doubled = Float[Array, "batch 2*rows 2*columns channel_in"]
 Kernel = Float[Array, "4 4 channel_in channel_out"]
-Rows = Float[Array, "pixel column"]
-Matrix = Float[Array, "column channel_out"]
+Matrix = Float[Array, "_ _"]
+Pixels = Float[Array, "batch _ _ _"]  # rows, columns, channels
+Layout = Callable[[Pixels], Pixels]
 
 
 @jax.custom_vjp
@@ -100,113 +104,125 @@ def _forward_xla(images: Images, kernel: Kernel) -> Halved:
 
 def _transpose_xla(images: Small, kernel: Kernel) -> Doubled:
     batch, height, width, _ = images.shape
-    target = jax.ShapeDtypeStruct(
-        (batch, STRIDE * height, STRIDE * width, kernel.shape[2]), images.dtype
-    )
-    (result,) = jax.linear_transpose(lambda x: _forward_xla(x, kernel), target)(images)
-    return result
+    target = (batch, STRIDE * height, STRIDE * width, kernel.shape[2])
+    return _transposed(lambda x: _forward_xla(x, kernel), target, images)
 
 
 def _kernel_gradient_xla(images: Images, gradient: Small) -> Kernel:
-    target = jax.ShapeDtypeStruct(
-        (KERNEL, KERNEL, images.shape[-1], gradient.shape[-1]), images.dtype
-    )
-    (result,) = jax.linear_transpose(lambda k: _forward_xla(images, k), target)(gradient)
+    target = (KERNEL, KERNEL, images.shape[-1], gradient.shape[-1])
+    result = _transposed(lambda k: _forward_xla(images, k), target, gradient)
     return result.astype(_sum_dtype(images))
+
+
+def _transposed(linear: Callable[[Array], Array], shape: tuple[int, ...], values: Array) -> Array:
+    """The transpose of a linear map of arrays of this shape."""
+    (result,) = jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, values.dtype))(values)
+    return result
 
 
 # --- Matrix products: CPUs ------------------------------------------------------------------------
 
 
-def _gather(images: Images) -> Rows:
-    """4x4 patches at stride 2 as rows: `[b h/2 w/2, 16 c]`, columns in the order of `_columns`."""
-    batch, height, width, channels = images.shape
-    rows, columns = height // 2, width // 2
-    padded = jnp.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)))
-    blocks = padded.reshape(batch, rows + 1, 2, columns + 1, 2, channels)
-    blocks = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows + 1, columns + 1, 4 * channels)
-    quarters = [blocks[:, i : i + rows, j : j + columns] for i in (0, 1) for j in (0, 1)]
-    return jnp.concatenate(quarters, axis=-1).reshape(-1, 16 * channels)
-
-
-def _scatter(patches: Rows, batch: int, rows: int, columns: int) -> Float[Array, "..."]:
-    """The adjoint of `_gather`: overlapping patches add up to `[b, 2 rows, 2 columns, c]`."""
-    channels = patches.shape[-1] // 16
-    quarters = patches.reshape(batch, rows, columns, 4, 4 * channels)
-    blocks = sum(
-        jnp.pad(quarters[:, :, :, 2 * i + j], ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0)))
-        for i in (0, 1)
-        for j in (0, 1)
-    )
-    blocks = blocks.reshape(batch, rows + 1, columns + 1, 2, 2, channels)
-    padded = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(
-        batch, 2 * rows + 2, 2 * columns + 2, channels
-    )
-    return padded[:, PADDING:-PADDING, PADDING:-PADDING]
-
-
-def _columns(kernel: Kernel) -> Matrix:
-    """The kernel as a matrix, its rows in the order in which `_gather` lays out a patch."""
-    *_, channels_in, channels_out = kernel.shape
-    blocks = kernel.reshape(2, 2, 2, 2, channels_in, channels_out)
-    return blocks.transpose(0, 2, 1, 3, 4, 5).reshape(16 * channels_in, channels_out)
-
-
-def _kernel_of(columns: Matrix) -> Kernel:
-    channels_in, channels_out = columns.shape[0] // 16, columns.shape[1]
-    blocks = columns.reshape(2, 2, 2, 2, channels_in, channels_out)
-    return blocks.transpose(0, 2, 1, 3, 4, 5).reshape(KERNEL, KERNEL, channels_in, channels_out)
-
-
-def _in_groups(images: Float[Array, "batch ..."]) -> Float[Array, "group image ..."]:
-    size = _IMAGES_PER_PRODUCT if images.shape[0] % _IMAGES_PER_PRODUCT == 0 else 1
-    return images.reshape(-1, size, *images.shape[1:])
-
-
-def _map_groups(function: Callable[[Array], Array], images: Float[Array, "batch ..."]) -> Array:
-    results = lax.map(function, _in_groups(images))
-    return results.reshape(images.shape[0], *results.shape[2:])
-
-
 def _forward_products(images: Images, kernel: Kernel) -> Halved:
-    matrix = _columns(kernel)
+    left, right = _layouts(kernel)
+    matrix = _matrix(kernel)
+    _, height, width, _ = images.shape
+    shape = (height // 2, width // 2, kernel.shape[3])
 
-    def one_group(group: Array) -> Array:
-        size, height, width, _ = group.shape
-        return (_gather(group) @ matrix).reshape(size, height // 2, width // 2, -1)
+    def some(images: Images) -> tuple[Halved, None]:
+        product = _product(left(images), matrix)
+        maps = _transposed(right, (len(images), *shape), product)
+        return maps.astype(images.dtype), None
 
-    return _map_groups(one_group, images)
-
-
-def _transpose_products(images: Small, kernel: Kernel) -> Doubled:
-    matrix = _columns(kernel).T
-
-    def one_group(group: Array) -> Array:
-        size, rows, columns, channels = group.shape
-        patches = jnp.matmul(
-            group.reshape(-1, channels), matrix, preferred_element_type=_sum_dtype(images)
-        )
-        return _scatter(patches, size, rows, columns).astype(images.dtype)
-
-    return _map_groups(one_group, images)
+    return a_few_at_a_time(some, images, _at_once(shape, kernel))[0]
 
 
-def _sum_dtype(images: Images) -> jnp.dtype:
-    """What products are summed in: bfloat16 has 8 bits, and a sum over a batch would lose most."""
-    return jnp.dtype(jnp.float32) if images.dtype == jnp.bfloat16 else images.dtype
+def _transpose_products(maps: Small, kernel: Kernel) -> Doubled:
+    left, right = _layouts(kernel)
+    matrix = _matrix(kernel)
+    _, rows, columns, _ = maps.shape
+    shape = (2 * rows, 2 * columns, kernel.shape[2])
+
+    def some(maps: Small) -> tuple[Doubled, None]:
+        product = _product(right(maps), matrix.T)
+        images = _transposed(left, (len(maps), *shape), product)
+        return images.astype(maps.dtype), None
+
+    return a_few_at_a_time(some, maps, _at_once(maps.shape[1:], kernel))[0]
 
 
 def _kernel_gradient_products(images: Images, gradient: Small) -> Kernel:
-    channels_out, dtype = gradient.shape[-1], _sum_dtype(images)
+    shape = (KERNEL, KERNEL, images.shape[-1], gradient.shape[-1])
+    kernel = jax.ShapeDtypeStruct(shape, images.dtype)
+    left, right = _layouts(kernel)
 
-    def add_group(total: Array, group: tuple[Array, Array]) -> tuple[Array, None]:
-        group_images, group_gradient = group
-        # Gradient-transposed times patches, transposed once at the end: the other order, which
-        # transposes the sixteen times larger patches, takes half as long again.
-        gradient_columns = group_gradient.reshape(-1, channels_out).T
-        product = jnp.matmul(gradient_columns, _gather(group_images), preferred_element_type=dtype)
-        return total + product, None
+    def some(both: tuple[Images, Small]) -> tuple[None, Matrix]:
+        rows = (_rows(left(both[0])), _rows(right(both[1])))
+        return None, jnp.matmul(rows[0].T, rows[1], preferred_element_type=_sum_dtype(images))
 
-    zeros = jnp.zeros((channels_out, 16 * images.shape[-1]), dtype)
-    total, _ = lax.scan(add_group, zeros, (_in_groups(images), _in_groups(gradient)))
-    return _kernel_of(total.T)
+    _, total = a_few_at_a_time(some, (images, gradient), _at_once(gradient.shape[1:], kernel))
+    return _transposed(_matrix, shape, total)
+
+
+def _layouts(kernel: Kernel | jax.ShapeDtypeStruct) -> tuple[Layout, Layout]:
+    """L and R. One of them repeats every value four times: that with fewer channels."""
+    return (_patches, _pixels) if _few_channels(kernel) else (_blocks, _at_blocks)
+
+
+def _few_channels(kernel: Kernel | jax.ShapeDtypeStruct) -> bool:
+    return kernel.shape[2] < kernel.shape[3]
+
+
+def _matrix(kernel: Kernel) -> Matrix:
+    """The kernel as the matrix between the channels of L and those of R."""
+    blocks = kernel.reshape(2, 2, 2, 2, *kernel.shape[2:])  # a patch is 2x2 blocks of 2x2 pixels
+    if _few_channels(kernel):
+        return blocks.transpose(0, 2, 1, 3, 4, 5).reshape(-1, kernel.shape[3])
+    return blocks.transpose(1, 3, 4, 0, 2, 5).reshape(4 * kernel.shape[2], -1)
+
+
+def _blocks(images: Pixels) -> Pixels:
+    """The 2x2 blocks that patches consist of: `[b, 2 r, 2 s, c]` -> `[b, r + 1, s + 1, 4 c]`."""
+    batch, height, width, channels = images.shape
+    rows, columns = height // 2 + 1, width // 2 + 1
+    padded = jnp.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)))
+    blocks = padded.reshape(batch, rows, 2, columns, 2, channels)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, 4 * channels)
+
+
+def _patches(images: Pixels) -> Pixels:
+    """Each patch as the four blocks it consists of: `[b, 2 r, 2 s, c]` -> `[b, r, s, 16 c]`."""
+    blocks = _blocks(images)
+    rows, columns = blocks.shape[1] - 1, blocks.shape[2] - 1
+    quarters = [blocks[:, i : i + rows, j : j + columns] for i in (0, 1) for j in (0, 1)]
+    return jnp.concatenate(quarters, axis=-1)
+
+
+def _pixels(maps: Pixels) -> Pixels:
+    return maps
+
+
+def _at_blocks(maps: Pixels) -> Pixels:
+    """Each pixel at the four blocks of its patch: `[b, r, s, c]` -> `[b, r + 1, s + 1, 4 c]`."""
+    pads = [((0, 0), (i, 1 - i), (j, 1 - j), (0, 0)) for i in (0, 1) for j in (0, 1)]
+    return jnp.concatenate([jnp.pad(maps, pad) for pad in pads], axis=-1)
+
+
+def _product(pixels: Pixels, matrix: Matrix) -> Pixels:
+    product = jnp.matmul(_rows(pixels), matrix, preferred_element_type=_sum_dtype(pixels))
+    return product.reshape(*pixels.shape[:3], -1)
+
+
+def _rows(pixels: Pixels) -> Float[Array, "row channel"]:
+    return pixels.reshape(-1, pixels.shape[-1])
+
+
+def _at_once(maps: tuple[int, ...], kernel: Kernel | jax.ShapeDtypeStruct) -> int:
+    """Images in one product."""
+    columns = kernel.shape[3] if _few_channels(kernel) else 4 * kernel.shape[3]
+    return _VALUES_PER_PRODUCT // (maps[0] * maps[1] * columns)
+
+
+def _sum_dtype(images: Pixels) -> jnp.dtype:
+    """What products are summed in: bfloat16 has 8 bits, and a sum over a batch would lose most."""
+    return jnp.dtype(jnp.float32) if images.dtype == jnp.bfloat16 else images.dtype

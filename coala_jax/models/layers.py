@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from coala_jax.models.convolution import KERNEL, convolve, convolve_transposed
+from coala_jax.models.dropout import keep_mask, random_words
+from coala_jax.models.normalization import Settings, normalize
 
 
 @struct.dataclass
@@ -42,7 +44,16 @@ def uniform_fan_in(fan_in: int) -> Callable[..., Array]:
     return init
 
 
-class Dense(nn.Module):
+class Product(nn.Module):
+    """A product and a bias: added, or apart for a batch norm that takes the bias as its shift."""
+
+    def __call__(self, x: Float[Array, "batch ... channel"]) -> Float[Array, "batch ... feature"]:
+        y, bias = self.apart(x)
+        y = y.astype(self.param_dtype)
+        return y if bias is None else y + bias[(None,) * (y.ndim - 1)]
+
+
+class Dense(Product):
     """Affine layer, or linear without `use_bias`."""
 
     features: int
@@ -51,17 +62,19 @@ class Dense(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch channel"]) -> Float[Array, "batch feature"]:
+    def apart(
+        self, x: Float[Array, "batch channel"]
+    ) -> tuple[Float[Array, "batch feature"], Float[Array, " feature"] | None]:
         init = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features), self.param_dtype)
-        dtype = self.product_dtype or self.param_dtype
-        y = (x.astype(dtype) @ kernel.astype(dtype)).astype(self.param_dtype)
+        bias = None
         if self.use_bias:
-            y += self.param("bias", init, (self.features,), self.param_dtype)[None]
-        return y
+            bias = self.param("bias", init, (self.features,), self.param_dtype)
+        dtype = self.product_dtype or self.param_dtype
+        return x.astype(dtype) @ kernel.astype(dtype), bias
 
 
-class Convolution(nn.Module):
+class Convolution(Product):
     """4x4 convolution of stride 2, padding 1: halves height and width."""
 
     filters: int
@@ -69,17 +82,18 @@ class Convolution(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 filter"]:
+    def apart(
+        self, x: Float[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h2 w2 filter"], Float[Array, " filter"]]:
         channels = x.shape[-1]
         init = uniform_fan_in(KERNEL * KERNEL * channels)
         shape = (KERNEL, KERNEL, channels, self.filters)
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.filters,), self.param_dtype)
-        y = convolve(x.astype(self.product_dtype or self.param_dtype), kernel)
-        return y.astype(self.param_dtype) + bias[None, None, None]
+        return convolve(x.astype(self.product_dtype or self.param_dtype), kernel), bias
 
 
-class TransposedConvolution(nn.Module):
+class TransposedConvolution(Product):
     """Transposed 4x4 convolution of stride 2, padding 1: doubles height and width."""
 
     filters: int
@@ -87,64 +101,72 @@ class TransposedConvolution(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 filter"]:
+    def apart(
+        self, x: Float[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h2 w2 filter"], Float[Array, " filter"]]:
         # PyTorch counts the fan-in of a transposed convolution over its output channels.
         init = uniform_fan_in(KERNEL * KERNEL * self.filters)
         shape = (KERNEL, KERNEL, self.filters, x.shape[-1])
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.filters,), self.param_dtype)
-        y = convolve_transposed(x.astype(self.product_dtype or self.param_dtype), kernel)
-        return y.astype(self.param_dtype) + bias[None, None, None]
+        return convolve_transposed(x.astype(self.product_dtype or self.param_dtype), kernel), bias
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over the valid rows of the global batch.
+    """Batch normalisation over the valid rows of the global batch, with what follows it.
 
-    Two passes, mean first: E[x^2] - E[x]^2 loses half of float32's digits when the mean is large.
     The running variance is the unbiased one, and momentum and epsilon are PyTorch's.
 
     axis_name: the device axis that the batch is spread over; None when it is not spread.
+    rectify: whether a ReLU follows, and after it, in training, dropout of `dropout_rate`.
+    product_dtype: in training, of the result, which the next product reads.
     """
 
     axis_name: str | None = None
+    rectify: bool = False
+    dropout_rate: float = 0.0
     momentum: float = 0.1  # weight of the new batch in the running statistics
     epsilon: float = 1e-5
     param_dtype: DTypeLike = jnp.float32
+    product_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch ... channel"], rows: TrainingRows | None
+        self,
+        x: Float[Array, "batch ... channel"],
+        rows: TrainingRows | None,
+        shift: Float[Array, " channel"] | None = None,
     ) -> Float[Array, "batch ... channel"]:
+        """Normalises x + shift. A shift moves the mean, so that training need not add it to x."""
         shape = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, self.param_dtype)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, self.param_dtype)
-        over_channels = (None,) * (x.ndim - 1)
+        shift = jnp.zeros(shape, self.param_dtype) if shift is None else shift
         if rows is None:
-            mean, var = running_mean.value, running_var.value
-        else:
-            mean, var, count = self._moments(x, rows.valid)
-            if not self.is_initializing():
-                unbiased = var * (count / jnp.maximum(count - 1, 1))
-                running_mean.value += self.momentum * (mean - running_mean.value)
-                running_var.value += self.momentum * (unbiased - running_var.value)
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        return (x - mean[over_channels]) * factor[over_channels] + bias[over_channels]
-
-    def _moments(
-        self, x: Float[Array, "batch ... channel"], valid: Bool[Array, " batch"]
-    ) -> tuple[Float[Array, " channel"], Float[Array, " channel"], Float[Array, ""]]:
-        """Mean, biased variance and number of the values of each channel, over all devices."""
-        axes = tuple(range(x.ndim - 1))
-        weight = valid.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
-        count = self._all_sum(valid.sum(dtype=x.dtype)) * math.prod(x.shape[1:-1])
-        mean = self._all_sum((x * weight).sum(axes)) / count
-        centred = (x - mean[(None,) * len(axes)]) * weight
-        return mean, self._all_sum((centred * centred).sum(axes)) / count, count
-
-    def _all_sum(self, value: Array) -> Array:
-        return value if self.axis_name is None else jax.lax.psum(value, self.axis_name)
+            wide = (None,) * (x.ndim - 1)
+            factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
+            centred = x.astype(self.param_dtype) - (running_mean.value - shift)[wide]
+            y = centred * factor[wide] + bias[wide]
+            return nn.relu(y) if self.rectify else y
+        words = None
+        if self.dropout_rate:
+            units = math.prod(x.shape[1:])
+            words = random_words(self.make_rng("dropout"), rows.index, units, self.dropout_rate)
+        settings = Settings(
+            self.axis_name,
+            self.epsilon,
+            self.rectify,
+            self.dropout_rate,
+            self.product_dtype or self.param_dtype,
+        )
+        y, moments = normalize(settings, x, scale, bias, rows.valid, words)
+        if not self.is_initializing():
+            unbiased = moments.variance * (moments.count / jnp.maximum(moments.count - 1, 1))
+            running_mean.value += self.momentum * (moments.mean + shift - running_mean.value)
+            running_var.value += self.momentum * (unbiased - running_var.value)
+        return y
 
 
 class Dropout(nn.Module):
@@ -163,29 +185,3 @@ class Dropout(nn.Module):
             return x
         keep = keep_mask(self.make_rng("dropout"), rows.index, x.shape[1:], self.rate)
         return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
-
-
-def keep_mask(
-    key: PRNGKeyArray | UInt32[Array, "2"],
-    index: Int[Array, " batch"],
-    shape: tuple[int, ...],
-    rate: float,
-) -> Bool[Array, "batch ..."]:
-    """True with probability 1 - rate, from the fewest random bits that can say so.
-
-    The paper's 25 % takes two bits a unit, sixteen units a random word, which costs a sixth of one
-    uniform number a unit. A rate that is no multiple of 2^-8 is rounded to one of 2^-16.
-    """
-    bits = next((b for b in (1, 2, 4, 8) if (rate * 2**b).is_integer()), 16)
-    units_per_word = 32 // bits
-    units = math.prod(shape)
-    words = -(-units // units_per_word)
-
-    def draw(row: Int[Array, ""]) -> UInt32[Array, " word"]:
-        return jax.random.bits(jax.random.fold_in(key, row), (words,), jnp.uint32)
-
-    drawn = jax.vmap(draw)(index)
-    shifts = (jnp.arange(units_per_word, dtype=jnp.uint32) * bits)[None, :, None]
-    values = (drawn[:, None, :] >> shifts) & jnp.uint32(2**bits - 1)
-    keep = values >= jnp.uint32(round(rate * 2**bits))
-    return keep.reshape(index.shape[0], -1)[:, :units].reshape(-1, *shape)
