@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 CASES = ("ae_c", "e_c", "cnn")
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "float64", "bfloat16")
+PLACEMENTS = ("auto", "device", "host")
+PATCH_DTYPES = ("float32", "float16", "bfloat16", "uint8")
 MODES = ("paper", "released")
 
 
@@ -28,6 +30,12 @@ def get_config(mode: str = "paper") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.path = ""  # dataset folder, as data_prep/from_folder.py writes it
+    # device: the training sounds lie there whole; host: they are read from disk ahead of use; auto:
+    # on the device if they take half of its memory at most (of a CPU's, a quarter).
+    config.data.placement = "auto"  # auto, device or host
+    # Patches to train on are rounded to this; in [0, 1] they move by up to 1/4096 (float16), 1/512
+    # (bfloat16), 1/510 (uint8). Validation patches are never rounded.
+    config.data.patch_dtype = "float32"  # float32, float16, bfloat16 or uint8
 
     config.model = ConfigDict()
     config.model.filters = 128  # of each convolution; the embedding has 9 times as many values
@@ -53,6 +61,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch_size = 128  # pairs over all devices together
     config.train.epochs = 200
+    config.train.steps_per_call = 0  # of the device; 0: 1 on a CPU, 64 on accelerators
     config.train.last_batch = "keep"  # a partial one is masked; drop: left out (released)
 
     config.checkpoint = ConfigDict()
@@ -94,6 +103,8 @@ def validate(config: ConfigDict) -> None:
     one_of("loss.contrastive", config.loss.contrastive, ("cross_modal", "nt_xent"))
     one_of("loss.reduction", config.loss.reduction, ("mean", "sum"))
     one_of("train.last_batch", config.train.last_batch, ("keep", "drop"))
+    one_of("data.placement", config.data.placement, PLACEMENTS)
+    one_of("data.patch_dtype", config.data.patch_dtype, PATCH_DTYPES)
     equal = config.loss.equal_tags_are_negatives
     require(isinstance(equal, bool), "loss.equal_tags_are_negatives", equal, "True or False")
     require(config.seed >= 0, "seed", config.seed, "0 or more")
@@ -103,6 +114,8 @@ def validate(config: ConfigDict) -> None:
     require(0.0 <= rate < 1.0, "model.dropout_rate", rate, "in [0, 1)")
     size = config.train.batch_size
     require(size >= 3, "train.batch_size", size, "at least 3, so that every batch has negatives")
+    calls = config.train.steps_per_call
+    require(calls >= 0, "train.steps_per_call", calls, "0 (chosen by the device) or more")
     positive("model", "filters", "tag_hidden")
     positive("optimizer", "learning_rate")
     positive("loss", "temperature")

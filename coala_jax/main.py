@@ -36,6 +36,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     device = os.environ.get("COALA_DEVICE", "")
     parallel.start(device)
     parallel.require_device(device)
+    parallel.keep_compiled_steps()
     sounds = report.ValidationSounds(Path(config.data.path))
 
     def judge(frozen: FrozenModel) -> loop.Judgement:

@@ -59,6 +59,8 @@ def test_a_folder_belongs_to_one_config_and_one_dataset(tmp_path):
     [
         {"train__epochs": 9},
         {"data__path": "there"},
+        {"data__placement": "host"},
+        {"train__steps_per_call": 5},
         {"checkpoint__keep": 5},
         {"report__reconstructions": 0},
     ],
@@ -73,6 +75,7 @@ def test_how_long_where_and_what_is_shown_may_change(free, tmp_path):
     [
         ({"seed": 1}, "digest", "has seed = 0, and this one 1; choose another --workdir"),
         ({"train__batch_size": 16}, "digest", "has train.batch_size = 8, and this one 16"),
+        ({"data__patch_dtype": "uint8"}, "digest", "has data.patch_dtype = 'float32', and this"),
         ({}, "other", "was trained on another dataset; choose another --workdir"),
     ],
 )

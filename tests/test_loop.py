@@ -1,6 +1,10 @@
 """Whole small runs: they learn what there is to learn, go on bit for bit, and know when to stop."""
 
+import itertools
+import json
 import shutil
+import threading
+from contextlib import closing
 
 import jax
 import numpy as np
@@ -17,7 +21,9 @@ from coala_jax.evaluation.report import ValidationSounds
 from coala_jax.evaluation.retrieval import chance
 from coala_jax.models.frozen import FrozenModel
 from coala_jax.preparation.synthetic import synthesize
-from coala_jax.training import journal, loop
+from coala_jax.training import journal, loop, parallel
+from coala_jax.training.checkpoint import Checkpoints
+from coala_jax.training.start import start_run
 from tests.synthetic import tiny_config, write_random_dataset
 
 DEVICES = tuple(jax.devices()[:2])
@@ -66,6 +72,130 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_if_it_had_not_been(datas
         bytes_of = [(tmp_path / run / "model" / name).read_bytes() for run in ("whole", "parts")]
         assert bytes_of[0] == bytes_of[1]
     assert lasting(journal.read(tmp_path / "parts")) == lasting(journal.read(tmp_path / "whole"))
+
+
+@pytest.fixture(scope="module")
+def seven_steps(tmp_path_factory):
+    """26 sounds, in batches of 4: a partial last one; trained on as float32, a step a call."""
+    folder = tmp_path_factory.mktemp("seven")
+    write_random_dataset(folder / "dataset", 26, 5)
+    return folder, train_seven(folder, "one-by-one", "device", 1)
+
+
+def config_of_seven(folder, placement, steps_per_call, **changes):
+    return config_for(
+        folder / "dataset",
+        case="e_c",
+        train__batch_size=4,
+        data__placement=placement,
+        train__steps_per_call=steps_per_call,
+        **changes,
+    )
+
+
+def train_seven(folder, name, placement, steps_per_call, judge=None, **changes):
+    """What is left of a run of two epochs: its journal and its weights."""
+    config = config_of_seven(folder, placement, steps_per_call, **changes)
+    loop.train_and_evaluate(config, folder / name, judge, DEVICES[:1])
+    saved = (folder / name / "model" / "model.safetensors").read_bytes()
+    about = (folder / name / "model" / "model.json").read_text()
+    return lasting(journal.read(folder / name)), saved, about
+
+
+def test_where_sounds_lie_and_steps_a_call_change_no_bit(seven_steps):
+    """Calls of 3, 2 and 2 steps. On several devices XLA may round a loop otherwise: to 1e-12 in
+    float64, and see tests/test_parallel.py.
+    """
+    folder, wanted = seven_steps
+    entries, *_ = wanted
+    assert [entry["step"] for entry in entries] == [7, 7, 14, 14]
+    for placement, steps_per_call in [("device", 3), ("host", 1), ("host", 3)]:
+        name = f"{placement}-{steps_per_call}"
+        assert train_seven(folder, name, placement, steps_per_call) == wanted, name
+
+
+def test_a_run_goes_on_bit_for_bit_from_elsewhere_and_in_other_calls(seven_steps):
+    folder, wanted = seven_steps
+
+    def interrupt_in_epoch_2(model):
+        if len(journal.read(folder / "parts")) == 3:
+            raise Interrupted
+        return loop.Judgement({})
+
+    with pytest.raises(Interrupted):
+        train_seven(folder, "parts", "host", 3, interrupt_in_epoch_2)
+    assert train_seven(folder, "parts", "device", 1) == wanted
+
+
+def test_a_run_goes_on_from_the_middle_of_an_epoch(seven_steps):
+    """From a checkpoint after the first call of the second epoch."""
+    folder, (entries, *wanted) = seven_steps
+    run, state = start_run(config_of_seven(folder, "host", 3), DEVICES[:1])
+    with (
+        closing(run.training.calls(0, epochs=2)) as calls,
+        closing(Checkpoints(folder / "middle", keep=1)) as checkpoints,
+    ):
+        for call in itertools.islice(calls, 4):
+            state, _ = run.train_steps(state, *call)
+        assert int(state.step) == 10
+        checkpoints.save(state)
+    rest, *got = train_seven(folder, "middle", "device", 1)
+    assert got == wanted
+    # Of the training entry, four steps; of the validation after it, all.
+    assert [entry["step"] for entry in rest] == [14, 14]
+    assert rest[1] == entries[3]
+
+
+def test_another_rounding_of_the_patches_is_another_run(seven_steps):
+    folder, (exact, *_) = seven_steps
+    rounded, _, about = train_seven(folder, "uint8", "device", 1, data__patch_dtype="uint8")
+    assert rounded[0]["loss"] != exact[0]["loss"]
+    assert json.loads(about)["config"]["data"] == {"patch_dtype": "uint8"}
+    with pytest.raises(
+        ValueError, match=r"has data\.patch_dtype = 'uint8', and this one 'float32'"
+    ):
+        train_seven(folder, "uint8", "device", 1)
+
+
+def test_a_step_that_diverges_within_a_call_is_named(seven_steps, monkeypatch):
+    """All seven steps are one call, the next call has begun, and the fifth has no loss."""
+    folder, _ = seven_steps
+    map_steps = parallel.map_steps
+
+    def with_an_infinite_loss(steps, devices, shared_data, outputs=2):
+        mapped = map_steps(steps, devices, shared_data, outputs)
+
+        def fifth_diverges(*arguments):
+            state, curves = mapped(*arguments)
+            total, count = curves["signed_contrastive_loss"]
+            return state, curves | {"signed_contrastive_loss": (total.at[4].set(np.inf), count)}
+
+        return fifth_diverges if outputs == 2 else mapped
+
+    monkeypatch.setattr(parallel, "map_steps", with_an_infinite_loss)
+    message = r"signed_contrastive_loss is inf at step 5, epoch 1; .*none was saved yet"
+    with pytest.raises(loop.DivergedError, match=message) as error:
+        train_seven(folder, "diverging", "host", 7)
+    assert (error.value.step, error.value.epoch) == (5, 1)
+    assert not any((folder / "diverging" / "checkpoints").iterdir())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("feed")]
+
+
+def test_a_call_begins_before_the_metrics_of_the_one_before_are_fetched():
+    """And each is fetched once, the last as well."""
+    told = []
+
+    def begin():
+        for call in range(3):
+            told.append(f"begun {call}")
+            yield {"loss": (np.arange(2.0) + call, np.ones(2))}
+
+    fetched = []
+    for pairs in loop._fetched(begin()):
+        told.append(f"fetched {len(fetched)}")
+        fetched.append(pairs)
+    assert told == ["begun 0", "begun 1", "fetched 0", "begun 2", "fetched 1", "fetched 2"]
+    assert fetched[1] == [{"loss": (1.0, 1.0)}, {"loss": (2.0, 1.0)}]
 
 
 def test_what_a_run_leaves(dataset, tmp_path):

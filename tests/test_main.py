@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,12 @@ SMALL = [
 ]
 
 
-def run(arguments, device="cpu"):
+def run(arguments, device="cpu", **environment):
+    told = {**os.environ, "COALA_DEVICE": device, "JAX_PLATFORMS": "cpu", **environment}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "COALA_DEVICE": device, "JAX_PLATFORMS": "cpu"},
+        env={name: value for name, value in told.items() if value is not None},
         capture_output=True,
         text=True,
         check=False,
@@ -143,3 +145,62 @@ def test_wrong_input_gets_a_sentence_and_no_traceback(flags, device, message, da
     assert message in process.stderr
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "w").exists()
+
+
+FIRST_STEP = """
+import sys
+from pathlib import Path
+import jax
+from coala_jax.training import parallel, start
+from tests.synthetic import tiny_config
+
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event.split("/")[-1]))
+parallel.keep_compiled_steps()
+config = tiny_config(case="cnn", data__path=sys.argv[1])
+run, state = start.start_run(config, tuple(jax.devices()))
+assert len(run.devices) == 2
+jax.block_until_ready(run.train_steps(state, *next(run.training.calls(0, 1))))
+print("hits", events.count("cache_hits"), "misses", events.count("cache_misses"))
+"""
+
+# As a user starts it: the tests' own cache would win.
+WITHOUT_CACHE = {"JAX_COMPILATION_CACHE_DIR": None}
+
+
+def test_the_second_start_finds_every_compiled_step_on_two_devices(dataset, tmp_path):
+    told = {
+        **WITHOUT_CACHE,
+        "XDG_CACHE_HOME": str(tmp_path),
+        "JAX_NUM_CPU_DEVICES": "2",
+        # The narrow steps of a test compile in less than the second from which JAX keeps them.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+
+    def start():
+        process = run(["-c", FIRST_STEP, str(dataset)], **told)
+        assert process.returncode == 0, process.stderr
+        return {
+            name: int(count) for name, count in re.findall(r"(hits|misses) (\d+)", process.stdout)
+        }
+
+    first, second = start(), start()
+    assert (first["hits"], second["misses"]) == (0, 0)
+    assert first["misses"] == second["hits"] > 1
+    assert any((tmp_path / "coala_jax" / "compiled").iterdir())
+
+
+def test_a_folder_that_keeps_nothing_costs_a_sentence(tmp_path):
+    """The run goes on, here to the next sentence."""
+    (tmp_path / "file").write_text("")
+    flags = ["--config=configs/quickstart.py", f"--workdir={tmp_path / 'w'}"]
+    flags.append(f"--config.data.path={tmp_path / 'none'}")
+    told = {**WITHOUT_CACHE, "XDG_CACHE_HOME": str(tmp_path / "file")}
+    told["MPLCONFIGDIR"] = str(tmp_path / "matplotlib")  # which would complain as well
+    process = run(["-m", "coala_jax.main", *flags], **told)
+    first, second = process.stderr.splitlines()
+    assert first.startswith("compiled steps cannot be kept for the next start (")
+    assert str(tmp_path / "file" / "coala_jax") in first
+    assert first.endswith("set JAX_COMPILATION_CACHE_DIR to a folder that can be written")
+    assert "this folder is no dataset" in second

@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from coala_jax.data.pipeline import Batch, epoch_batches
-from coala_jax.models import layers
+from coala_jax.data.pipeline import Batch, epoch_batches, epoch_numbers
+from coala_jax.models import normalization
 from coala_jax.models.coala import build_model
 from coala_jax.training import parallel, steps
 from tests.synthetic import random_batch, tiny_config
@@ -52,6 +53,32 @@ def train(
             state, each = step(state, parallel.split_rows(batch, used))
             pairs.append(jax.device_get(each))
         return before, jax.device_get(state), pairs
+
+
+def train_in_calls(devices: int, calls: int, steps_per_call: int):
+    """As `train` in float64, many steps a call: the state, and the metrics of each step."""
+    config, everything = tiny_config(), random_batch(EXAMPLES, EXAMPLES, TAGS)
+    data = {name: everything[name] for name in ("patches", "tags")}
+    with jax.enable_x64(True):
+        used = tuple(jax.devices()[:devices])
+        model = build_model("ae_c", config.model, TAGS, parallel.AXIS, jnp.float64)
+        optimizer = optax.sgd(0.005)
+        in_calls = functools.partial(
+            steps.train_steps, model=model, optimizer=optimizer, loss=config.loss
+        )
+        step = parallel.map_steps(in_calls, used, shared_data=True)
+        data = parallel.place_data(data, used, shared=True)
+        state, pairs = steps.initial_state(model, optimizer, seed=0), []
+        state = parallel.place_state(state, used)
+        per_epoch = -(-EXAMPLES // ROWS)
+        epochs = range(-(-calls * steps_per_call // per_epoch))
+        table = np.concatenate([epoch_numbers(EXAMPLES, ROWS, 0, epoch) for epoch in epochs])
+        for numbers in np.split(table[: calls * steps_per_call], calls):
+            state, curves = step(state, data, parallel.split_steps(numbers, used))
+            curves = jax.device_get(curves)
+            for place in range(steps_per_call):
+                pairs.append(jax.tree.map(lambda curve, place=place: curve[place], curves))
+        return jax.device_get(state), pairs
 
 
 def batches() -> Iterator[Batch]:
@@ -106,6 +133,14 @@ def test_devices_do_not_change_a_hundred_steps(devices):
     check_against_one_device(devices, 100)
 
 
+@pytest.mark.parametrize("devices", [2, 8])
+def test_neither_devices_nor_calls_of_many_steps_change_a_hundred_steps(devices):
+    _, wanted_state, wanted_pairs = one_device(100, "ae_c")
+    state, pairs = train_in_calls(devices, calls=20, steps_per_call=5)
+    assert_equal(wanted_pairs, pairs, 1e-9)
+    assert_equal(wanted_state, state, 1e-9)
+
+
 @pytest.mark.parametrize(
     ("case", "changes"),
     [
@@ -156,7 +191,7 @@ def test_float32_curves_stay_within_what_one_ulp_of_the_weights_does():
 
 
 def batch_norm_per_device(monkeypatch):
-    monkeypatch.setattr(layers.BatchNorm, "_all_sum", lambda self, value: value)
+    monkeypatch.setattr(normalization, "_all_sum", lambda values, axis_name: values)
 
 
 def local_negatives(monkeypatch):
@@ -242,6 +277,21 @@ def test_a_batch_the_devices_cannot_share_is_refused(size, devices, fix):
 
 def test_one_process_reads_every_row():
     assert parallel.own_rows(16, jax.devices()[:8]) == range(16)
+
+
+@pytest.mark.parametrize(
+    ("processes", "wanted"),
+    [
+        pytest.param([0, 0], [[[0, 1], [4, 5]], [[2, 3], [6, 7]]], id="one"),
+        pytest.param([0, 1], [[[0, 1], [4, 5]]], id="first-of-two"),
+        pytest.param([1, 0], [[[2, 3], [6, 7]]], id="second-of-two"),
+    ],
+)
+def test_the_rows_of_a_step_are_cut_over_devices_in_order(processes, wanted):
+    """Two steps of four rows over two devices, seen from process 0."""
+    table = np.arange(8, dtype=np.int32).reshape(2, 4)
+    devices = [Mock(jax.Device, process_index=process) for process in processes]
+    assert parallel.split_steps(table, devices).tolist() == wanted
 
 
 def test_the_device_asked_for_must_be_there():

@@ -17,7 +17,7 @@ from tests.synthetic import write_random_dataset
 ROOT = Path(__file__).parent.parent
 
 
-def start(dataset, workdir, epochs, **environment):
+def start(dataset, workdir, epochs, changes=(), **environment):
     flags = [
         "--config=configs/e_c.py",
         f"--workdir={workdir}",
@@ -27,6 +27,7 @@ def start(dataset, workdir, epochs, **environment):
         "--config.train.batch_size=8",
         f"--config.train.epochs={epochs}",
         "--config.precision=float64",
+        *changes,
     ]
     return subprocess.Popen(
         [sys.executable, "-m", "coala_jax.main", *flags],
@@ -56,23 +57,27 @@ def finish(processes):
     return outputs
 
 
-def start_two(dataset, workdir, epochs):
+def start_two(dataset, workdir, epochs, *changes):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     told = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     return [
-        start(dataset, workdir, epochs, **told, JAX_PROCESS_ID=str(number)) for number in range(2)
+        start(dataset, workdir, epochs, changes, **told, JAX_PROCESS_ID=str(number))
+        for number in range(2)
     ]
 
 
 def test_two_processes_compute_what_one_computes_and_go_on(tmp_path):
+    """First each holds all sounds, then each reads its own rows, two steps a call."""
     dataset = tmp_path / "dataset"
     write_random_dataset(dataset, train=19, validation=5, tags=3)
     finish([start(dataset, tmp_path / "one", epochs=2)])
     finish(start_two(dataset, tmp_path / "two", epochs=1))
-    lead, other = finish(start_two(dataset, tmp_path / "two", epochs=2))
+    streamed = ("--config.data.placement=host", "--config.train.steps_per_call=2")
+    lead, other = finish(start_two(dataset, tmp_path / "two", 2, *streamed))
     assert "on 2 x cpu in 2 processes" in lead
+    assert "from disk ahead of use" in lead
     assert "going on after step 3" in lead
     assert "report.json" in lead
     assert "report.json" not in other

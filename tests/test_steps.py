@@ -34,13 +34,55 @@ def run():
         yield (
             jax.device_get(state),
             batch,
-            lambda s: jax.device_get(train(jax.tree.map(jnp.copy, s), rows(batch))),
+            lambda s, b=batch: jax.device_get(train(jax.tree.map(jnp.copy, s), rows(b))),
             lambda s: jax.device_get(
                 parallel.map_step(evaluate, devices, outputs=1)(s, rows(batch))
             ),
             model,
             config,
         )
+
+
+def test_steps_in_one_call_are_the_steps_one_by_one(run):
+    """Rows by number, the metrics of every step, and a padding row that holds no example."""
+    state, batch, train, _, model, config = run
+    examples = {name: batch[name] for name in ("patches", "tags")}
+    numbers = np.array([[4, 0, 1, 3, 2, 5], [5, 2, 0, 1, -1, -1], [0, 1, 2, 3, 4, -1]], np.int32)
+    devices = tuple(jax.devices()[:1])
+    with jax.enable_x64(True):
+        in_calls = functools.partial(
+            steps.train_steps, model=model, optimizer=optax.sgd(LEARNING_RATE), loss=config.loss
+        )
+        in_calls = parallel.map_steps(in_calls, devices, shared_data=True)
+        placed = parallel.place_data(examples, devices, shared=True)
+        got, curves = jax.device_get(in_calls(jax.tree.map(jnp.copy, state), placed, numbers[None]))
+        for place, own in enumerate(numbers):
+            valid = own >= 0
+            # What a padding row holds does not matter: here the last example.
+            chosen = {name: values[own] for name, values in examples.items()}
+            state, pairs = train(state, chosen | {"valid": valid})
+            at_step = {name: (t[place], w[place]) for name, (t, w) in curves.items()}
+            assert at_step["loss"][1] == valid.sum()
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), at_step, pairs)
+    assert got.step == 3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-9, 1e-12), got, state)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
+def test_rows_are_taken_from_examples_as_they_are_kept(dtype):
+    """0 and 1 come back as themselves, all values as float32, and padding as zeros."""
+    kept = np.linspace(0, 1, 256).astype(np.float32)
+    kept = np.arange(256, dtype=np.uint8) if dtype == "uint8" else kept.astype(jnp.dtype(dtype))
+    patches = np.stack([kept, kept[::-1], np.full_like(kept, 1)])
+    tags = np.array([[1, 0], [0, 1], [1, 1]], np.uint8)
+    taken = jax.jit(steps._take)({"patches": patches, "tags": tags}, np.array([1, -1, 0]))
+    assert taken["valid"].tolist() == [True, False, True]
+    assert taken["tags"].tolist() == [[0, 1], [0, 0], [1, 0]]
+    values = kept.astype(np.float64) / (255 if dtype == "uint8" else 1)
+    wanted = np.stack([values[::-1], np.zeros_like(values), values])
+    assert taken["patches"].dtype == np.float32
+    np.testing.assert_allclose(taken["patches"], wanted, rtol=1e-7)
+    assert taken["patches"][2, -1] == 1.0
 
 
 def rows(batch):

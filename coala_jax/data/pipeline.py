@@ -1,17 +1,27 @@
-"""Batches from a split: shuffled globally, padded and masked, from any position on.
+"""Batches from a split: shuffled globally, padded and masked, as tables of example numbers.
 
 Where a run stands in its data is one number, the step: the order of an epoch depends on the seed
-and the epoch alone, so nothing else needs saving. Each process of a run reads only its own rows.
+and the epoch alone, so nothing else needs saving.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, Int32, Shaped, UInt8
+from tqdm import tqdm
 
 from coala_jax.data.example import PATCH_SHAPE, Example
 from coala_jax.data.records import SplitReader
+
+UINT8_STEPS = 255  # of a patch's values from 0 to 1, where they are kept as uint8
+
+
+class Examples(TypedDict):
+    """Examples from which batches are made, by number."""
+
+    patches: Shaped[np.ndarray, "example 96 96"]  # floats in [0, 1], or uint8 of UINT8_STEPS
+    tags: UInt8[np.ndarray, "example tag"]  # multi-hot
 
 
 class Batch(TypedDict):
@@ -62,13 +72,53 @@ def epoch_batches(
     return np.split(order, starts)
 
 
-def load_batch(split: SplitReader, numbers: Int[np.ndarray, " row"], rows: range) -> Batch:
-    """The given rows of a batch of these examples; rows beyond its last example are padding."""
-    return assemble(
-        [split[int(number)] for number in numbers[rows.start : rows.stop]],
-        len(rows),
-        split.vocabulary_size,
+def epoch_numbers(
+    examples: int, batch_size: int, seed: int | None, epoch: int, drop_last: bool = False
+) -> Int32[np.ndarray, "step row"]:
+    """The batches of an epoch as one table; a batch that is not full ends in -1."""
+    batches = epoch_batches(examples, batch_size, seed, epoch, drop_last)
+    table = np.full((len(batches), batch_size), -1, np.int32)
+    for step, numbers in enumerate(batches):
+        table[step, : len(numbers)] = numbers
+    return table
+
+
+def load(
+    split: SplitReader,
+    numbers: Int[np.ndarray, " example"],
+    patch_dtype: np.dtype,
+    show_progress: bool = False,
+) -> Examples:
+    """The examples of these numbers; zeros for -1.
+
+    Raises:
+        DatasetError: an example is damaged.
+        ValueError: it cannot be kept as `patch_dtype`.
+    """
+    loaded = Examples(
+        patches=np.zeros((len(numbers), *PATCH_SHAPE), patch_dtype),
+        tags=np.zeros((len(numbers), split.vocabulary_size), np.uint8),
     )
+    progress = tqdm(numbers.tolist(), "reading patches", unit="", disable=not show_progress)
+    for row, number in enumerate(progress):
+        if number >= 0:
+            example = split[number]
+            loaded["patches"][row] = _to_be_kept(example, patch_dtype)
+            loaded["tags"][row, example.tags] = 1
+    return loaded
+
+
+def _to_be_kept(example: Example, patch_dtype: np.dtype) -> Float32[np.ndarray, "mel time"]:
+    """The patch, of which NumPy keeps the nearest float; of uint8 it would cut the fraction."""
+    if patch_dtype != np.uint8:
+        return example.patch
+    largest = example.patch.max()
+    if largest > 1:
+        raise ValueError(
+            f"{example.id}, frame {example.frame}: its patch goes up to {largest}, and uint8 "
+            "keeps values from 0 to 1; choose another config.data.patch_dtype, such as float16"
+        )
+    return np.rint(example.patch * np.float32(UINT8_STEPS))
 
 
 def assemble(examples: Sequence[Example], rows: int, vocabulary_size: int) -> Batch:
@@ -82,19 +132,3 @@ def assemble(examples: Sequence[Example], rows: int, vocabulary_size: int) -> Ba
         batch["patches"][row] = example.patch
         batch["tags"][row, example.tags] = 1
     return batch
-
-
-def batches(
-    split: SplitReader,
-    batch_size: int,
-    *,
-    seed: int | None,
-    epoch: int,
-    start: int = 0,
-    rows: range | None = None,
-    drop_last: bool = False,
-) -> Iterator[Batch]:
-    """The batches of an epoch from number `start` on; `rows` of each, all of them by default."""
-    rows = range(batch_size) if rows is None else rows
-    for numbers in epoch_batches(len(split), batch_size, seed, epoch, drop_last)[start:]:
-        yield load_batch(split, numbers, rows)

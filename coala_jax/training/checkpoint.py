@@ -18,8 +18,14 @@ from coala_jax.training.steps import TrainState
 CONFIG = "config.json"
 
 # What may change between two starts of one run: how long it goes on, how often it saves, where the
-# data lies (its content is compared by the digest below) and what is reported.
-_FREE = {("train", "epochs"), ("data", "path")}
+# data lies (its content is compared by the digest below), how it comes to the device and what is
+# reported.
+_FREE = {
+    ("train", "epochs"),
+    ("train", "steps_per_call"),
+    ("data", "path"),
+    ("data", "placement"),
+}
 _FREE_SECTIONS = {"checkpoint", "report"}
 
 

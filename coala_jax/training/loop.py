@@ -1,30 +1,24 @@
 """Trains, validates after each epoch, reports, checkpoints, and freezes the model at the end."""
 
 import dataclasses
-import functools
-import hashlib
-import json
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from coala_jax.data import pipeline
-from coala_jax.data.manifest import MINIMUM_EXAMPLES, Manifest
-from coala_jax.data.records import SplitReader
-from coala_jax.models.coala import build_model
 from coala_jax.models.frozen import FrozenModel
 from coala_jax.training import checkpoint, parallel, steps
+from coala_jax.training.feed import Call
 from coala_jax.training.journal import Journal, Samples
 from coala_jax.training.metrics import Mean
+from coala_jax.training.start import Run, say_start, start_run
 from coala_jax.training.stopwatch import Stopwatch
 
 MODEL_FOLDER = "model"
@@ -50,37 +44,7 @@ class Judgement:
 
 
 Judge = Callable[[FrozenModel], Judgement]
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What stays the same through a run."""
-
-    config: ConfigDict
-    manifest: Manifest
-    devices: tuple[jax.Device, ...]
-    train: SplitReader
-    validation: SplitReader
-    train_step: Callable[..., Any]
-    eval_step: Callable[..., Any]
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return pipeline.steps_per_epoch(
-            len(self.train), self.config.train.batch_size, self.drop_last
-        )
-
-    @property
-    def drop_last(self) -> bool:
-        """Of the training batches; a validation sound is never left out."""
-        return self.config.train.last_batch == "drop"
-
-    def batches(self, split: SplitReader, **position: Any) -> Iterator[dict[str, np.ndarray]]:
-        """This process's rows of each batch, cut over its devices."""
-        size = self.config.train.batch_size
-        rows = parallel.own_rows(size, self.devices)
-        for batch in pipeline.batches(split, size, rows=rows, **position):
-            yield parallel.split_rows(batch, self.devices)
+StepPairs = dict[str, tuple[SupportsFloat, SupportsFloat]]  # the metrics of one step, fetched
 
 
 def train_and_evaluate(
@@ -95,155 +59,157 @@ def train_and_evaluate(
     end, the frozen model in `model/`.
 
     Raises:
-        ValueError: the batch cannot be cut over the devices, or the folder holds another run.
+        ValueError: the batch cannot be cut over the devices, the data are too large for them, or
+            the folder holds another run.
         DatasetError: the dataset is none, or damaged.
         DivergedError: a loss became NaN or infinite.
     """
-    run, state = _start(config, devices or tuple(jax.devices()))
-    checkpoint.claim(workdir, config, _digest(run.manifest))
+    run, state = start_run(config, devices or tuple(jax.devices()))
+    checkpoint.claim(workdir, config, run.data_digest)
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
-        first_step = int(state.step)
-        done = first_step // run.steps_per_epoch
+        done = int(state.step) // run.training.steps_per_epoch
         if done > config.train.epochs:
             raise ValueError(
                 f"{workdir}: the run in this folder has done {done} epochs already, more than "
                 f"config.train.epochs = {config.train.epochs}; raise it or choose another --workdir"
             )
-        _say_start(run, first_step)
-        with (
-            closing(Journal(workdir, first_step)) as journal,
-            _progress(run, first_step) as progress,
-        ):
-            stopwatch = Stopwatch()
-            for epoch in range(first_step // run.steps_per_epoch, config.train.epochs):
-                state, figures = _train_epoch(run, state, epoch, stopwatch, progress, checkpoints)
-                step = int(state.step)
-                journal.write("train", epoch + 1, step, figures)
-                with stopwatch.timing("validation_seconds"):
-                    validation = _validate(run, state, epoch, checkpoints)
-                    if judge is not None and parallel.is_lead():
-                        judgement = judge(_freeze(run, state))
-                        validation |= judgement.figures
-                        journal.write_samples(epoch + 1, step, judgement.samples)
-                journal.write("validation", epoch + 1, step, validation)
-                progress.set_postfix_str(
-                    f"epoch {epoch + 1}/{config.train.epochs}, loss {figures['loss']:.4g}, "
-                    f"validation {validation['loss']:.4g}, "
-                    f"{figures['patches_per_second']:.0f} patches/s"
-                )
-                last = epoch + 1 == config.train.epochs
-                if last or (epoch + 1) % config.checkpoint.every_epochs == 0:
-                    with stopwatch.timing("checkpoint_seconds"):
-                        checkpoints.save(state)
-    frozen = _freeze(run, state)
+        say_start(run, int(state.step))
+        if done < config.train.epochs:
+            state = _train(run, state, workdir, judge, checkpoints)
+    frozen = run.freeze(state)
     if parallel.is_lead():
         frozen.save(workdir / MODEL_FOLDER)
     return frozen
 
 
-def _start(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, steps.TrainState]:
-    """Everything that can be wrong is found here, before the first compilation."""
-    parallel.own_rows(config.train.batch_size, devices)
-    dataset = Path(config.data.path)
-    manifest = Manifest.load(dataset)
-    if config.precision == "float64":
-        jax.config.update("jax_enable_x64", True)
-    model = build_model(
-        config.case,
-        config.model,
-        tags=len(manifest.vocabulary),
-        axis_name=parallel.AXIS,
-        param_dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
-        product_dtype=jnp.dtype(config.precision),
-    )
-    optimizer = steps.make_optimizer(config.optimizer)
-    shared = {"model": model, "loss": config.loss}
-    train_step = functools.partial(steps.train_step, optimizer=optimizer, **shared)
-    run = Run(
-        config=config,
-        manifest=manifest,
-        devices=devices,
-        train=SplitReader(dataset, "train", manifest),
-        validation=SplitReader(dataset, "validation", manifest),
-        train_step=parallel.map_step(train_step, devices, outputs=2),
-        eval_step=parallel.map_step(
-            functools.partial(steps.eval_step, **shared), devices, outputs=1
-        ),
-    )
-    if min(len(run.train), len(run.validation)) < MINIMUM_EXAMPLES:
-        raise ValueError(
-            f"{dataset}: {len(run.train)} sounds to train on and {len(run.validation)} to validate "
-            f"on are too few, each side needs {MINIMUM_EXAMPLES}; prepare it again with more sounds"
-        )
-    size = config.train.batch_size
-    pipeline.epoch_batches(len(run.train), size, seed=None, epoch=0, drop_last=run.drop_last)
-    state = steps.initial_state(model, optimizer, config.seed)
-    return run, parallel.place_state(state, devices)
+def _train(
+    run: Run,
+    state: steps.TrainState,
+    workdir: Path,
+    judge: Judge | None,
+    checkpoints: checkpoint.Checkpoints,
+) -> steps.TrainState:
+    """All epochs that are left."""
+    config, stopwatch, first_step = run.config, Stopwatch(), int(state.step)
+    first_epoch, epochs = first_step // run.training.steps_per_epoch, config.train.epochs
+    checked_before = first_epoch * run.validation.steps_per_epoch
+    with (
+        closing(Journal(workdir, first_step)) as journal,
+        closing(run.training.calls(first_step, epochs)) as training,
+        closing(run.validation.calls(checked_before, epochs)) as validation,
+        _progress(run, first_step) as progress,
+    ):
+        for epoch in range(first_epoch, epochs):
+            state, figures = _train_epoch(
+                run, state, epoch, training, stopwatch, progress, checkpoints
+            )
+            step = int(state.step)
+            journal.write("train", epoch + 1, step, figures)
+            with stopwatch.timing("validation_seconds"):
+                checked = _validate(run, state, epoch, validation, checkpoints)
+                if judge is not None and parallel.is_lead():
+                    judgement = judge(run.freeze(state))
+                    checked |= judgement.figures
+                    journal.write_samples(epoch + 1, step, judgement.samples)
+            journal.write("validation", epoch + 1, step, checked)
+            progress.set_postfix_str(
+                f"epoch {epoch + 1}/{epochs}, loss {figures['loss']:.4g}, "
+                f"validation {checked['loss']:.4g}, "
+                f"{figures['patches_per_second']:.0f} patches/s"
+            )
+            if epoch + 1 == epochs or (epoch + 1) % config.checkpoint.every_epochs == 0:
+                with stopwatch.timing("checkpoint_seconds"):
+                    checkpoints.save(state)
+    return state
 
 
 def _train_epoch(
     run: Run,
     state: steps.TrainState,
     epoch: int,
+    calls: Iterator[Call],
     stopwatch: Stopwatch,
     progress: tqdm,
     checkpoints: checkpoint.Checkpoints,
 ) -> tuple[steps.TrainState, dict[str, float]]:
-    """The rest of an epoch. The metrics of a step are fetched while the next one runs.
+    """The rest of an epoch. The metrics of a call are fetched while the next one runs.
 
     Of the times, those for checkpoints and validation are of what came after the epoch before.
     """
-    start = int(state.step) - epoch * run.steps_per_epoch
     began, examples, mean = time.monotonic(), 0.0, Mean()
-    waiting: dict[str, Any] | None = None
+    first_step = step = int(state.step)
 
-    def fetch(step: int) -> None:
-        nonlocal examples
-        if waiting is None:
-            return
-        pairs = jax.device_get(waiting)
-        _refuse_divergence(pairs, step, epoch, checkpoints)
-        mean.add(pairs)
-        examples += float(pairs["loss"][1])
+    def begin_calls() -> Iterator[steps.Curves]:
+        nonlocal state
+        left = (epoch + 1) * run.training.steps_per_epoch - first_step
+        while left:
+            with stopwatch.timing("input_seconds"):
+                call = next(calls)
+            state, curves = run.train_steps(state, *call)
+            left -= call.steps
+            yield curves
+
+    for curves in _fetched(begin_calls()):
+        for pairs in curves:
+            step += 1
+            _refuse_divergence(pairs, step, epoch, checkpoints)
+            mean.add(pairs)
+            examples += float(pairs["loss"][1])
+        total, count = pairs["loss"]
         progress.set_postfix_str(
-            f"epoch {epoch + 1}/{run.config.train.epochs}, "
-            f"loss {float(pairs['loss'][0]) / float(pairs['loss'][1]):.4g}, "
+            f"epoch {epoch + 1}/{run.config.train.epochs}, loss {total / count:.4g}, "
             f"{examples / (time.monotonic() - began):.0f} patches/s",
             refresh=False,
         )
-        progress.update()
-
-    start_step = step = int(state.step)
-    batches = run.batches(
-        run.train, seed=run.config.seed, epoch=epoch, start=start, drop_last=run.drop_last
-    )
-    for batch in stopwatch.over(batches, "input_seconds"):
-        state, pairs = run.train_step(state, batch)
-        fetch(step)
-        waiting, step = pairs, step + 1
-    fetch(step)
+        progress.update(len(curves))
     seconds = time.monotonic() - began
     return state, {
         **mean.result(),
         "learning_rate": run.config.optimizer.learning_rate,
         "seconds": seconds,
-        "seconds_per_step": seconds / max(step - start_step, 1),
+        "seconds_per_step": seconds / max(step - first_step, 1),
         "patches_per_second": examples / seconds,
         **stopwatch.read(),
     }
 
 
 def _validate(
-    run: Run, state: steps.TrainState, epoch: int, checkpoints: checkpoint.Checkpoints
+    run: Run,
+    state: steps.TrainState,
+    epoch: int,
+    calls: Iterator[Call],
+    checkpoints: checkpoint.Checkpoints,
 ) -> dict[str, float]:
     """The losses over the whole validation set, each example once, always in the same batches."""
-    mean = Mean()
-    for batch in run.batches(run.validation, seed=None, epoch=0):
-        pairs = jax.device_get(run.eval_step(state, batch))
-        _refuse_divergence(pairs, int(state.step), epoch, checkpoints)
-        mean.add(pairs)
+    mean, step = Mean(), int(state.step)
+
+    def begin_calls() -> Iterator[steps.Curves]:
+        left = run.validation.steps_per_epoch
+        while left:
+            call = next(calls)
+            yield run.eval_steps(state, *call)
+            left -= call.steps
+
+    for curves in _fetched(begin_calls()):
+        for pairs in curves:
+            _refuse_divergence(pairs, step, epoch, checkpoints)
+            mean.add(pairs)
     return mean.result()
+
+
+def _fetched(begun: Iterator[steps.Curves]) -> Iterator[list[StepPairs]]:
+    """The metrics of each call, step by step, fetched when the next call has begun."""
+    waiting: steps.Curves | None = None
+    for curves in itertools.chain(begun, [None]):
+        if waiting is not None:
+            fetched = jax.device_get(waiting)
+            steps_taken = len(fetched["loss"][0])
+            yield [
+                {name: (total[step], weight[step]) for name, (total, weight) in fetched.items()}
+                for step in range(steps_taken)
+            ]
+        waiting = curves
 
 
 def _refuse_divergence(
@@ -261,46 +227,8 @@ def _refuse_divergence(
             )
 
 
-def _freeze(run: Run, state: steps.TrainState) -> FrozenModel:
-    """A copy: on a CPU a mere view would be of memory that the next step gives up."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return FrozenModel(
-        case=run.config.case,
-        vocabulary=run.manifest.vocabulary,
-        tag_processing=run.manifest.tag_processing,
-        front_end=run.manifest.front_end,
-        scaler=run.manifest.scaler,
-        config=_that_trains(run.config),
-        variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),
-    )
-
-
-def _that_trains(config: ConfigDict) -> dict[str, Any]:
-    """What shaped the weights; where the data lay and what was reported did not."""
-    sections = config.to_dict()
-    return {k: v for k, v in sections.items() if k not in ("data", "checkpoint", "report")}
-
-
-def _digest(manifest: Manifest) -> str:
-    content = json.dumps(dataclasses.asdict(manifest), sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
 def _progress(run: Run, first_step: int) -> tqdm:
-    total = run.config.train.epochs * run.steps_per_epoch
+    total = run.config.train.epochs * run.training.steps_per_epoch
     return tqdm(
         total=total, initial=min(first_step, total), unit="step", disable=not parallel.is_lead()
-    )
-
-
-def _say_start(run: Run, first_step: int) -> None:
-    if not parallel.is_lead():
-        return
-    begun = f"going on after step {first_step}" if first_step else "from the start"
-    print(
-        f"training {run.config.case} on {parallel.describe(run.devices)}: "
-        f"{len(run.train)} sounds and {len(run.validation)} for validation of "
-        f"{run.manifest.name}, {len(run.manifest.vocabulary)} tags, "
-        f"{run.config.train.epochs} epochs of {run.steps_per_epoch} steps, {begun}",
-        flush=True,
     )

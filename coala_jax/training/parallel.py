@@ -6,7 +6,10 @@ cut along its rows, the state is the same everywhere and has no device axis. Ins
 """
 
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, PyTree, Shaped
+from jaxtyping import Array, Int, Int32, PyTree, Shaped
 
 AXIS = "device"
 
@@ -63,16 +66,50 @@ def map_step(
     )
 
 
+def map_steps(
+    steps: Callable[..., Any], devices: Sequence[jax.Device], shared_data: bool, outputs: int = 2
+) -> Callable[..., Any]:
+    """As `map_step`, of steps(state, data, numbers): many steps in one call.
+
+    shared_data: the data lie whole on every device; else each device gets its own along axis 0.
+    """
+    return jax.pmap(
+        steps,
+        axis_name=AXIS,
+        devices=devices,
+        in_axes=(None, None if shared_data else 0, 0),
+        out_axes=(None,) * outputs if outputs > 1 else None,
+        donate_argnums=(0,) if outputs > 1 else (),
+    )
+
+
 def place_state(state: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     """Puts the state where the mapped step will keep it, so that the step compiles only once."""
     local = [device for device in devices if device.process_index == jax.process_index()]
     return jax.device_put(state, NamedSharding(_mesh(local), PartitionSpec()))
 
 
+def place_data(data: PyTree, devices: Sequence[jax.Device], shared: bool) -> PyTree:
+    """Puts data where `map_steps` reads them: whole on every device, or cut along axis 0."""
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    spec = PartitionSpec() if shared else PartitionSpec(AXIS)
+    return jax.device_put(data, NamedSharding(_mesh(local), spec))
+
+
 def split_rows(batch: dict[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, Any]:
     """This process's rows of a batch, cut over its devices."""
     local = sum(device.process_index == jax.process_index() for device in devices)
     return {name: rows.reshape(local, -1, *rows.shape[1:]) for name, rows in batch.items()}
+
+
+def split_steps(
+    numbers: Int32[np.ndarray, "step batch"], devices: Sequence[jax.Device]
+) -> Int32[np.ndarray, "device step row"]:
+    """This process's rows of each step of a table, cut over its devices."""
+    rows = own_rows(numbers.shape[1], devices)
+    own = numbers[:, rows.start : rows.stop]
+    local = sum(device.process_index == jax.process_index() for device in devices)
+    return np.ascontiguousarray(own.reshape(len(own), local, -1).swapaxes(0, 1))
 
 
 def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
@@ -92,6 +129,17 @@ def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
     mine = [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
     rows = batch_size // count
     return range(mine[0] * rows, (mine[-1] + 1) * rows)
+
+
+def memory_bytes(devices: Sequence[jax.Device]) -> int:
+    """The memory of each device of this process; CPU devices share the machine's.
+
+    0 where a device does not say.
+    """
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    if local[0].platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(local)
+    return min((device.memory_stats() or {"bytes_limit": 0})["bytes_limit"] for device in local)
 
 
 def saveable(state: PyTree) -> PyTree:
@@ -140,6 +188,29 @@ def start(asked: str) -> None:
         )
     elif asked == "tpu" or any(int(count) > 1 for count in known_to_jax):
         jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_S)
+
+
+def keep_compiled_steps() -> None:
+    """Lets the next start find what this one compiles, in the user's cache folder.
+
+    JAX_COMPILATION_CACHE_DIR, which JAX reads itself, names another folder.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(caches) / "coala_jax" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError) as error:  # there may be no home at all
+        print(
+            f"compiled steps cannot be kept for the next start ({error}); "
+            "set JAX_COMPILATION_CACHE_DIR to a folder that can be written",
+            file=sys.stderr,
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def is_lead() -> bool:

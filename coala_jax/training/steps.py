@@ -1,25 +1,30 @@
-"""One training step and one evaluation step, for one device of several: pure, no loop, no I/O.
+"""Training and evaluation steps, one or many in a call, for one device of several: pure, no I/O.
 
 Each device holds some rows of the global batch and computes its share of the global loss. Batch
 norm, the contrastive candidates, gradients and metrics are summed or gathered over all devices, so
 that N devices compute what one device computes.
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 from ml_collections import ConfigDict
 
+from coala_jax.data.pipeline import UINT8_STEPS
 from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
 from coala_jax.models.layers import TrainingRows
 from coala_jax.training import losses, metrics, parallel
 
 Model = Coala | TagClassifier
 DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # a data.pipeline.Batch, this device's rows
+DeviceData = dict[str, Shaped[Array, "example ..."]]  # data.pipeline.Examples
+Numbers = Int[Array, "step row"]
+Curves = dict[str, tuple[Float[Array, " step"], Float[Array, " step"]]]  # a metric's pair each step
 
 
 @struct.dataclass
@@ -104,6 +109,49 @@ def eval_step(
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     outputs = model.apply(variables, batch["patches"], batch["tags"])
     return parallel.all_sum(_loss_pairs(outputs, batch, rows, loss))
+
+
+def train_steps(
+    state: TrainState,
+    data: DeviceData,
+    numbers: Numbers,
+    *,
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    loss: ConfigDict,
+) -> tuple[TrainState, Curves]:
+    """Many steps as one program, so that the host is asked once for all of them.
+
+    numbers: which examples of `data` make this device's rows of each step; -1 for padding.
+    """
+    step = functools.partial(train_step, model=model, optimizer=optimizer, loss=loss)
+    return jax.lax.scan(lambda state, row: step(state, _take(data, row)), state, numbers)
+
+
+def eval_steps(
+    state: TrainState, data: DeviceData, numbers: Numbers, *, model: Model, loss: ConfigDict
+) -> Curves:
+    """As `train_steps`, of evaluation."""
+    step = functools.partial(eval_step, model=model, loss=loss)
+    return jax.lax.map(lambda row: step(state, _take(data, row)), numbers)
+
+
+def _take(data: DeviceData, numbers: Int[Array, " row"]) -> DeviceBatch:
+    """The batch of these examples; rows of number -1 are zeros and not valid."""
+    valid = numbers >= 0
+
+    def rows(name: str) -> Shaped[Array, "row ..."]:
+        # A padding row takes the first example, and zeros in place of what it holds.
+        values = data[name].at[jnp.maximum(numbers, 0)].get(mode="promise_in_bounds")
+        real = valid.reshape(-1, *[1] * (values.ndim - 1))
+        return jnp.where(real, values, jnp.zeros_like(values))
+
+    patches = rows("patches")
+    whole = patches.astype(jnp.float32)
+    if patches.dtype == jnp.uint8:
+        # A product, for XLA makes one of a division by a constant, and not always.
+        whole *= jnp.float32(1 / UINT8_STEPS)
+    return {"patches": whole, "tags": rows("tags"), "valid": valid}
 
 
 def _loss_pairs(
