@@ -1,0 +1,89 @@
+"""Our training step as `coala_jax.training.loop` runs it, with the data on the device."""
+
+import functools
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+# PyTorch needs memory of the same GPU; JAX, which reads this when it starts, would take most of it.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.workload import Workload
+from coala_jax.models.coala import build_model
+from coala_jax.training import parallel, steps
+
+
+class JaxArm:
+    """A training run on one device, some steps at a time, `steps_per_call` in one program."""
+
+    def __init__(self, workload: Workload, precision: str, steps_per_call: int) -> None:
+        config, sizes = workload.config, workload.sizes
+        self._devices = tuple(jax.devices()[:1])
+        self._steps_per_call = steps_per_call
+        model = build_model(
+            config.case,
+            config.model,
+            sizes.tags,
+            parallel.AXIS,
+            product_dtype=jnp.dtype(precision),
+        )
+        optimizer = steps.make_optimizer(config.optimizer)
+        state = steps.initial_state(model, optimizer, config.seed)
+        self._initial = {"params": state.params, "batch_stats": state.batch_stats}
+        self._initial = jax.tree.map(np.array, self._initial)
+        self._state = parallel.place_state(state, self._devices)
+        data = {"patches": workload.patches, "tags": workload.tags}
+        self._data = parallel.place_data(data, self._devices, shared=True)
+        self._run = parallel.map_steps(
+            functools.partial(
+                steps.train_steps, model=model, optimizer=optimizer, loss=config.loss
+            ),
+            self._devices,
+            shared_data=True,
+        )
+        self._batch, self._batches = sizes.batch, workload.batches
+        self._taken = 0
+
+    @property
+    def initial_variables(self) -> dict[str, Any]:
+        """The weights and running statistics that it began with, in NumPy."""
+        return self._initial
+
+    def take(self, count: int) -> dict[str, float]:
+        """Takes so many steps, a multiple of `steps_per_call`; the losses of the last one."""
+        for _ in range(count // self._steps_per_call):
+            places = np.arange(self._taken, self._taken + self._steps_per_call) % self._batches
+            numbers = places[:, None] * self._batch + np.arange(self._batch)
+            split = parallel.split_steps(numbers.astype(np.int32), self._devices)
+            self._state, curves = self._run(self._state, self._data, split)
+            self._taken += self._steps_per_call
+        jax.block_until_ready((self._state, curves))
+        return {
+            name.removeprefix("signed_"): float(total[-1]) / float(weight[-1])
+            for name, (total, weight) in curves.items()
+            if name != "gradient_norm"
+        }
+
+    def device_peak_mb(self) -> float | None:
+        """Of the accelerator's memory; None on a CPU, where it is the process's."""
+        statistics = self._devices[0].memory_stats()
+        return statistics["peak_bytes_in_use"] / 1e6 if statistics else None
+
+
+def on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def exact_products() -> AbstractContextManager[None]:
+    """Of float32 in float32 proper, where an accelerator's default has fewer bits."""
+    return jax.default_matmul_precision("highest")
+
+
+def keep_compiled(folder: str) -> None:
+    """What is compiled from now on is kept in the folder, and found there."""
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
