@@ -204,7 +204,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--precision", choices=PRECISIONS, help="float32; bfloat16 elsewhere")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3)")
-    parser.add_argument("--steps", type=int, default=0, help="in a call; 0: 1 on a CPU, else 64")
+    parser.add_argument("--steps", type=int, default=0, help="in a call; 0: 2 on a CPU, else 64")
     parser.add_argument("--patches", type=int, default=0, help="timed at once; 0: 512, else 65536")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder ({RESULTS})")
     parser.add_argument("--alone", nargs=4, help=argparse.SUPPRESS)  # a process for its memory
@@ -228,7 +228,7 @@ def main(argv: Sequence[str]) -> int:
         jax.config.update("jax_compilation_cache_dir", flags.alone[3])
         print(json.dumps(train_alone(Point(examples, batch), Plan(2, count), settings)))
         return 0
-    per_call = flags.steps or (64 if quick else 1)
+    per_call = flags.steps or (64 if quick else 2)
     patches = flags.patches or (65_536 if quick else 512)
     plans = {point: Plan.of(point, patches, per_call) for point in POINTS}
     try:

@@ -34,7 +34,7 @@ from coala_jax.data.records import SplitReader
 from coala_jax.data.tfrecord import DatasetError, Shard
 from coala_jax.default_config import PATCH_DTYPES, get_config
 from coala_jax.training import parallel
-from coala_jax.training.feed import make_feeds
+from coala_jax.training.feed import STEPS_PER_CALL, make_feeds
 from coala_jax.training.stopwatch import Stopwatch
 
 BATCH = 128
@@ -101,7 +101,7 @@ def needed_per_second(steps_per_call: int, precision: str) -> float:
 
 def benchmark(flags: argparse.Namespace, dataset: Path) -> dict[str, Any]:
     on_cpu = jax.default_backend() == "cpu"
-    steps_per_call = 1 if on_cpu else 64
+    steps_per_call = STEPS_PER_CALL[on_cpu]
     precision = "float32" if on_cpu else "bfloat16"
     by_dtype = {}
     for patch_dtype in flags.patch_dtypes:

@@ -54,13 +54,15 @@ class Plan:
 
 
 def make_plan(flags: argparse.Namespace, on_cpu: bool) -> Plan:
+    from coala_jax.training.feed import STEPS_PER_CALL
+
     return Plan(
         sizes=NARROW if flags.quick else Sizes(batch=flags.batch),
         rounds=1 if flags.quick else flags.rounds,
         quick=flags.quick,
         precisions=("float32",) if on_cpu else ("float32", "bfloat16"),
-        piece=1 if on_cpu else 128,
-        call=1 if on_cpu else 64,
+        piece=STEPS_PER_CALL[on_cpu] * (1 if on_cpu else 2),
+        call=STEPS_PER_CALL[on_cpu],
     )
 
 
@@ -188,7 +190,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.train_step", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--case", nargs="+", choices=CASES, default=CASES, help="default: all")
-    parser.add_argument("--rounds", type=int, default=4, help="of which the median counts (4)")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3)")
     parser.add_argument("--batch", type=int, default=128, help="patches a step (128)")
     parser.add_argument("--quick", action="store_true", help="a narrow model, one round")
     parser.add_argument(

@@ -61,7 +61,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch_size = 128  # pairs over all devices together
     config.train.epochs = 200
-    config.train.steps_per_call = 0  # of the device; 0: 1 on a CPU, 64 on accelerators
+    config.train.steps_per_call = 0  # of the device; 0: 4 on a CPU, 64 on accelerators
     config.train.last_batch = "keep"  # a partial one is masked; drop: left out (released)
 
     config.checkpoint = ConfigDict()

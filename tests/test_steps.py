@@ -7,6 +7,7 @@ import optax
 import pytest
 import torch
 
+from coala_jax.data.pipeline import NO_STEP
 from coala_jax.models.coala import Coala, Outputs, build_model
 from coala_jax.training import parallel, steps
 from tests import pytorch_coala
@@ -55,7 +56,10 @@ def test_steps_in_one_call_are_the_steps_one_by_one(run):
         )
         in_calls = parallel.map_steps(in_calls, devices, shared_data=True)
         placed = parallel.place_data(examples, devices, shared=True)
-        got, curves = jax.device_get(in_calls(jax.tree.map(jnp.copy, state), placed, numbers[None]))
+        not_taken = np.full((2, 6), NO_STEP, np.int32)
+        rows = np.concatenate([numbers, not_taken])[None]
+        got, curves = jax.device_get(in_calls(jax.tree.map(jnp.copy, state), placed, rows))
+        assert not any(np.any(values[3:]) for pair in curves.values() for values in pair)
         for place, own in enumerate(numbers):
             valid = own >= 0
             # What a padding row holds does not matter: here the last example.

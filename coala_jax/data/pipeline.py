@@ -14,6 +14,8 @@ from tqdm import tqdm
 from coala_jax.data.example import PATCH_SHAPE, Example
 from coala_jax.data.records import SplitReader
 
+PADDING = -1  # the number of no example, of a row that fills up a batch
+NO_STEP = -2  # of the rows of a step that is not taken
 UINT8_STEPS = 255  # of a patch's values from 0 to 1, where they are kept as uint8
 
 
@@ -75,9 +77,9 @@ def epoch_batches(
 def epoch_numbers(
     examples: int, batch_size: int, seed: int | None, epoch: int, drop_last: bool = False
 ) -> Int32[np.ndarray, "step row"]:
-    """The batches of an epoch as one table; a batch that is not full ends in -1."""
+    """The batches of an epoch as one table; a batch that is not full ends in PADDING."""
     batches = epoch_batches(examples, batch_size, seed, epoch, drop_last)
-    table = np.full((len(batches), batch_size), -1, np.int32)
+    table = np.full((len(batches), batch_size), PADDING, np.int32)
     for step, numbers in enumerate(batches):
         table[step, : len(numbers)] = numbers
     return table
@@ -89,7 +91,7 @@ def load(
     patch_dtype: np.dtype,
     show_progress: bool = False,
 ) -> Examples:
-    """The examples of these numbers; zeros for -1.
+    """The examples of these numbers; zeros for PADDING and NO_STEP.
 
     Raises:
         DatasetError: an example is damaged.

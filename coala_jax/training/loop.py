@@ -204,7 +204,7 @@ def _fetched(begun: Iterator[steps.Curves]) -> Iterator[list[StepPairs]]:
     for curves in itertools.chain(begun, [None]):
         if waiting is not None:
             fetched = jax.device_get(waiting)
-            steps_taken = len(fetched["loss"][0])
+            steps_taken = int((fetched["loss"][1] > 0).sum())
             yield [
                 {name: (total[step], weight[step]) for name, (total, weight) in fetched.items()}
                 for step in range(steps_taken)

@@ -6,6 +6,7 @@ that N devices compute what one device computes.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 from ml_collections import ConfigDict
 
-from coala_jax.data.pipeline import UINT8_STEPS
+from coala_jax.data.pipeline import NO_STEP, UINT8_STEPS
 from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
 from coala_jax.models.layers import TrainingRows
 from coala_jax.training import losses, metrics, parallel
@@ -122,10 +123,11 @@ def train_steps(
 ) -> tuple[TrainState, Curves]:
     """Many steps as one program, so that the host is asked once for all of them.
 
-    numbers: which examples of `data` make this device's rows of each step; -1 for padding.
+    numbers: which examples of `data` make this device's rows of each step; PADDING for a row of
+        padding. Steps whose rows are NO_STEP, the last ones, are not taken, and their metrics 0.
     """
     step = functools.partial(train_step, model=model, optimizer=optimizer, loss=loss)
-    return jax.lax.scan(lambda state, row: step(state, _take(data, row)), state, numbers)
+    return _in_turn(lambda state, row: step(state, _take(data, row)), state, numbers)
 
 
 def eval_steps(
@@ -133,11 +135,31 @@ def eval_steps(
 ) -> Curves:
     """As `train_steps`, of evaluation."""
     step = functools.partial(eval_step, model=model, loss=loss)
-    return jax.lax.map(lambda row: step(state, _take(data, row)), numbers)
+    return _in_turn(lambda _, row: (None, step(state, _take(data, row))), None, numbers)[1]
+
+
+def _in_turn(
+    step: Callable[[PyTree, Int[Array, " row"]], tuple[PyTree, dict[str, metrics.Pair]]],
+    state: PyTree,
+    numbers: Numbers,
+) -> tuple[PyTree, Curves]:
+    """The steps that are taken. Their number is data, so that one program serves any number."""
+    _, pairs = jax.eval_shape(step, state, numbers[0])
+    curves = jax.tree.map(lambda leaf: jnp.zeros(len(numbers), leaf.dtype), pairs)
+
+    def take(place: Int[Array, ""], carry: tuple[PyTree, Curves]) -> tuple[PyTree, Curves]:
+        state, curves = carry
+        # With the place, so that XLA does not take the rows of a single step out of the loop, where
+        # they would be rounded otherwise.
+        row, _ = jax.lax.optimization_barrier((numbers[place], place))
+        state, pairs = step(state, row)
+        return state, jax.tree.map(lambda curve, value: curve.at[place].set(value), curves, pairs)
+
+    return jax.lax.fori_loop(0, (numbers[:, 0] != NO_STEP).sum(), take, (state, curves))
 
 
 def _take(data: DeviceData, numbers: Int[Array, " row"]) -> DeviceBatch:
-    """The batch of these examples; rows of number -1 are zeros and not valid."""
+    """The batch of these examples; rows of PADDING are zeros and not valid."""
     valid = numbers >= 0
 
     def rows(name: str) -> Shaped[Array, "row ..."]:
