@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.workload import Workload
+from coala_jax.data.pipeline import NO_STEP
 from coala_jax.models.coala import build_model
 from coala_jax.training import parallel, steps
 
@@ -54,16 +55,19 @@ class JaxArm:
         return self._initial
 
     def take(self, count: int) -> dict[str, float]:
-        """Takes so many steps, a multiple of `steps_per_call`; the losses of the last one."""
-        for _ in range(count // self._steps_per_call):
-            places = np.arange(self._taken, self._taken + self._steps_per_call) % self._batches
-            numbers = places[:, None] * self._batch + np.arange(self._batch)
-            split = parallel.split_steps(numbers.astype(np.int32), self._devices)
+        """Takes so many steps, as many in a call as may be; the losses of the last one."""
+        for first in range(0, count, self._steps_per_call):
+            steps_taken = min(self._steps_per_call, count - first)
+            numbers = np.full((self._steps_per_call, self._batch), NO_STEP, np.int32)
+            places = np.arange(self._taken, self._taken + steps_taken) % self._batches
+            numbers[:steps_taken] = places[:, None] * self._batch + np.arange(self._batch)
+            split = parallel.split_steps(numbers, self._devices)
             self._state, curves = self._run(self._state, self._data, split)
-            self._taken += self._steps_per_call
+            self._taken += steps_taken
         jax.block_until_ready((self._state, curves))
+        last = steps_taken - 1
         return {
-            name.removeprefix("signed_"): float(total[-1]) / float(weight[-1])
+            name.removeprefix("signed_"): float(total[last]) / float(weight[last])
             for name, (total, weight) in curves.items()
             if name != "gradient_norm"
         }

@@ -19,7 +19,7 @@ from benchmarks.workload import Sizes, make_workload
 def ours_alone(wanted: dict[str, Any], steps_per_call: int, work: Path) -> dict[str, float]:
     """Twice: before there is a compilation cache, and with what the first run left in it."""
     cache = work / f"compiled-{wanted['case']}-{wanted['precision']}"
-    wanted = wanted | {"arm": "ours", "steps": steps_per_call, "cache": str(cache)}
+    wanted = wanted | {"arm": "ours", "call": steps_per_call, "cache": str(cache)}
     cold, cached = _in_process(wanted, work), _in_process(wanted, work)
     say(
         f"  ours alone, {wanted['precision']}: first step {cold['first_step_s']:.1f} s, "
@@ -34,7 +34,7 @@ def ours_alone(wanted: dict[str, Any], steps_per_call: int, work: Path) -> dict[
 
 
 def pytorch_alone(wanted: dict[str, Any], work: Path) -> dict[str, float]:
-    alone = _in_process(wanted | {"arm": "pytorch", "steps": 1}, work)
+    alone = _in_process(wanted | {"arm": "pytorch"}, work)
     return {"first_step_s_cold": alone["first_step_s"], "peak_memory_mb": alone["peak_mb"]}
 
 
@@ -56,20 +56,20 @@ def _make_arm(wanted: dict[str, Any]) -> Any:
         from benchmarks import jax_arm
 
         jax_arm.keep_compiled(wanted["cache"])
-        return jax_arm.JaxArm(workload, wanted["precision"], wanted["steps"])
+        return jax_arm.JaxArm(workload, wanted["precision"], wanted["call"])
     from benchmarks import pytorch_arms
 
     return pytorch_arms.PytorchArm(workload, pytorch_arms.Form(**wanted["form"]))
 
 
 def main(argv: list[str]) -> int:
-    """Takes `steps` steps twice; the first time counts, with what it compiles."""
+    """Takes two steps; the first counts, with what it compiles."""
     wanted = json.loads(argv[0])
     arm = _make_arm(wanted)
     began = time.perf_counter()
-    arm.take(wanted["steps"])
+    arm.take(1)
     first = time.perf_counter() - began
-    arm.take(wanted["steps"])
+    arm.take(1)
     print(json.dumps({"first_step_s": first, "device_peak_mb": arm.device_peak_mb()}))
     return 0
 

@@ -1,4 +1,4 @@
-"""The train step at the paper's sizes, lowered for accelerators that are not there."""
+"""Many train steps in a call, at the paper's sizes, lowered for accelerators that are not there."""
 
 import functools
 import re
@@ -13,39 +13,38 @@ from coala_jax.default_config import get_config
 from coala_jax.models.coala import build_model
 from coala_jax.training import parallel, steps
 
-DEVICES, TAGS = 8, 1000
+DEVICES, TAGS, STEPS, EXAMPLES = 8, 1000, 64, 10_000
 
 
 @pytest.fixture(scope="module", params=["paper", "released"])
 def exported(request: pytest.FixtureRequest) -> dict[str, str]:
-    """platform -> the step's StableHLO. `jax.export` takes no pmap, so the step is mapped anew."""
+    """platform -> the steps' StableHLO. `jax.export` takes no pmap, so they are mapped anew."""
     config = get_config(request.param)
     model = build_model(
         "ae_c", config.model, TAGS, parallel.AXIS, jnp.float32, product_dtype=jnp.bfloat16
     )
     optimizer = steps.make_optimizer(config.optimizer)
-    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, loss=config.loss)
+    many = functools.partial(steps.train_steps, model=model, optimizer=optimizer, loss=config.loss)
     mesh = Mesh(np.array(jax.devices()[:DEVICES]), (parallel.AXIS,))
-    everywhere, rows = PartitionSpec(), PartitionSpec(parallel.AXIS)
+    everywhere, rows = PartitionSpec(), PartitionSpec(None, parallel.AXIS)
     mapped = jax.shard_map(
-        step,
+        many,
         mesh=mesh,
-        in_specs=(everywhere, rows),
+        in_specs=(everywhere, everywhere, rows),
         out_specs=(everywhere, everywhere),
         check_vma=False,
     )
-    size = config.train.batch_size
-    batch = {
-        "patches": jax.ShapeDtypeStruct((size, 96, 96), jnp.float32),
-        "tags": jax.ShapeDtypeStruct((size, TAGS), jnp.uint8),
-        "valid": jax.ShapeDtypeStruct((size,), jnp.bool_),
+    data = {
+        "patches": jax.ShapeDtypeStruct((EXAMPLES, 96, 96), jnp.uint8),
+        "tags": jax.ShapeDtypeStruct((EXAMPLES, TAGS), jnp.uint8),
     }
+    numbers = jax.ShapeDtypeStruct((STEPS, config.train.batch_size), jnp.int32)
     state = jax.eval_shape(lambda: steps.initial_state(model, optimizer, seed=0))
     # Once for both: tracing is most of the time.
     lowered = {}
     for platform in ("tpu", "cuda"):
         lowered[platform] = jax.export.export(jax.jit(mapped), platforms=[platform])(
-            state, batch
+            state, data, numbers
         ).mlir_module()
     return lowered
 
