@@ -86,29 +86,27 @@ def _forward(
     words: Words | None,
 ) -> tuple[tuple[Maps, Moments], tuple[Any, ...]]:
     moments = _moments(maps, valid, settings.axis_name, scale.dtype)
-    deviation = lax.rsqrt(moments.variance + settings.epsilon)
+    inverse_deviation = lax.rsqrt(moments.variance + settings.epsilon)
 
     def some(rows: tuple[Maps, Words | None]) -> tuple[Maps, None]:
         maps, words = rows
-        values = _affine(
-            maps.astype(scale.dtype) - _wide(moments.mean, maps), deviation * scale, bias
-        )
+        values = _affine(_standardized(maps, moments.mean, inverse_deviation), scale, bias)
         keep = _keep(values, words, settings)
         return jnp.where(keep, values / (1 - settings.rate), 0).astype(settings.dtype), None
 
     result, _ = _by_rows(some, (maps, words))
-    return (result, moments), (maps, scale, bias, valid, words, moments, deviation)
+    return (result, moments), (maps, scale, bias, valid, words, moments, inverse_deviation)
 
 
 def _backward(
     settings: Settings, saved: tuple[Any, ...], gradients: tuple[Maps, Moments]
 ) -> tuple[Maps, PerChannel, PerChannel, None, None]:
-    maps, scale, bias, valid, words, moments, deviation = saved
+    maps, scale, bias, valid, words, moments, inverse_deviation = saved
     axes = tuple(range(maps.ndim - 1))
 
     def until_affine(maps: Maps, gradient: Maps, words: Words | None) -> tuple[Maps, Maps]:
         """The standardised values, and the gradient of what the affine map makes of them."""
-        values = (maps.astype(scale.dtype) - _wide(moments.mean, maps)) * _wide(deviation, maps)
+        values = _standardized(maps, moments.mean, inverse_deviation)
         keep = _keep(_affine(values, scale, bias), words, settings)
         return values, jnp.where(keep, gradient.astype(scale.dtype) / (1 - settings.rate), 0)
 
@@ -126,7 +124,7 @@ def _backward(
         values, gradient = until_affine(*rows)
         through_moments = _affine(values, through_variance, through_mean)
         rest = gradient - through_moments * _as_weight(valid, values, scale.dtype)
-        return (rest * _wide(deviation * scale, values)).astype(maps.dtype), None
+        return (rest * _wide(inverse_deviation * scale, values)).astype(maps.dtype), None
 
     of_maps, _ = _by_rows(until_maps, (maps, gradients[0], words, valid))
     return of_maps, of_scale, of_bias, None, None
@@ -161,6 +159,11 @@ def _keep(values: Maps, words: Words | None, settings: Settings) -> Bool[Array, 
     """Which of these values the ReLU and the dropout let through."""
     keep = values > 0 if settings.rectify else jnp.ones_like(values, bool)
     return keep if words is None else keep & kept(words, values.shape[1:], settings.rate)
+
+
+def _standardized(maps: Maps, mean: PerChannel, inverse_deviation: PerChannel) -> Maps:
+    """One formula for both ways, so that no value is above 0 forwards and below it backwards."""
+    return (maps.astype(mean.dtype) - _wide(mean, maps)) * _wide(inverse_deviation, maps)
 
 
 def _affine(maps: Maps, scale: PerChannel, bias: PerChannel) -> Maps:
