@@ -13,6 +13,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -20,6 +21,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from coala_jax.models.convolution import KERNEL, convolve, convolve_transposed
 from coala_jax.models.dropout import keep_mask, random_words
 from coala_jax.models.normalization import Settings, normalize
+
+PerFeature = Float[Array | np.ndarray, " _"]
 
 
 @struct.dataclass
@@ -64,7 +67,7 @@ class Dense(Product):
     @nn.compact
     def apart(
         self, x: Float[Array, "batch channel"]
-    ) -> tuple[Float[Array, "batch feature"], Float[Array, " feature"] | None]:
+    ) -> tuple[Float[Array, "batch feature"], PerFeature | None]:
         init = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features), self.param_dtype)
         bias = None
@@ -84,7 +87,7 @@ class Convolution(Product):
     @nn.compact
     def apart(
         self, x: Float[Array, "b h w c"]
-    ) -> tuple[Float[Array, "b h2 w2 filter"], Float[Array, " filter"]]:
+    ) -> tuple[Float[Array, "b h2 w2 filter"], PerFeature]:
         channels = x.shape[-1]
         init = uniform_fan_in(KERNEL * KERNEL * channels)
         shape = (KERNEL, KERNEL, channels, self.filters)
@@ -103,7 +106,7 @@ class TransposedConvolution(Product):
     @nn.compact
     def apart(
         self, x: Float[Array, "b h w c"]
-    ) -> tuple[Float[Array, "b h2 w2 filter"], Float[Array, " filter"]]:
+    ) -> tuple[Float[Array, "b h2 w2 filter"], PerFeature]:
         # PyTorch counts the fan-in of a transposed convolution over its output channels.
         init = uniform_fan_in(KERNEL * KERNEL * self.filters)
         shape = (KERNEL, KERNEL, self.filters, x.shape[-1])
@@ -135,7 +138,7 @@ class BatchNorm(nn.Module):
         self,
         x: Float[Array, "batch ... channel"],
         rows: TrainingRows | None,
-        shift: Float[Array, " channel"] | None = None,
+        shift: PerFeature | None = None,
     ) -> Float[Array, "batch ... channel"]:
         """Normalises x + shift. A shift moves the mean, so that training need not add it to x."""
         shape = (x.shape[-1],)
