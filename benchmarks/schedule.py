@@ -120,7 +120,7 @@ def train(config: ConfigDict, workdir: Path, judged: bool) -> dict[str, Any]:
 def make_judge(config: ConfigDict) -> Callable[[Any], Any]:
     """How well validation sounds find their tags, after each epoch, as `coala_jax.main` asks."""
     from coala_jax.embedding.embedder import Embedder
-    from coala_jax.evaluation.report import ValidationSounds
+    from coala_jax.evaluation.run_report import ValidationSounds
     from coala_jax.training.loop import Judgement
 
     sounds = ValidationSounds(Path(config.data.path))

@@ -29,7 +29,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     validate(config)
     # JAX takes a second to import: a wrong flag is told before that.
     from coala_jax.embedding.embedder import Embedder
-    from coala_jax.evaluation import report
+    from coala_jax.evaluation import run_report
     from coala_jax.models.frozen import FrozenModel
     from coala_jax.training import journal, loop, parallel
 
@@ -37,7 +37,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     parallel.start(device)
     parallel.require_device(device)
     parallel.keep_compiled_steps()
-    sounds = report.ValidationSounds(Path(config.data.path))
+    sounds = run_report.ValidationSounds(Path(config.data.path))
 
     def judge(frozen: FrozenModel) -> loop.Judgement:
         embedder = Embedder(frozen)
@@ -47,7 +47,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     model = loop.train_and_evaluate(config, workdir, judge)
     if not parallel.is_lead():
         return
-    written = report.write_report(
+    written = run_report.write_report(
         Embedder(model),
         Embedder(model.untrained(config.seed + 1)),
         sounds,
@@ -57,8 +57,8 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
         "python -m coala_jax.main " + " ".join(flags_given),
     )
     print(f"how well validation sounds of {written['corpus']} find their tags:")
-    print(report.table(written))
-    for name in [report.REPORT, *written["pictures"], "metrics.jsonl", "tensorboard", "model"]:
+    print(run_report.table(written))
+    for name in [run_report.REPORT, *written["pictures"], "metrics.jsonl", "tensorboard", "model"]:
         print(f"  {workdir / name}")
 
 

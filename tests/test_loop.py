@@ -17,8 +17,8 @@ from coala_jax.data.example import Example
 from coala_jax.data.records import write_dataset
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation.report import ValidationSounds
 from coala_jax.evaluation.retrieval import chance
+from coala_jax.evaluation.run_report import ValidationSounds
 from coala_jax.models.frozen import FrozenModel
 from coala_jax.preparation.synthetic import synthesize
 from coala_jax.training import journal, loop, parallel

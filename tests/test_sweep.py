@@ -13,7 +13,7 @@ import pytest
 from coala_jax import drawing, sweep
 from coala_jax import main as training_program
 from coala_jax.evaluation import sweep_report
-from coala_jax.evaluation.report import ValidationSounds
+from coala_jax.evaluation.run_report import ValidationSounds
 from coala_jax.training import journal, loop
 from tests.synthetic import tiny_config, write_random_dataset
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import report
-from coala_jax.evaluation.report import ValidationSounds
+from coala_jax.evaluation import run_report
+from coala_jax.evaluation.run_report import ValidationSounds
 from tests.synthetic import random_examples, write_random_dataset
 
 TRAIN, VALIDATION, TAGS = 9, 14, 4
@@ -138,7 +138,7 @@ def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, m
 
 
 def test_the_report_holds_the_model_and_what_it_has_to_beat(sounds, tmp_path):
-    written = report.write_report(
+    written = run_report.write_report(
         FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds, METRICS, tmp_path, 3, "cmd"
     )
     assert written == json.loads((tmp_path / "report.json").read_text())
@@ -167,13 +167,13 @@ def test_popularity_ranks_by_the_training_tags(sounds):
         hits = np.flatnonzero(row)
         precisions.append(np.mean([(n + 1) / (place + 1) for n, place in enumerate(hits)]))
     embedder = FakeEmbedder(sounds, 1.0)
-    found = report.retrieval_report(embedder, embedder, sounds)["popularity"]
+    found = run_report.retrieval_report(embedder, embedder, sounds)["popularity"]
     assert found["map"] == pytest.approx(np.mean(precisions))
 
 
 def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
     for case in ("e_c", "cnn"):
-        written = report.write_report(
+        written = run_report.write_report(
             FakeEmbedder(sounds, 1.0, case),
             FakeEmbedder(sounds, 0.0, case),
             sounds,
@@ -187,8 +187,10 @@ def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
 
 
 def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
-    figures = report.retrieval_report(FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds)
-    header, *rows = report.table({"retrieval": figures}).splitlines()
+    figures = run_report.retrieval_report(
+        FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds
+    )
+    header, *rows = run_report.table({"retrieval": figures}).splitlines()
     assert header.split() == ["macro_auc", "mrr", "map", "recall_at_10"]
     assert [row.split()[0] for row in rows] == ["trained", "untrained", "chance", "popularity"]
     for row, who in zip(rows, figures, strict=True):
@@ -200,7 +202,7 @@ def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
 def test_what_is_reported_while_training_is_the_same(sounds):
     embedder = FakeEmbedder(sounds, 0.5)
     judged = sounds.judge(embedder)
-    reported = report.retrieval_report(embedder, embedder, sounds)["trained"]
+    reported = run_report.retrieval_report(embedder, embedder, sounds)["trained"]
     assert judged == {name: reported[name] for name in judged}
 
 
@@ -210,8 +212,8 @@ def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
     few = ValidationSounds(tmp_path / "dataset")
     embedder = FakeEmbedder(few, 1.0)
     assert few.judge(embedder).keys() == {"mrr", "map", "recall_at_10"}
-    figures = report.retrieval_report(embedder, embedder, few)
-    shown = report.table({"retrieval": figures})
+    figures = run_report.retrieval_report(embedder, embedder, few)
+    shown = run_report.table({"retrieval": figures})
     assert figures["trained"]["macro_auc"] is None
     assert shown.splitlines()[1].split()[:3] == ["trained", "-", "1.000"]
     assert "macro_auc needs a tag on 3 or more validation sounds" in shown
@@ -221,5 +223,5 @@ def test_two_sounds_are_reported_without_a_map(tmp_path):
     write_random_dataset(tmp_path / "dataset", train=5, validation=2, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
     embedder = FakeEmbedder(few, 1.0)
-    written = report.write_report(embedder, embedder, few, METRICS, tmp_path / "w", 1, "cmd")
+    written = run_report.write_report(embedder, embedder, few, METRICS, tmp_path / "w", 1, "cmd")
     assert written["pictures"] == ["losses.png", "reconstructions.png"]
