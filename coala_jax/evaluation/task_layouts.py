@@ -1,0 +1,331 @@
+"""Which files, classes and folds a data set lists, in the layout that it is published in.
+
+The files themselves are not looked at here (but for GTZAN's extension); `tasks.py` does that.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+URBANSOUND8K_CLIPS, URBANSOUND8K_FOLDS = 8732, 10
+ESC50_CLIPS, ESC10_CLIPS, ESC_FOLDS = 2000, 400, 5
+GTZAN_TRAIN, GTZAN_TEST = 443, 290  # fault-filtered; paper, section 3.2
+NSYNTH_NOTES_A_FAMILY = 2000  # paper, section 3.2
+NSYNTH_TEST = 4096
+# The families of the paper's list; the eleventh, synth_lead, has no test notes.
+NSYNTH_FAMILIES = (
+    "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "vocal"
+)  # fmt: skip
+NSYNTH_LIST = "nsynth_selected_sounds_per_class.json"
+OWN_TABLE = "clips.csv"
+
+
+class TaskError(ValueError):
+    """A data set that cannot be used; the message names the file, the cause and the way out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One listed clip. `part` is its fold, or its split; clips of one `group` belong together."""
+
+    file: str  # relative to the listing's root, forward slashes
+    label: str
+    part: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All that a data set lists, its files not yet looked for."""
+
+    name: str
+    root: Path
+    source: Path  # the file that lists them, for messages
+    in_folds: bool  # or in splits, of which train and test are used
+    rows: tuple[Row, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def read_urbansound8k(folder: Path) -> Listing:
+    """UrbanSound8K: metadata/UrbanSound8K.csv, audio/fold1 to audio/fold10; ten folds."""
+    source = folder / "metadata" / "UrbanSound8K.csv"
+    rows = tuple(
+        Row(f"audio/fold{cells['fold']}/{cells['slice_file_name']}", cells["class"], cells["fold"])
+        for _, cells in _read_csv(source, ("slice_file_name", "fold", "class"))
+    )
+    remarks = _unlike_published(source, rows, URBANSOUND8K_CLIPS, URBANSOUND8K_FOLDS)
+    return Listing("urbansound8k", folder, source, True, rows, remarks)
+
+
+def read_esc50(folder: Path, *, only_esc10: bool = False) -> Listing:
+    """ESC-50: meta/esc50.csv and audio/; five folds. ESC-10 is its rows with esc10 True."""
+    source = folder / "meta" / "esc50.csv"
+    rows = []
+    for line, cells in _read_csv(source, ("filename", "fold", "category", "esc10")):
+        if cells["esc10"] not in ("True", "False"):
+            raise TaskError(
+                f"{source}: line {line} says esc10 {cells['esc10']!r}, which is neither True nor "
+                "False; copy the table again from the data set"
+            )
+        if cells["esc10"] == "True" or not only_esc10:
+            rows.append(Row(f"audio/{cells['filename']}", cells["category"], cells["fold"]))
+    name, published = ("esc10", ESC10_CLIPS) if only_esc10 else ("esc50", ESC50_CLIPS)
+    remarks = _unlike_published(source, rows, published, ESC_FOLDS)
+    return Listing(name, folder, source, True, tuple(rows), remarks)
+
+
+def read_gtzan(folder: Path) -> Listing:
+    """GTZAN, fault-filtered: train_filtered.txt and test_filtered.txt beside the genres' folders.
+
+    These lie in genres, genres_original or the folder itself; songs are .wav or .au. The songs of
+    valid_filtered.txt are not used, as in the paper.
+    """
+    rows = []
+    for split in ("train", "test"):
+        source = folder / f"{split}_filtered.txt"
+        way_out = "copy it from the folder GTZAN_split of github.com/jongpillee/music_dataset_split"
+        for line, text in enumerate(_read_text(source, way_out).splitlines(), 1):
+            song = text.strip()
+            if not song:
+                continue
+            genre, _, name = song.partition("/")
+            if not genre or "/" in name or not name.endswith((".wav", ".au")):
+                raise TaskError(
+                    f"{source}: line {line} is {song!r}, which is no genre/song.wav; {way_out}"
+                )
+            rows.append(Row(_find_song(folder, song), genre, split))
+    found = tuple(sum(row.part == split for row in rows) for split in ("train", "test"))
+    remarks = ()
+    if found != (GTZAN_TRAIN, GTZAN_TEST):
+        remarks = (
+            f"the lists hold {found[0]} training and {found[1]} test songs, "
+            f"the published ones {GTZAN_TRAIN} and {GTZAN_TEST}",
+        )
+    return Listing("gtzan", folder, source, False, tuple(rows), remarks)
+
+
+def read_nsynth(folder: Path, *, seed: int = 0) -> Listing:
+    """NSynth: the notes of ten families; 2,000 training notes a family, all test notes.
+
+    Which training notes is said by the authors' list where it lies in the folder, and is a draw
+    otherwise. The draw takes the notes whose SHA-256 with the seed comes first: the same in every
+    version of every library, and in whatever order the notes are listed.
+    """
+    source = folder / "nsynth-train" / "examples.json"
+    train = _read_families(source)
+    test = _read_families(folder / "nsynth-test" / "examples.json")
+    both = sorted(train.keys() & test.keys())
+    if both:
+        raise TaskError(
+            f"{source}: {len(both)} of its notes are in the test set, too, the first is {both[0]}; "
+            "unpack nsynth-train and nsynth-test again"
+        )
+    if (folder / NSYNTH_LIST).is_file():
+        source = folder / NSYNTH_LIST
+        names, remarks = _listed_notes(source, train)
+    else:
+        names = _drawn_notes(source, train, seed)
+        remarks = [f"a seeded draw of {NSYNTH_NOTES_A_FAMILY:,} notes a family, seed {seed}"]
+    other = sorted({*train.values(), *test.values()} - set(NSYNTH_FAMILIES))
+    if other:
+        lost = sum(family in other for family in test.values())
+        remarks.append(
+            f"left out, as it is not one of the paper's ten families: {', '.join(other)} "
+            f"({lost} test notes)"
+        )
+    if len(test) != NSYNTH_TEST:
+        remarks.append(f"nsynth-test lists {len(test):,} notes, the published one {NSYNTH_TEST:,}")
+    rows = [Row(f"nsynth-train/audio/{name}.wav", train[name], "train") for name in names]
+    rows += [
+        Row(f"nsynth-test/audio/{name}.wav", family, "test")
+        for name, family in test.items()
+        if family in NSYNTH_FAMILIES
+    ]
+    return Listing("nsynth", folder, source, False, tuple(rows), tuple(remarks))
+
+
+def read_own(path: Path) -> Listing:
+    """A folder with clips.csv, or a CSV: file, label, fold or split, and a group where it has one.
+
+    Files are relative to the CSV's folder. Every value of fold is one; split says train, test, or
+    something else for clips that are not used.
+    """
+    source = path / OWN_TABLE if path.is_dir() else path
+    if path.is_dir() and not source.is_file():
+        raise TaskError(
+            f"{path}: this folder has no {OWN_TABLE}; write one with the columns file, label and "
+            "fold or split, or say which published layout it has, such as esc50:DIR"
+        )
+    header = _read_header(source)
+    if ("fold" in header) == ("split" in header):
+        raise TaskError(
+            f"{source}: it has {'both a column fold and a' if 'fold' in header else 'no'} column "
+            f"{'split' if 'fold' in header else 'fold or split'}; give fold for cross-validation, "
+            "or split with train and test"
+        )
+    part = "fold" if "fold" in header else "split"
+    rows = tuple(
+        Row(cells["file"], cells["label"], cells[part], cells.get("group", ""))
+        for _, cells in _read_csv(source, ("file", "label", part))
+    )
+    own_folder = source.name == OWN_TABLE
+    name = source.resolve().parent.name if own_folder else source.stem
+    return Listing(name, source.parent, source, part == "fold", rows)
+
+
+def _unlike_published(source: Path, rows: Sequence[Row], clips: int, folds: int) -> tuple[str, ...]:
+    found = len({row.part for row in rows})
+    if (len(rows), found) == (clips, folds):
+        return ()
+    return (
+        f"{source.name} lists {len(rows):,} clips in {found} folds, "
+        f"the published one {clips:,} in {folds}",
+    )
+
+
+def _find_song(folder: Path, song: str) -> str:
+    """Where the song lies below the folder; where it would lie, if it is nowhere."""
+    stem = song.rpartition(".")[0]
+    bases = [base for base in ("genres/", "genres_original/") if (folder / base).is_dir()] + [""]
+    places = [f"{base}{stem}{suffix}" for base in bases for suffix in (".wav", ".au")]
+    return next((place for place in places if (folder / place).is_file()), places[0])
+
+
+def _read_families(source: Path) -> dict[str, str]:
+    """Note -> family."""
+    way_out = "unpack this part of NSynth (json/wav files) again"
+    content = _read_json(source, way_out)
+    try:
+        families = {name: note["instrument_family_str"] for name, note in content.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise TaskError(f"{source}: it does not describe notes ({error!r}); {way_out}") from error
+    if not families or not all(isinstance(family, str) for family in families.values()):
+        raise TaskError(f"{source}: it has no notes, or one without a family; {way_out}")
+    return families
+
+
+def _listed_notes(source: Path, train: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The notes of the authors' list, and what is to be said of it."""
+    way_out = "copy the authors' list again, or remove it for a seeded draw"
+    content = _read_json(source, way_out)
+    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
+        raise TaskError(f"{source}: it is no table of families and their notes; {way_out}")
+    if content.keys() != set(NSYNTH_FAMILIES):
+        odd = ", ".join(sorted(content.keys() ^ set(NSYNTH_FAMILIES)))
+        raise TaskError(f"{source}: families that are missing or unknown: {odd}; {way_out}")
+    names = [(name, family) for family, notes in content.items() for name in notes]
+    for name, family in names:
+        if not isinstance(name, str) or train.get(name) != family:
+            raise TaskError(
+                f"{source}: it lists {name!r} as {family}, which nsynth-train/examples.json does "
+                f"not; unpack nsynth-train whole, or {way_out}"
+            )
+    counts = {len(notes) for notes in content.values()}
+    remarks = [f"the {len(names):,} training notes of {source.name}"]
+    if counts != {NSYNTH_NOTES_A_FAMILY}:
+        remarks.append(
+            f"that list has {min(counts):,} to {max(counts):,} notes a family, "
+            f"the authors' {NSYNTH_NOTES_A_FAMILY:,}"
+        )
+    return [name for name, _ in names], remarks
+
+
+def _drawn_notes(source: Path, train: dict[str, str], seed: int) -> list[str]:
+    drawn = []
+    for family in NSYNTH_FAMILIES:
+        notes = [name for name, of in train.items() if of == family]
+        if len(notes) < NSYNTH_NOTES_A_FAMILY:
+            raise TaskError(
+                f"{source}: it has {len(notes)} notes of the family {family}, a draw takes "
+                f"{NSYNTH_NOTES_A_FAMILY:,} of each; unpack nsynth-train whole, or put the "
+                f"authors' {NSYNTH_LIST} beside nsynth-train"
+            )
+        drawn += sorted(notes, key=lambda note: _shuffled(note, seed))[:NSYNTH_NOTES_A_FAMILY]
+    return drawn
+
+
+def _shuffled(name: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
+def _read_text(source: Path, way_out: str) -> str:
+    try:
+        return source.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            f"{source}: it is not in UTF-8 ({error}), so it is damaged or was saved in another "
+            f"encoding; {way_out}"
+        ) from error
+    except OSError as error:
+        cause = "there is no such file" if not source.exists() else str(error)
+        raise TaskError(f"{source}: {cause}; {way_out}") from error
+
+
+def _read_json(source: Path, way_out: str) -> Any:
+    text = _read_text(source, way_out)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{source}: it is no JSON ({error}); {way_out}") from error
+
+
+def _read_header(source: Path) -> list[str]:
+    """The names of the columns. Raises TaskError if there are none, or two of the same name."""
+    text = _read_text(source, "check the path; the table is a CSV in UTF-8")
+    header = next(_read_lines(source, text), (1, []))[1]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if not header or repeated:
+        cause = f"two columns are called {repeated[0]!r}" if repeated else "the file is empty"
+        raise TaskError(f"{source}: {cause}; its first line must name the columns, each once")
+    return header
+
+
+def _read_csv(source: Path, needed: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells of every row; those of the needed columns are there and not empty."""
+    header = _read_header(source)
+    lacking = [name for name in needed if name not in header]
+    if lacking:
+        raise TaskError(
+            f"{source}: it has no column {' and no '.join(lacking)}, only {', '.join(header)}; "
+            "name its columns so, or copy the table again from where it came"
+        )
+    lines = _read_lines(source, _read_text(source, "check the path"))
+    next(lines)
+    for line, row in lines:
+        if len(row) != len(header):
+            raise TaskError(
+                f"{source}: line {line} has {len(row)} cells and the header {len(header)}; correct "
+                "it, with a cell that holds the delimiter in quotes"
+            )
+        cells = dict(zip(header, row, strict=True))
+        empty = [name for name in needed if not cells[name]]
+        if empty:
+            raise TaskError(f"{source}: line {line} has no {empty[0]}; fill it in or remove it")
+        yield line, cells
+
+
+def _read_lines(source: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells, without the spaces around them, of all that is not an empty line.
+
+    Cells are parted by a comma, or where the first line has none by the semicolon or tab of other
+    spreadsheets.
+    """
+    lines = io.StringIO(text, newline="")
+    first = lines.readline()
+    lines.seek(0)
+    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise TaskError(
+            f"{source}: line {reader.line_num} or one before it is no CSV ({error}); look for a "
+            "quotation mark that is not closed"
+        ) from error
