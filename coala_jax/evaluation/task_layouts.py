@@ -3,14 +3,12 @@
 The files themselves are not looked at here (but for GTZAN's extension); `tasks.py` does that.
 """
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from coala_jax.evaluation.task_files import TaskError, read_csv, read_header, read_json, read_text
 
 URBANSOUND8K_CLIPS, URBANSOUND8K_FOLDS = 8732, 10
 ESC50_CLIPS, ESC10_CLIPS, ESC_FOLDS = 2000, 400, 5
@@ -23,10 +21,6 @@ NSYNTH_FAMILIES = (
 )  # fmt: skip
 NSYNTH_LIST = "nsynth_selected_sounds_per_class.json"
 OWN_TABLE = "clips.csv"
-
-
-class TaskError(ValueError):
-    """A data set that cannot be used; the message names the file, the cause and the way out."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ def read_urbansound8k(folder: Path) -> Listing:
     source = folder / "metadata" / "UrbanSound8K.csv"
     rows = tuple(
         Row(f"audio/fold{cells['fold']}/{cells['slice_file_name']}", cells["class"], cells["fold"])
-        for _, cells in _read_csv(source, ("slice_file_name", "fold", "class"))
+        for _, cells in read_csv(source, ("slice_file_name", "fold", "class"))
     )
     remarks = _unlike_published(source, rows, URBANSOUND8K_CLIPS, URBANSOUND8K_FOLDS)
     return Listing("urbansound8k", folder, source, True, rows, remarks)
@@ -66,7 +60,7 @@ def read_esc50(folder: Path, *, only_esc10: bool = False) -> Listing:
     """ESC-50: meta/esc50.csv and audio/; five folds. ESC-10 is its rows with esc10 True."""
     source = folder / "meta" / "esc50.csv"
     rows = []
-    for line, cells in _read_csv(source, ("filename", "fold", "category", "esc10")):
+    for line, cells in read_csv(source, ("filename", "fold", "category", "esc10")):
         if cells["esc10"] not in ("True", "False"):
             raise TaskError(
                 f"{source}: line {line} says esc10 {cells['esc10']!r}, which is neither True nor "
@@ -89,7 +83,7 @@ def read_gtzan(folder: Path) -> Listing:
     for split in ("train", "test"):
         source = folder / f"{split}_filtered.txt"
         way_out = "copy it from the folder GTZAN_split of github.com/jongpillee/music_dataset_split"
-        for line, text in enumerate(_read_text(source, way_out).splitlines(), 1):
+        for line, text in enumerate(read_text(source, way_out).splitlines(), 1):
             song = text.strip()
             if not song:
                 continue
@@ -161,7 +155,7 @@ def read_own(path: Path) -> Listing:
             f"{path}: this folder has no {OWN_TABLE}; write one with the columns file, label and "
             "fold or split, or say which published layout it has, such as esc50:DIR"
         )
-    header = _read_header(source)
+    header = read_header(source)
     if ("fold" in header) == ("split" in header):
         raise TaskError(
             f"{source}: it has {'both a column fold and a' if 'fold' in header else 'no'} column "
@@ -171,7 +165,7 @@ def read_own(path: Path) -> Listing:
     part = "fold" if "fold" in header else "split"
     rows = tuple(
         Row(cells["file"], cells["label"], cells[part], cells.get("group", ""))
-        for _, cells in _read_csv(source, ("file", "label", part))
+        for _, cells in read_csv(source, ("file", "label", part))
     )
     own_folder = source.name == OWN_TABLE
     name = source.resolve().parent.name if own_folder else source.stem
@@ -199,7 +193,7 @@ def _find_song(folder: Path, song: str) -> str:
 def _read_families(source: Path) -> dict[str, str]:
     """Note -> family."""
     way_out = "unpack this part of NSynth (json/wav files) again"
-    content = _read_json(source, way_out)
+    content = read_json(source, way_out)
     try:
         families = {name: note["instrument_family_str"] for name, note in content.items()}
     except (AttributeError, KeyError, TypeError) as error:
@@ -212,7 +206,7 @@ def _read_families(source: Path) -> dict[str, str]:
 def _listed_notes(source: Path, train: dict[str, str]) -> tuple[list[str], list[str]]:
     """The notes of the authors' list, and what is to be said of it."""
     way_out = "copy the authors' list again, or remove it for a seeded draw"
-    content = _read_json(source, way_out)
+    content = read_json(source, way_out)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise TaskError(f"{source}: it is no table of families and their notes; {way_out}")
     if content.keys() != set(NSYNTH_FAMILIES):
@@ -251,81 +245,3 @@ def _drawn_notes(source: Path, train: dict[str, str], seed: int) -> list[str]:
 
 def _shuffled(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
-
-
-def _read_text(source: Path, way_out: str) -> str:
-    try:
-        return source.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            f"{source}: it is not in UTF-8 ({error}), so it is damaged or was saved in another "
-            f"encoding; {way_out}"
-        ) from error
-    except OSError as error:
-        cause = "there is no such file" if not source.exists() else str(error)
-        raise TaskError(f"{source}: {cause}; {way_out}") from error
-
-
-def _read_json(source: Path, way_out: str) -> Any:
-    text = _read_text(source, way_out)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise TaskError(f"{source}: it is no JSON ({error}); {way_out}") from error
-
-
-def _read_header(source: Path) -> list[str]:
-    """The names of the columns. Raises TaskError if there are none, or two of the same name."""
-    text = _read_text(source, "check the path; the table is a CSV in UTF-8")
-    header = next(_read_lines(source, text), (1, []))[1]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if not header or repeated:
-        cause = f"two columns are called {repeated[0]!r}" if repeated else "the file is empty"
-        raise TaskError(f"{source}: {cause}; its first line must name the columns, each once")
-    return header
-
-
-def _read_csv(source: Path, needed: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells of every row; those of the needed columns are there and not empty."""
-    header = _read_header(source)
-    lacking = [name for name in needed if name not in header]
-    if lacking:
-        raise TaskError(
-            f"{source}: it has no column {' and no '.join(lacking)}, only {', '.join(header)}; "
-            "name its columns so, or copy the table again from where it came"
-        )
-    lines = _read_lines(source, _read_text(source, "check the path"))
-    next(lines)
-    for line, row in lines:
-        if len(row) != len(header):
-            raise TaskError(
-                f"{source}: line {line} has {len(row)} cells and the header {len(header)}; correct "
-                "it, with a cell that holds the delimiter in quotes"
-            )
-        cells = dict(zip(header, row, strict=True))
-        empty = [name for name in needed if not cells[name]]
-        if empty:
-            raise TaskError(f"{source}: line {line} has no {empty[0]}; fill it in or remove it")
-        yield line, cells
-
-
-def _read_lines(source: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells, without the spaces around them, of all that is not an empty line.
-
-    Cells are parted by a comma, or where the first line has none by the semicolon or tab of other
-    spreadsheets.
-    """
-    lines = io.StringIO(text, newline="")
-    first = lines.readline()
-    lines.seek(0)
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, [cell.strip() for cell in row]
-    except csv.Error as error:
-        raise TaskError(
-            f"{source}: line {reader.line_num} or one before it is no CSV ({error}); look for a "
-            "quotation mark that is not closed"
-        ) from error

@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int64
 
+from coala_jax.evaluation.task_files import TaskError
 from coala_jax.evaluation.task_layouts import (
     Listing,
     Row,
-    TaskError,
     read_esc50,
     read_gtzan,
     read_nsynth,

@@ -1,0 +1,90 @@
+"""Reads the JSON and CSV files that list a data set, with an error that says what to do."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+class TaskError(ValueError):
+    """A data set that cannot be used; the message names the file, the cause and the way out."""
+
+
+def read_text(source: Path, way_out: str) -> str:
+    try:
+        return source.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            f"{source}: it is not in UTF-8 ({error}), so it is damaged or was saved in another "
+            f"encoding; {way_out}"
+        ) from error
+    except OSError as error:
+        cause = "there is no such file" if not source.exists() else str(error)
+        raise TaskError(f"{source}: {cause}; {way_out}") from error
+
+
+def read_json(source: Path, way_out: str) -> Any:
+    text = read_text(source, way_out)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{source}: it is no JSON ({error}); {way_out}") from error
+
+
+def read_header(source: Path) -> list[str]:
+    """The names of the columns. Raises TaskError if there are none, or two of the same name."""
+    text = read_text(source, "check the path; the table is a CSV in UTF-8")
+    header = next(_read_lines(source, text), (1, []))[1]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if not header or repeated:
+        cause = f"two columns are called {repeated[0]!r}" if repeated else "the file is empty"
+        raise TaskError(f"{source}: {cause}; its first line must name the columns, each once")
+    return header
+
+
+def read_csv(source: Path, needed: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells of every row; those of the needed columns are there and not empty."""
+    header = read_header(source)
+    lacking = [name for name in needed if name not in header]
+    if lacking:
+        raise TaskError(
+            f"{source}: it has no column {' and no '.join(lacking)}, only {', '.join(header)}; "
+            "name its columns so, or copy the table again from where it came"
+        )
+    lines = _read_lines(source, read_text(source, "check the path"))
+    next(lines)
+    for line, row in lines:
+        if len(row) != len(header):
+            raise TaskError(
+                f"{source}: line {line} has {len(row)} cells and the header {len(header)}; correct "
+                "it, with a cell that holds the delimiter in quotes"
+            )
+        cells = dict(zip(header, row, strict=True))
+        empty = [name for name in needed if not cells[name]]
+        if empty:
+            raise TaskError(f"{source}: line {line} has no {empty[0]}; fill it in or remove it")
+        yield line, cells
+
+
+def _read_lines(source: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells, without the spaces around them, of all that is not an empty line.
+
+    Cells are parted by a comma, or where the first line has none by the semicolon or tab of other
+    spreadsheets.
+    """
+    lines = io.StringIO(text, newline="")
+    first = lines.readline()
+    lines.seek(0)
+    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise TaskError(
+            f"{source}: line {reader.line_num} or one before it is no CSV ({error}); look for a "
+            "quotation mark that is not closed"
+        ) from error
