@@ -1,0 +1,261 @@
+import itertools
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from coala_jax.evaluation.cca import (
+    PERMUTATIONS,
+    CcaTable,
+    components,
+    floor,
+    mean_correlation,
+    reduce,
+    table2,
+)
+
+
+def noise(rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((rows, columns))
+
+
+def related(rows: int = 400, p: int = 7, q: int = 4, seed: int = 0) -> tuple:
+    """Two sets of columns that share three hidden causes, in part."""
+    rng = np.random.default_rng(seed)
+    causes = rng.standard_normal((rows, 3))
+    x = causes @ rng.standard_normal((3, p)) + rng.standard_normal((rows, p))
+    return x, causes @ rng.standard_normal((3, q)) + 0.5 * rng.standard_normal((rows, q))
+
+
+def by_eigenproblem(x: np.ndarray, y: np.ndarray) -> float:
+    """Hardoon et al. 2004, Eq. 3.3: the covariance of both as a generalised eigenproblem."""
+    p, q = x.shape[1], y.shape[1]
+    covariance = np.cov(np.hstack([x, y]).T)
+    between, within = covariance.copy(), np.zeros_like(covariance)
+    between[:p, :p] = between[p:, p:] = 0
+    within[:p, :p], within[p:, p:] = covariance[:p, :p], covariance[p:, p:]
+    return float(scipy.linalg.eigh(between, within, eigvals_only=True)[-min(p, q) :].mean())
+
+
+def multiple_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """The correlation of y with its least-squares prediction from x."""
+    design = np.hstack([x, np.ones((len(x), 1))])
+    predicted = design @ np.linalg.lstsq(design, y)[0]
+    return float(np.corrcoef(predicted[:, 0], y[:, 0])[0, 1])
+
+
+@pytest.mark.parametrize(("p", "q"), [(7, 4), (4, 7), (3, 3), (2, 1), (1, 2)])
+def test_it_is_the_mean_eigenvalue_of_the_generalised_problem(p, q):
+    x, y = related(p=p, q=q)
+    assert mean_correlation(x, y) == pytest.approx(by_eigenproblem(x, y), abs=1e-12)
+    assert 0.1 < by_eigenproblem(x, y) < 0.99
+
+
+def test_of_one_column_it_is_the_multiple_correlation():
+    x, y = related()
+    y = y[:, :1]
+    assert mean_correlation(x, y) == pytest.approx(multiple_correlation(x, y), abs=1e-12)
+
+
+def test_of_two_columns_it_is_the_absolute_correlation_worked_out_by_hand():
+    x, y = np.array([[-1.0], [0.0], [1.0]]), np.array([[1.0], [0.0], [-0.5]])
+    # Centred y is (5, -1, -4) / 6: -9/6 over the roots of 2 and 42/36.
+    assert mean_correlation(x, y) == pytest.approx(1.5 / np.sqrt(2 * 42 / 36), abs=1e-15)
+
+
+def test_a_linear_relation_scores_one_whatever_units_and_mixing():
+    x = noise(60, 6)
+    y = 1e-5 * x @ noise(6, 4, seed=1) + 3
+    assert mean_correlation(x, y) == pytest.approx(1, abs=1e-12)
+    units = 10.0 ** np.arange(-150, 150, 50)
+    assert mean_correlation(x * units, y) == pytest.approx(1, abs=1e-9)
+
+
+def test_units_offsets_and_mixing_change_nothing():
+    x, y = related()
+    mixed = (x @ noise(7, 7, seed=5)) * 10.0 ** np.arange(-6, 8, 2) + np.arange(7)
+    assert mean_correlation(mixed, y) == pytest.approx(mean_correlation(x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1e30])
+def test_constant_and_collinear_columns_count_as_coefficients_of_zero(constant):
+    x, y = related(q=3)
+    total = 3 * mean_correlation(x, y)
+    odd = [np.full((400, 1), constant), y[:, :1] - 2 * y[:, 2:], -7e-20 * y[:, 1:2]]
+    for number in range(1, 4):
+        wider = np.hstack([y, *odd[:number]])
+        assert mean_correlation(x, wider) == pytest.approx(total / (3 + number), abs=1e-9)
+
+
+def test_odd_columns_of_the_embedding_change_nothing_as_long_as_the_descriptor_has_fewer():
+    x, y = related(q=3)
+    wider = np.hstack([np.full((400, 1), 0.3), x[:, :1] + x[:, 1:2], x, np.zeros((400, 2))])
+    assert mean_correlation(wider, y) == pytest.approx(mean_correlation(x, y), abs=1e-9)
+
+
+def test_the_rounding_of_float32_is_no_information():
+    x, y = related()
+    x = x.astype(np.float32)
+    sums = x @ noise(7, 300, seed=3).astype(np.float32) + np.float32(2)
+    constant = np.full((400, 1), 0.1, np.float32)
+    constant[::3] = np.nextafter(np.float32(0.1), np.float32(1))
+    wider = np.hstack([x, sums, constant])
+    # 301 columns of pure noise would lift the score of 400 sounds to above 0.9.
+    assert mean_correlation(wider, y) == pytest.approx(mean_correlation(x, y), abs=1e-3)
+
+
+def test_a_large_offset_hides_nothing():
+    a, b = noise(20, 1), noise(20, 1, seed=1)
+    x = 1 + 4e-6 * np.hstack([a, a + 0.05 * b])
+    assert mean_correlation(x, b) == pytest.approx(1, abs=1e-6)
+
+
+def test_nothing_but_constants_scores_zero():
+    x = noise(20, 3)
+    assert mean_correlation(x, np.ones((20, 2))) == 0
+    assert mean_correlation(np.zeros((20, 2)), x) == 0
+
+
+def test_pure_noise_scores_one_when_there_are_fewer_sounds_than_dimensions():
+    assert mean_correlation(noise(50, 231), noise(50, 4, seed=1)) == pytest.approx(1, abs=1e-12)
+
+
+def test_the_mean_square_over_all_orders_of_one_column_is_the_formula():
+    x, y = related(rows=6, p=2, q=1)
+    squares = [mean_correlation(x, y[list(o)]) ** 2 for o in itertools.permutations(range(6))]
+    assert np.mean(squares) == pytest.approx(2 / (6 - 1), abs=1e-12)
+
+
+@pytest.mark.parametrize("columns", [1, 12])
+def test_the_floor_of_independent_noise_is_what_it_scores(columns):
+    sounds, dimensions = 1910, 115  # as 19,103 and 1,152
+    x, y = noise(sounds, dimensions), noise(sounds, columns, seed=1)
+    found = floor(x, y, seed=0)
+    # sqrt of a beta variable of mean p / (n - 1): its spread, over 20 orders.
+    assert found == pytest.approx(np.sqrt(dimensions / (sounds - 1)), abs=0.01)
+    assert mean_correlation(x, y) == pytest.approx(found, abs=0.06)
+
+
+def test_the_floor_is_the_mean_over_seeded_orders():
+    x, y = related(rows=40)
+    one = floor(x, y, seed=3, permutations=1)
+    assert floor(x, y, seed=3, permutations=1) == one
+    assert floor(x, y, seed=4, permutations=1) != one
+    rng = np.random.default_rng(3)
+    expected = np.mean([mean_correlation(x, y[rng.permutation(40)]) for _ in range(5)])
+    assert floor(x, y, seed=3, permutations=5) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sounds", "dimensions", "expected"),
+    [
+        (11_520, 1152, None),
+        (11_519, 1152, 1151),
+        (249, 1152, 24),
+        (209, 1152, 20),
+        (9, 1152, 1),
+        (10, 1, None),
+    ],
+)
+def test_ten_sounds_a_dimension_or_fewer_components(sounds, dimensions, expected):
+    assert components(sounds, dimensions) == expected
+
+
+def test_enough_sounds_are_left_as_they_are():
+    embeddings = noise(50, 5).astype(np.float32)
+    reduced, kept = reduce(embeddings, None)
+    assert reduced is embeddings and kept is None
+
+
+def test_the_components_are_those_of_the_training_sounds():
+    rng = np.random.default_rng(0)
+    training = rng.standard_normal((300, 8)) * [1, 5, 1, 4, 1, 1, 1, 1] + 1000
+    scored = rng.standard_normal((29, 8)) * [50, 1, 1, 1, 1, 1, 1, 50] - 1000
+    reduced, kept = reduce(scored.astype(np.float32), training.astype(np.float32))
+    assert kept == 2 and reduced.shape == (29, 2)
+    centred = training.astype(np.float32).astype(np.float64)
+    centred -= centred.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    expected = (
+        scored.astype(np.float32) - training.astype(np.float32).mean(axis=0, dtype=float)
+    ) @ (axes.T)
+    np.testing.assert_allclose(np.abs(reduced), np.abs(expected), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("training", "found"), [(None, 0), (5, 5)])
+def test_too_few_training_sounds_are_an_error(training, found):
+    embeddings = noise(50, 64).astype(np.float32)
+    fitted_on = None if training is None else noise(training, 64).astype(np.float32)
+    with pytest.raises(ValueError, match=f"the 5 components .* more than 5 of them, got {found}"):
+        reduce(embeddings, fitted_on)
+
+
+def descriptors(values: np.ndarray) -> dict:
+    return {
+        "mfcc": {"mean": values @ noise(values.shape[1], 2, seed=8), "var": noise(len(values), 2)},
+        "spectral_centroid": {"mean": values[:, :1] * 300, "var": np.ones((len(values), 1))},
+    }
+
+
+def test_the_table_holds_scores_floors_and_what_they_are_of():
+    embeddings = noise(80, 8, seed=2).astype(np.float32)
+    known = descriptors(embeddings.astype(np.float64))
+    table = table2(embeddings, None, known, seed=7)
+    assert (table.sounds, table.dimensions, table.components) == (80, 8, None)
+    for name, kinds in known.items():
+        for kind, values in kinds.items():
+            found = table.values[name][kind]
+            assert found == pytest.approx(mean_correlation(embeddings, values), abs=1e-12)
+            lowest = floor(embeddings, values, seed=7)
+            assert table.floors[name][kind] == pytest.approx(lowest, abs=1e-12)
+    assert table.values["mfcc"]["mean"] == pytest.approx(1, abs=1e-6)
+    assert table.values["spectral_centroid"]["mean"] == pytest.approx(1, abs=1e-6)
+    assert 0.2 < table.floors["spectral_centroid"]["mean"] < 0.45  # sqrt(8 / 79) = 0.32
+    assert table.values["spectral_centroid"]["var"] == table.floors["spectral_centroid"]["var"] == 0
+    assert table == table2(embeddings, None, known, seed=7)
+    assert table != table2(embeddings, None, known, seed=8)
+
+
+def test_the_table_of_few_sounds_is_of_the_reduced_embedding():
+    training, embeddings = (noise(rows, 40, seed=rows).astype(np.float32) for rows in (100, 79))
+    known = descriptors(embeddings.astype(np.float64))
+    table = table2(embeddings, training, known, seed=0)
+    assert isinstance(table, CcaTable)
+    assert (table.sounds, table.dimensions, table.components) == (79, 40, 7)
+    reduced, _ = reduce(embeddings, training)
+    expected = mean_correlation(reduced, known["mfcc"]["mean"])
+    assert table.values["mfcc"]["mean"] == pytest.approx(expected, abs=1e-12)
+    assert table.values["mfcc"]["mean"] < 0.8 and PERMUTATIONS > 1
+
+
+def test_where_components_are_fewer_than_values_all_of_them_count():
+    embeddings = noise(30, 40).astype(np.float32)
+    wide = {"chromagram": {"mean": embeddings.astype(np.float64)[:, :20]}}
+    axes = np.diag(np.arange(40, 0, -1.0)).astype(np.float32)  # their components are columns
+    table = table2(embeddings, np.vstack([axes, -axes]), wide, seed=0)
+    assert table.components == 3
+    assert table.values["chromagram"]["mean"] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (noise(5, 2), noise(6, 2), "5 sounds in x, 6 in y"),
+        (noise(1, 2), noise(1, 2), r"\[1, 2\] values; there must be 2 sounds"),
+        (noise(5, 0), noise(5, 2), r"\[5, 0\] values"),
+        (
+            np.array([[0.0, 1], [1, np.nan]]),
+            noise(2, 1),
+            r"at \[1, 1\] \(sound, value\) is not fin",
+        ),
+        (noise(2, 1), np.array([[0.0], [np.inf]]), r"at \[1, 0\]"),
+    ],
+)
+def test_what_cannot_be_correlated_is_an_error(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        mean_correlation(x, y)
+
+
+def test_descriptors_of_other_sounds_are_an_error():
+    with pytest.raises(ValueError, match="mfcc, mean: 79 sounds, but 80 embeddings"):
+        table2(noise(80, 8).astype(np.float32), None, descriptors(noise(79, 8)), seed=0)

@@ -1,0 +1,274 @@
+import warnings
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import scipy.stats
+import soundfile
+
+from coala_jax.audio.decode import load
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.audio.scaler import Scaler
+from coala_jax.data.example import Example
+from coala_jax.data.records import write_dataset
+from coala_jax.data.tfrecord import DatasetError
+from coala_jax.evaluation import descriptors
+from coala_jax.evaluation.descriptors import (
+    DESCRIPTORS,
+    STATISTICS,
+    DescriptorError,
+    describe,
+    statistics,
+    validation_descriptors,
+)
+
+RATE_HZ = 22_000
+
+
+def melody(samples: int, seed: int = 0) -> np.ndarray:
+    """A tone that glides and fades, out of tune, in a little noise."""
+    seconds = np.arange(samples) / RATE_HZ
+    tone = np.sin(2 * np.pi * (311 + 400 * seconds) * seconds) * np.exp(-seconds)
+    noise = np.random.default_rng(seed).standard_normal(samples)
+    return (0.5 * tone + 0.01 * noise).astype(np.float32)
+
+
+def by_librosa(waveform: np.ndarray) -> dict[str, np.ndarray]:
+    known = {"y": waveform, "sr": RATE_HZ, "n_fft": 1024, "hop_length": 512}
+    return {
+        "mfcc": librosa.feature.mfcc(n_mfcc=20, **known),
+        "chromagram": librosa.feature.chroma_stft(**known),
+        "spectral_centroid": librosa.feature.spectral_centroid(**known),
+        "spectral_bandwidth": librosa.feature.spectral_bandwidth(**known),
+    }
+
+
+def assert_equal_rows(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys() == DESCRIPTORS.keys()
+    for name, count in DESCRIPTORS.items():
+        assert found[name].shape == expected[name].shape and len(found[name]) == count
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("samples", [1024, 5000, 30_000])
+def test_descriptors_are_librosas(samples):
+    waveform = melody(samples)
+    rows = describe(waveform, RATE_HZ)
+    assert rows["mfcc"].shape == (20, 1 + samples // 512)
+    assert_equal_rows(rows, by_librosa(waveform))
+
+
+def test_a_pure_tone_has_its_frequency_as_centroid_and_its_pitch_class_as_chroma():
+    tone = np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
+    rows = describe(tone, RATE_HZ)
+    np.testing.assert_allclose(rows["spectral_centroid"][0, 3:-3], 440, rtol=0.01)
+    assert (rows["chromagram"][:, 3:-3].argmax(axis=0) == 9).all()  # A, counted from C
+
+
+@pytest.mark.parametrize(
+    ("samples", "frames"), [(1, 1), (511, 1), (512, 2), (1023, 2), (1024, 3), (1535, 3)]
+)
+def test_a_sound_of_any_length_has_a_frame_and_gives_numbers(samples, frames):
+    vectors = describe(melody(samples), RATE_HZ)
+    assert {rows.shape[1] for rows in vectors.values()} == {frames}
+    for kinds in statistics(vectors).values():
+        assert all(np.isfinite(values).all() for values in kinds.values())
+
+
+@pytest.mark.parametrize("hertz", [0, 40])
+def test_silence_and_tones_without_pitch_give_numbers_and_no_warning(hertz):
+    waveform = np.sin(2 * np.pi * hertz * np.arange(8000) / RATE_HZ).astype(np.float32)
+    window = np.hanning(8000).astype(np.float32)
+    rows = describe(waveform * window, RATE_HZ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # librosa's, of the tuning
+        assert_equal_rows(rows, by_librosa(waveform * window))
+    for name, kinds in statistics(rows).items():
+        assert all(np.isfinite(values).all() for values in kinds.values())
+        if hertz == 0:
+            assert not kinds["var"].any() and not kinds["skew"].any(), name
+
+
+def test_frames_of_a_stretch_are_those_of_the_whole_sound():
+    waveform = melody(60_000)
+    stretch = describe(waveform, RATE_HZ, first_frame=24, frames=60)
+    whole = by_librosa(waveform)
+    for name in ("spectral_centroid", "spectral_bandwidth"):
+        np.testing.assert_allclose(stretch[name], whole[name][:, 24:84], rtol=1e-4)
+    assert all(rows.shape[1] == 60 for rows in stretch.values())
+
+
+@pytest.mark.parametrize(
+    ("samples", "first", "frames", "expected"),
+    [
+        (512 * 9, 0, 10, slice(0, 10)),
+        (512 * 9, 0, 11, slice(0, 10)),
+        (512 * 9 - 1, 0, 10, slice(0, 9)),
+        (512 * 9, 4, 96, slice(4, 10)),
+        (512 * 9, 9, 96, slice(9, 10)),
+        (512 * 9, 12, 96, slice(9, 10)),
+        (512 * 9, 8, None, slice(8, 10)),
+        (300, 0, 96, slice(0, 1)),
+    ],
+)
+def test_padding_is_left_out_and_a_frame_stays(samples, first, frames, expected):
+    waveform = melody(samples)
+    found = describe(waveform, RATE_HZ, first_frame=first, frames=frames)["spectral_centroid"]
+    whole = describe(waveform, RATE_HZ)["spectral_centroid"]
+    np.testing.assert_array_equal(found, whole[:, expected])
+
+
+def test_statistics_are_those_worked_out_by_hand():
+    rows = {"mfcc": np.array([[0, 0, 0, 4], [1, 2, 3, 4]], np.float32)}
+    found = statistics(rows)["mfcc"]
+    assert tuple(found) == STATISTICS
+    np.testing.assert_allclose(found["mean"], [1, 2.5])
+    np.testing.assert_allclose(found["var"], [3, 1.25])
+    np.testing.assert_allclose(found["skew"], [6 / 3**1.5, 0], atol=1e-15)
+
+
+def test_statistics_are_scipys():
+    values = np.random.default_rng(0).gamma(1.0, 50.0, (20, 96)).astype(np.float32)
+    found = statistics({"mfcc": values})["mfcc"]
+    values = values.astype(np.float64)
+    np.testing.assert_allclose(found["var"], np.var(values, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found["skew"], scipy.stats.skew(values, axis=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e30, 1e-30])
+def test_constant_rows_have_no_skewness(value):
+    rows = np.full((1, 96), value, np.float32)
+    rounded = rows.copy()
+    rounded[0, 0] = np.nextafter(rounded[0, 0], np.float32(1e38))
+    for constant in (rows, rounded) if abs(value) > 0 else (rows,):
+        found = statistics({"mfcc": constant})["mfcc"]
+        assert found["skew"][0] == 0
+        assert found["mean"][0] == pytest.approx(np.float32(value), rel=1e-6)
+
+
+# The dataset: sounds of one second, of six, and of a few samples.
+SAMPLES = {"a/short.wav": 22_000, "long.flac": 132_000, "tiny.wav": 30}
+FRAMES = {"a/short.wav": 0, "long.flac": 36, "tiny.wav": 0}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> tuple[Path, Path]:
+    """A dataset whose validation split is SAMPLES, and the folder of its sounds."""
+    dataset, audio = tmp_path / "dataset", tmp_path / "audio"
+    (audio / "a").mkdir(parents=True)
+    dataset.mkdir()
+    for seed, (name, samples) in enumerate(SAMPLES.items()):
+        soundfile.write(audio / name, melody(samples, seed), RATE_HZ)
+    patch, tags = np.zeros((96, 96), np.float32), np.array([0])
+    examples = [Example(patch, tags, name, frame) for name, frame in FRAMES.items()]
+    write_dataset(
+        dataset,
+        name="three",
+        source="none",
+        front_end=FrontEnd().to_dict(),
+        scaler=Scaler(-15.0, 5.0).to_dict(),
+        vocabulary=["tone"],
+        splits={"train": [Example(patch, tags, f"{i}.wav") for i in "xy"], "validation": examples},
+    )
+    return dataset, audio
+
+
+def test_the_validation_sounds_are_described_in_the_order_of_the_split(corpus, tmp_path, capsys):
+    dataset, audio = corpus
+    table = validation_descriptors(dataset, audio, tmp_path / "new" / "cache.npz")
+    for number, (name, frame) in enumerate(FRAMES.items()):
+        waveform = load(audio / name, RATE_HZ)
+        expected = statistics(describe(waveform, RATE_HZ, first_frame=frame, frames=96))
+        for kind in STATISTICS:
+            for descriptor in DESCRIPTORS:
+                values = table[descriptor][kind]
+                assert values.shape == (3, DESCRIPTORS[descriptor])
+                np.testing.assert_array_equal(values[number], expected[descriptor][kind])
+    assert "3/3" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cache.npz"]
+
+
+def test_what_is_cached_is_not_computed_again(corpus, tmp_path, monkeypatch):
+    cache = tmp_path / "cache.npz"
+    first = validation_descriptors(*corpus, cache)
+    monkeypatch.setattr(descriptors, "load", None)
+    second = validation_descriptors(*corpus, cache)
+    for descriptor in DESCRIPTORS:
+        for kind in STATISTICS:
+            np.testing.assert_array_equal(first[descriptor][kind], second[descriptor][kind])
+
+
+def test_a_sound_that_changed_is_described_again(corpus, tmp_path, capsys):
+    cache, (dataset, audio) = tmp_path / "cache.npz", corpus
+    first = validation_descriptors(dataset, audio, cache)
+    soundfile.write(audio / "tiny.wav", melody(3000, seed=5), RATE_HZ)
+    second = validation_descriptors(dataset, audio, cache)
+    assert (
+        "cache.npz: it is of other sounds or settings; it is made anew" in capsys.readouterr().out
+    )
+    changed = first["mfcc"]["mean"] != second["mfcc"]["mean"]
+    assert changed.any(axis=1).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
+def test_a_damaged_cache_is_told_and_made_anew(corpus, tmp_path, capsys, damage):
+    cache = tmp_path / "cache.npz"
+    first = validation_descriptors(*corpus, cache)
+    whole = cache.read_bytes()
+    place = whole.index(first["mfcc"]["mean"].tobytes()) + 5
+    cache.write_bytes(
+        {
+            "cut": whole[: len(whole) // 2],
+            "flipped": whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
+            "other": b"no archive",
+        }[damage]
+    )
+    second = validation_descriptors(*corpus, cache)
+    assert f"{cache}: it is damaged" in capsys.readouterr().out
+    np.testing.assert_array_equal(first["mfcc"]["mean"], second["mfcc"]["mean"])
+    assert cache.read_bytes() == whole
+
+
+def test_missing_sounds_are_one_error_that_lists_them(corpus, tmp_path):
+    dataset, audio = corpus
+    (audio / "long.flac").unlink()
+    (audio / "tiny.wav").unlink()
+    with pytest.raises(DescriptorError) as caught:
+        validation_descriptors(dataset, audio, tmp_path / "cache.npz")
+    first, *listed = str(caught.value).splitlines()
+    assert first.startswith(f"{audio}: 2 of 3 validation sounds missing; give the folder that")
+    assert listed == ["  long.flac", "  tiny.wav"]
+
+
+def test_a_long_list_of_missing_sounds_is_cut_and_counted(tmp_path):
+    examples = [(f"{number}.wav", 0) for number in range(25)]
+    with pytest.raises(DescriptorError) as caught:
+        descriptors._key(examples, tmp_path, FrontEnd())
+    listed = str(caught.value).splitlines()[1:]
+    assert listed == [f"  {number}.wav" for number in range(20)] + ["  and 5 more"]
+
+
+def test_sounds_that_cannot_be_decoded_are_one_error_and_nothing_is_cached(corpus, tmp_path):
+    dataset, audio = corpus
+    (audio / "long.flac").write_bytes(b"")
+    (audio / "tiny.wav").write_bytes(b"<html>")
+    with pytest.raises(DescriptorError, match="2 validation sounds cannot be decoded") as caught:
+        validation_descriptors(dataset, audio, tmp_path / "cache.npz")
+    _, empty, page = str(caught.value).splitlines()
+    assert empty.startswith(f"  {audio / 'long.flac'}: it has zero bytes")
+    assert page.startswith(f"  {audio / 'tiny.wav'}: ")
+    assert not (tmp_path / "cache.npz").exists()
+
+
+def test_a_silent_sound_is_a_sound(corpus, tmp_path):
+    dataset, audio = corpus
+    soundfile.write(audio / "tiny.wav", np.zeros(3000, np.float32), RATE_HZ)
+    table = validation_descriptors(dataset, audio, tmp_path / "cache.npz")
+    assert table["spectral_centroid"]["mean"][2] == 0 < table["spectral_centroid"]["mean"][1]
+
+
+def test_a_folder_that_is_no_dataset_is_an_error(tmp_path):
+    with pytest.raises(DatasetError, match="no dataset"):
+        validation_descriptors(tmp_path, tmp_path, tmp_path / "cache.npz")
