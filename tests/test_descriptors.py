@@ -185,7 +185,10 @@ def test_the_validation_sounds_are_described_in_the_order_of_the_split(corpus, t
             for descriptor in DESCRIPTORS:
                 values = table[descriptor][kind]
                 assert values.shape == (3, DESCRIPTORS[descriptor])
-                np.testing.assert_array_equal(values[number], expected[descriptor][kind])
+                # Products on one thread or several round otherwise.
+                np.testing.assert_allclose(
+                    values[number], expected[descriptor][kind], rtol=1e-5, atol=1e-6
+                )
     assert "3/3" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["cache.npz"]
 
