@@ -11,7 +11,7 @@ import soundfile
 import soxr
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.embedding.embedder import Embedder, load_model
+from coala_jax.embedding.embedder import Embedder, load_model, load_untrained
 from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
 from tests.synthetic import tiny_config
 
@@ -168,6 +168,105 @@ def test_a_clip_is_the_mean_over_its_patches(ae_c, embedder, frames, pieces):
     assert_close(embedder.embed_waveform(waveform, RATE_HZ), wanted)
 
 
+def scaled(log_mel: np.ndarray) -> np.ndarray:
+    return np.clip((log_mel - MINIMUM) / (MAXIMUM - MINIMUM), 0, 1)
+
+
+def test_the_released_policy_is_the_mean_over_the_chunks_of_ten_noisy_seconds(ae_c, embedder):
+    waveform = noise(30_000)
+    log_mel = FrontEnd(clip_seconds=10.0, noise=5e-4).log_mel(waveform)
+    chunks = np.stack([log_mel[:, start : start + 96] for start in range(0, 384, 96)])
+    wanted = apply(ae_c, np.resize(scaled(chunks), (65, 96, 96)), "encode_audio")[:4].mean(axis=0)
+    assert_close(embedder.embed_waveform(waveform, RATE_HZ, "released"), wanted)
+
+
+def test_the_masked_policy_weighs_positions_in_time(ae_c, embedder):
+    """Against a loop over the latent in the order that its docstring gives it."""
+    waveform = noise(samples=149 * 512 + 100)  # 150 frames: a patch, and 54 frames of another
+    log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
+    patches = np.full((65, 96, 96), FrontEnd().silence, np.float32)
+    patches[0], patches[1, :, :54] = log_mel[:, :96], log_mel[:, 96:]
+    first, second = apply(ae_c, scaled(patches), "encode_audio")[:2]
+    wanted = []
+    for place, (one, other) in enumerate(zip(first, second, strict=True)):
+        weight = (1.0, 22 / 32, 0.0)[place % 3]  # channel, mel, time
+        wanted.append((one + weight * other) / (1 + weight))
+    assert np.abs(wanted - (first + second) / 2).max() > 0.01 * first.max()
+    assert_close(embedder.embed_waveform(waveform, RATE_HZ, "masked"), np.float32(wanted))
+
+
+def test_masked_is_paper_where_nothing_is_padded(embedder):
+    for frames, equal in ((64, False), (96, True), (143, True), (144, False)):
+        waveform = noise(samples=(frames - 1) * 512 + 100)
+        paper, masked = (
+            embedder.embed_waveform(waveform, RATE_HZ, policy) for policy in ("paper", "masked")
+        )
+        assert np.array_equal(paper, masked) == equal, frames
+
+
+def test_silence_is_padding_only_where_the_file_ends(embedder):
+    """What a sound holds itself counts, be it silence; `paper` cannot tell it from padding."""
+    waveform = noise(39 * 512)  # the 40 frames that hear it are all it has when it is not padded
+    with_silence = np.concatenate([waveform, np.zeros(15_000, np.float32)])
+    paper, other = (embedder.embed_waveform(w, RATE_HZ) for w in (waveform, with_silence))
+    assert_close(paper, other)
+    masked, other = (
+        embedder.embed_waveform(w, RATE_HZ, "masked") for w in (waveform, with_silence)
+    )
+    assert np.abs(masked - other).max() > 1e-3 * masked.max()
+
+
+@pytest.mark.parametrize("policy", ["paper", "released", "masked"])
+def test_many_clips_are_what_each_is_by_itself(embedder, policy):
+    """1, 2, 5 and 41 patches: clips that share a batch, fill it, and go across two."""
+    frames = [20, 150, 480, *([60] * 29), 41 * 96, 100]
+    waveforms = [noise((count - 1) * 512 + 100, seed) for seed, count in enumerate(frames)]
+    got = embedder.embed_clips(iter(waveforms), policy)
+    assert got.shape == (len(frames), 18)
+    for row, waveform in zip(got, waveforms, strict=True):
+        np.testing.assert_array_equal(row, embedder.embed_waveform(waveform, RATE_HZ, policy))
+    assert len({row.tobytes() for row in got}) == len(frames)
+
+
+def test_clips_are_taken_as_they_are_needed(embedder, monkeypatch):
+    """Of 80 short clips never more than a batch waits: 32 are taken before the first product."""
+    taken, rows = [], []
+    true_patches = embedder.embed_patches
+
+    def embed_patches(patches):
+        rows.append((len(taken), len(patches)))
+        return true_patches(patches)
+
+    def clips():
+        for seed in range(80):
+            taken.append(seed)
+            yield noise(2_000, seed)
+
+    monkeypatch.setattr(embedder, "embed_patches", embed_patches)
+    assert len(embedder.embed_clips(clips())) == 80
+    assert rows == [(32, 32), (64, 32), (80, 16)]
+
+
+def test_no_clips_give_no_rows(embedder):
+    assert embedder.embed_clips([]).shape == (0, 18)
+
+
+def test_a_bad_clip_among_many_is_refused(embedder):
+    for bad, message in ((np.zeros(0, np.float32), "no sound"), (np.float32([np.nan]), "NaN")):
+        with pytest.raises(ValueError, match=message):
+            embedder.embed_clips([noise(2_000), bad])
+
+
+def test_an_unknown_policy_is_refused_before_a_file_is_read(embedder, tmp_path):
+    for call in (
+        lambda: embedder.embed_file(tmp_path / "none.wav", "mean"),
+        lambda: embedder.embed_waveform(noise(2_000), RATE_HZ, "mean"),
+        lambda: embedder.embed_clips([], "mean"),
+    ):
+        with pytest.raises(ValueError, match=r"policy must be one of .*, got mean"):
+            call()
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_channels_are_averaged(embedder, channels):
     waveform = noise(30_000, channels=channels)
@@ -222,6 +321,8 @@ def test_a_file_is_its_decoded_waveform(embedder, tmp_path):
     wanted = embedder.embed_waveform(samples.T, rate_hz)
     for name in (path, str(path)):
         np.testing.assert_array_equal(embedder.embed_file(name), wanted)
+    wanted = embedder.embed_waveform(samples.T, rate_hz, "masked")
+    np.testing.assert_array_equal(embedder.embed_file(path, "masked"), wanted)
 
 
 def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
@@ -235,6 +336,27 @@ def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
     )
 
 
+def test_an_untrained_model_is_the_same_with_fresh_weights(ae_c, embedder, tmp_path):
+    ae_c.save(tmp_path / "model")
+    waveform = noise(30_000)
+    got = load_untrained(tmp_path / "model", seed=5)
+    wanted = Embedder(ae_c.untrained(5))
+    assert got.digest == wanted.digest
+    np.testing.assert_array_equal(
+        got.embed_waveform(waveform, RATE_HZ), wanted.embed_waveform(waveform, RATE_HZ)
+    )
+    digests = {embedder.digest, got.digest, load_untrained(str(tmp_path / "model"), 6).digest}
+    assert len(digests) == 3
+
+
+def test_the_digest_is_that_of_the_model(ae_c, embedder, tmp_path):
+    assert embedder.digest == ae_c.digest
+    assert embedder.sample_rate_hz == RATE_HZ
+    ae_c.save(tmp_path / "model")
+    assert load_model(tmp_path / "model").digest == embedder.digest
+
+
+@pytest.mark.parametrize("load", [load_model, functools.partial(load_untrained, seed=0)])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -244,10 +366,12 @@ def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
         pytest.param({"vocabulary": ["dog"] * TAGS}, "come twice.*: dog", id="vocabulary"),
     ],
 )
-def test_a_description_that_cannot_be_used_is_refused_by_name(ae_c, tmp_path, changes, message):
+def test_a_description_that_cannot_be_used_is_refused_by_name(
+    ae_c, tmp_path, changes, message, load
+):
     folder = tmp_path / "model"
     ae_c.save(folder)
     content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")) | changes
     (folder / DESCRIPTION).write_text(json.dumps(content))
     with pytest.raises(ModelError, match=f"(?s)model.json: .*{message}"):
-        load_model(folder)
+        load(folder)

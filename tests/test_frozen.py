@@ -62,6 +62,21 @@ def test_equal_models_give_equal_bytes(model, folder, tmp_path):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_the_digest_is_that_of_weights_and_description(model, folder):
+    assert re.fullmatch("[0-9a-f]{64}", model.digest)
+    assert FrozenModel.load(folder).digest == model.digest
+    in_another_order = dataclasses.replace(model, front_end=dict(reversed(model.front_end.items())))
+    assert in_another_order == model
+    assert in_another_order.digest == model.digest
+    changed = {
+        dataclasses.replace(model, vocabulary=list("abcdef")).digest,
+        dataclasses.replace(model, scaler=model.scaler | {"minimum": -16.0}).digest,
+        dataclasses.replace(model, config=model.config | {"seed": 1}).digest,
+        model.untrained(seed=0).digest,  # one bias differs
+    }
+    assert len(changed | {model.digest}) == 5
+
+
 def test_saving_replaces_the_folder_whole(model, folder):
     (folder / "stale.txt").write_text("from an older version")
     (folder.parent / "model.tmp").mkdir()  # what a killed run left

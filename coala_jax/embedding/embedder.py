@@ -5,6 +5,8 @@ vector = embedder.embed_file("dog.wav")  # 9 values a filter: 288 here, 1152 at 
 """
 
 import functools
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import flax.linen as nn
@@ -15,7 +17,8 @@ from jaxtyping import Array, Float32, Num, PyTree, UInt8
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.audio.scaler import Scaler
-from coala_jax.models.autoencoders import PATCH_SIZE
+from coala_jax.embedding import clips
+from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
 from coala_jax.tags.vocabulary import Vocabulary
 
@@ -43,38 +46,82 @@ class Embedder:
         case: ae_c, e_c or cnn. `project_audio` and `project_tags` need one of the first two,
             `reconstruct` and `reconstruct_tags` ae_c, `tag_logits` cnn.
         vocabulary: the tags that the model knows.
+        digest: of weights and description, SHA-256 in hex; the same for equal models.
+        front_end, scaler: how its patches are made.
+        sample_rate_hz: what the model hears; `embed_clips` takes waveforms at this rate.
+
+    How a clip that does not fill its patches is padded, and what the padding weighs, is `policy`:
+    paper, released or masked, see `clips`.
     """
 
     def __init__(self, model: FrozenModel) -> None:
         self.case = model.case
         self.vocabulary = Vocabulary(tuple(model.vocabulary), model.tag_processing)
-        self._front_end = FrontEnd.from_dict(model.front_end)
-        self._scaler = Scaler.from_dict(model.scaler)
+        self.digest = model.digest
+        self.front_end = FrontEnd.from_dict(model.front_end)
+        self.sample_rate_hz = self.front_end.sample_rate_hz
+        self.scaler = Scaler.from_dict(model.scaler)
         self._variables = jax.device_put(model.variables)
         self._module = model.module()
 
-    def embed_file(self, path: str | Path) -> Float32[np.ndarray, " latent"]:
+    def embed_file(self, path: str | Path, policy: str = "paper") -> Float32[np.ndarray, " latent"]:
         """The embedding of a sound file of any length: the mean over its patches.
 
         Raises:
             DecodeError: the file cannot be decoded; the message says why.
+            ValueError: there is no such policy.
         """
-        rate_hz = self._front_end.sample_rate_hz
-        return self.embed_waveform(decode.load(Path(path), rate_hz, allow_silence=True), rate_hz)
+        clips.check_policy(policy)  # before the file is decoded
+        rate_hz = self.sample_rate_hz
+        waveform = decode.load(Path(path), rate_hz, allow_silence=True)
+        return self.embed_waveform(waveform, rate_hz, policy)
 
     def embed_waveform(
-        self, waveform: Num[np.ndarray, "*channel sample"], sample_rate_hz: int
+        self,
+        waveform: Num[np.ndarray, "*channel sample"],
+        sample_rate_hz: int,
+        policy: str = "paper",
     ) -> Float32[np.ndarray, " latent"]:
         """The embedding of samples in [-1, 1], of one channel or of several (averaged).
 
         Raises:
             ValueError: the samples are integers, not finite or none, or the axes are not
-                [sample] or [channel, sample].
+                [sample] or [channel, sample]; or there is no such policy.
         """
-        mono = decode.resample(_mono(waveform), sample_rate_hz, self._front_end.sample_rate_hz)
-        log_mel = self._front_end.log_mel(mono, clip_seconds=0.0)
-        patches = self._scaler.scale(self._front_end.consecutive_patches(log_mel))
-        return self.embed_patches(patches).mean(axis=0)
+        mono = decode.resample(_mono(waveform), sample_rate_hz, self.sample_rate_hz)
+        return self.embed_clips([mono], policy)[0]
+
+    def embed_clips(
+        self, waveforms: Iterable[Float32[np.ndarray, " sample"]], policy: str = "paper"
+    ) -> Float32[np.ndarray, "clip latent"]:
+        """The embeddings of many clips, one channel each at the model's sample rate.
+
+        Much faster for short clips than one by one, since batches of patches go across clips. The
+        clips are taken as they are needed, and no more than a batch of patches and the clip at hand
+        is kept.
+
+        Raises:
+            ValueError: as `embed_waveform`.
+        """
+        clips.check_policy(policy)
+        begun = deque()  # (patches, frames that count) of clips whose patches are on their way
+
+        def cut() -> Iterator[Patches]:
+            for waveform in waveforms:
+                clip = clips.cut(self.front_end, _mono(waveform), policy)
+                begun.append((len(clip.patches), clip.counted_frames))
+                yield self.scaler.scale(clip.patches)
+
+        size = self._module.filters * LATENT_SIZE**2
+        pooled, latents = [], np.empty((0, size), np.float32)
+        for batch in _batches(cut(), _ROWS):
+            latents = np.concatenate([latents, self.embed_patches(batch)])
+            while begun and begun[0][0] <= len(latents):
+                patches, counted_frames = begun.popleft()
+                maps = latents[:patches].reshape(patches, -1, LATENT_SIZE)
+                pooled.append(clips.pool(maps, counted_frames, PATCH_SIZE).reshape(-1))
+                latents = latents[patches:]
+        return np.stack(pooled) if pooled else latents
 
     def embed_patches(self, patches: Patches) -> Vectors:
         """The latent vector of each patch (values in [0, 1]), in channel, mel, time order."""
@@ -127,6 +174,19 @@ class Embedder:
         return np.concatenate(parts)
 
 
+def _batches(parts: Iterable[Patches], rows: int) -> Iterator[Patches]:
+    """The patches of all parts in order, `rows` at a time; what is left comes last."""
+    waiting = np.empty((0, PATCH_SIZE, PATCH_SIZE), np.float32)
+    for part in parts:
+        waiting = np.concatenate([waiting, part])
+        whole = len(waiting) // rows * rows
+        for start in range(0, whole, rows):
+            yield waiting[start : start + rows]
+        waiting = waiting[whole:]
+    if len(waiting):
+        yield waiting
+
+
 def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
     """The mean of the channels of a waveform that is one."""
     waveform = np.asarray(waveform)
@@ -162,8 +222,20 @@ def load_model(folder: str | Path) -> Embedder:
     Raises:
         ModelError: the folder holds no frozen model, a damaged one, or one of another version.
     """
-    model = FrozenModel.load(Path(folder))
+    return _embedder(FrozenModel.load(Path(folder)), Path(folder))
+
+
+def load_untrained(folder: str | Path, seed: int) -> Embedder:
+    """The same front end, scaler and architecture with fresh weights: what training has to beat.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    return _embedder(FrozenModel.load(Path(folder)).untrained(seed), Path(folder))
+
+
+def _embedder(model: FrozenModel, folder: Path) -> Embedder:
     try:
         return Embedder(model)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelError(f"{Path(folder) / DESCRIPTION}: {error}") from error
+        raise ModelError(f"{folder / DESCRIPTION}: {error}") from error

@@ -51,18 +51,30 @@ class FrozenModel:
         variables = initial_variables(self.module(), jax.random.key(seed))
         return dataclasses.replace(self, variables=jax.tree.map(np.asarray, variables))
 
-    def save(self, folder: Path) -> None:
-        """Writes the folder, or replaces it whole."""
-        weights = safetensors.numpy.save(
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of all that `save` writes: the same for equal models, saved or not."""
+        description = self._description(self._weights())
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+    def _weights(self) -> bytes:
+        return safetensors.numpy.save(
             {
                 ".".join(path): np.ascontiguousarray(value, np.float32)
                 for path, value in sorted(flatten_dict(self.variables).items())
             }
         )
+
+    def _description(self, weights: bytes) -> dict[str, Any]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del fields["variables"]
         digest = hashlib.sha256(weights).hexdigest()
-        description = {"format": FORMAT, "weights_sha256": digest, **fields}
+        return {"format": FORMAT, "weights_sha256": digest, **fields}
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder, or replaces it whole."""
+        weights = self._weights()
+        description = self._description(weights)
         temporary = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)

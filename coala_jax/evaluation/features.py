@@ -1,0 +1,178 @@
+"""Sound files to vectors, each file decoded once for all features, and kept on disk as it goes.
+
+features = [Feature("AE-C", load_model(folder)), Feature("MFCC", Mfcc("paper"))]
+extracted = extract(root, files, features, "paper", cache)
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from coala_jax.audio.decode import DecodeError, load
+from coala_jax.audio.frontend import Waveform
+from coala_jax.embedding.clips import check_policy
+from coala_jax.evaluation.feature_cache import Source, Store, Vectors
+
+# A part is written when either is reached; so much sound takes 256 MiB.
+_BLOCK_CLIPS = 256
+_BLOCK_SAMPLES = 2**26
+
+
+@dataclass(frozen=True)
+class Feature:
+    name: str  # in tables and pictures
+    source: Source
+
+    @property
+    def digest(self) -> str:
+        return self.source.digest
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The vectors of all files that could be read.
+
+    files: which those are, in the order that was asked for; rows of all vectors go by it.
+    vectors: by name of the feature.
+    digests: by file, the SHA-256 of its bytes in hex, of those in `files` alone.
+    failures: the other files, and why each failed.
+    """
+
+    files: tuple[str, ...]
+    vectors: dict[str, Vectors]
+    digests: dict[str, str]
+    failures: dict[str, str]
+
+
+def extract(
+    root: Path,
+    files: Sequence[str],
+    features: Sequence[Feature],
+    policy: str,
+    cache: Path,
+    *,
+    workers: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Extracted:
+    """The vectors of `files` (relative to `root`), from `cache` where they are there.
+
+    Equal files are decoded and embedded once. Failures are not cached: the cause may be gone.
+    Decoding takes `workers` threads, by default one a core.
+
+    Raises:
+        ValueError: two features have one name, or there is no such policy.
+    """
+    check_policy(policy)
+    names = [feature.name for feature in features]
+    if len(set(names)) < len(names):
+        raise ValueError(f"features must have different names, got {', '.join(names)}")
+    workers = workers or os.cpu_count() or 1
+    digests, failures = _digests(root, files, workers)
+    paths = {digest: root / file for file, digest in digests.items()}
+    stores = {
+        feature.digest: Store(feature.source, policy, cache, paths.keys(), say)
+        for feature in features
+    }
+    failed = _fill(list(stores.values()), paths, policy, workers)
+    failures |= {file: failed[digest] for file, digest in digests.items() if digest in failed}
+    good = {file: digests[file] for file in files if file not in failures}
+    rows = [digests[file] for file in files if file in good]
+    return Extracted(
+        files=tuple(file for file in files if file in good),
+        vectors={f.name: stores[f.digest].rows(rows) for f in features},
+        digests=good,
+        failures={file: failures[file] for file in files if file in failures},
+    )
+
+
+def _digests(
+    root: Path, files: Sequence[str], workers: int
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The SHA-256 of each file in hex, and why some have none."""
+
+    def digest(file: str) -> tuple[str, str]:
+        try:
+            with (root / file).open("rb") as content:
+                return hashlib.file_digest(content, "sha256").hexdigest(), ""
+        except OSError as error:
+            return "", f"it cannot be read ({error.strerror}); correct the path, or leave it out"
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(digest, files)
+        shown = tqdm(found, total=len(files), unit="file", desc="files to digests", leave=False)
+        results = dict(zip(files, shown, strict=True))
+    digests = {file: digest for file, (digest, _) in results.items() if digest}
+    return digests, {file: cause for file, (digest, cause) in results.items() if not digest}
+
+
+def _fill(
+    stores: Sequence[Store], paths: dict[str, Path], policy: str, workers: int
+) -> dict[str, str]:
+    """Makes what the stores lack; returns the digests of the files that failed, and why."""
+    failed = {}
+    for rate_hz in dict.fromkeys(store.source.sample_rate_hz for store in stores):
+        mine = [store for store in stores if store.source.sample_rate_hz == rate_hz]
+        lacking = {
+            digest: path
+            for digest, path in paths.items()
+            if any(digest not in store.known for store in mine)
+        }
+        with (
+            tqdm(
+                total=len(paths),
+                initial=len(paths) - len(lacking),
+                unit="sound",
+                desc="sounds to vectors",
+            ) as progress,
+            ThreadPoolExecutor(workers) as pool,  # decoding releases Python's lock
+        ):
+            for block, causes in _blocks(_decoded(lacking, rate_hz, pool, 2 * workers)):
+                failed |= causes
+                for store in mine:
+                    failed |= store.make(block, policy)
+                progress.update(len(block) + len(causes))
+    return failed
+
+
+def _decoded(
+    paths: dict[str, Path], rate_hz: int, pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[str, Waveform | str]]:
+    """Each digest with its waveform, or why there is none; `ahead` of them wait in memory."""
+
+    def one(digest: str, path: Path) -> tuple[str, Waveform | str]:
+        try:
+            return digest, load(path, rate_hz, allow_silence=True)
+        except DecodeError as error:
+            return digest, str(error).removeprefix(f"{path}: ")
+
+    waiting = deque()
+    for digest, path in paths.items():
+        waiting.append(pool.submit(one, digest, path))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _blocks(
+    decoded: Iterable[tuple[str, Waveform | str]],
+) -> Iterator[tuple[dict[str, Waveform], dict[str, str]]]:
+    """Waveforms by digest, as many as make a part, and what failed on the way to them."""
+    block, causes, samples = {}, {}, 0
+    for digest, result in decoded:
+        if isinstance(result, str):
+            causes[digest] = result
+        else:
+            block[digest] = result
+            samples += result.size
+        if len(block) == _BLOCK_CLIPS or samples >= _BLOCK_SAMPLES:
+            yield block, causes
+            block, causes, samples = {}, {}, 0
+    if block or causes:
+        yield block, causes
