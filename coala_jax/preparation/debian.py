@@ -16,6 +16,7 @@ from pathlib import Path
 
 from coala_jax.preparation.corpus_folder import CorpusError, CorpusSound
 from coala_jax.preparation.debian_list import ListedSound
+from coala_jax.preparation.resource import ContainerError, read_members
 
 TOOLS = ("apt-get", "dpkg-deb")
 
@@ -104,6 +105,57 @@ def fetch(
     return result
 
 
+def unpack_whole(
+    packages: Sequence[str],
+    folder: Path,
+    work: Path,
+    say: Callable[[str], None] = print,
+    disk_bytes: int = 0,
+) -> dict[str, str]:
+    """Unpacks whole packages into `folder/PACKAGE`; one that is there is not fetched again.
+
+    Args:
+        packages: their names.
+        folder: where they go, each with `PACKAGE.version` beside it.
+        work: as in `fetch`.
+        say: receives a line of progress at a time.
+        disk_bytes: the most that the packages, and what is made of them, have on the disk.
+
+    Returns:
+        The version of each package.
+
+    Raises:
+        CorpusError: a package cannot be had, or the disk has not the room.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = {package: folder / f"{package}.version" for package in packages}
+    wanted = [package for package, note in notes.items() if not note.exists()]
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    if wanted:
+        _check_room(folder, disk_bytes, say)
+    try:
+        apt = _Apt(work) if wanted else None
+        for package in wanted:
+            offer = apt.look_up(package)
+            try:
+                if offer.refusal:
+                    raise _PackageError(offer.refusal)
+                say(f"{package} {offer.version}: fetching {offer.size_bytes / 1e6:.1f} MB")
+                tree = apt.unpack(package)
+            except _PackageError as error:
+                cause = apt.lists_complaint or str(error)
+                raise CorpusError(
+                    f"package {package} cannot be had ({cause}); look to the network and to "
+                    "apt's sources, then run again"
+                ) from error
+            shutil.rmtree(folder / package, ignore_errors=True)  # of a run that was killed
+            tree.replace(folder / package)
+            notes[package].write_text(offer.version)  # last: now it is whole
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return {package: note.read_text() for package, note in notes.items()}
+
+
 def _check_room(audio: Path, disk_bytes: int, say: Callable[[str], None]) -> None:
     there_bytes = sum(path.stat().st_size for path in audio.rglob("*") if path.is_file())
     need_mb = max(disk_bytes - there_bytes, 0) / 1e6
@@ -151,16 +203,19 @@ def _fetch_packages(
         result.packages.append(package)
         result.downloaded_bytes += offer.size_bytes
         causes.update(_keep(sounds, tree, audio, f"package {package} {offer.version}"))
-        shutil.rmtree(tree)
+        shutil.rmtree(tree.parent)
     return causes
 
 
-def _keep(sounds: Iterable[ListedSound], tree: Path, audio: Path, package: str) -> dict[str, str]:
+def _keep(sounds: Sequence[ListedSound], tree: Path, audio: Path, package: str) -> dict[str, str]:
     """Moves the sounds with the right MD5 into `audio`; gives file -> cause for the others."""
     causes = {}
+    broken = _unpack_members(sounds, tree)
     for listed in sounds:
-        source = tree / listed.path
-        if source.is_symlink() or not source.is_file():
+        source = _place(listed.container, listed.path, tree)
+        if listed.container in broken:
+            causes[listed.sound.file] = f"{package}: {broken[listed.container]}"
+        elif source.is_symlink() or not source.is_file():
             causes[listed.sound.file] = f"{package}: no such file in it"
         elif _md5(source) != listed.md5:
             causes[listed.sound.file] = f"{package}: the MD5 is not the list's"
@@ -169,6 +224,34 @@ def _keep(sounds: Iterable[ListedSound], tree: Path, audio: Path, package: str) 
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
     return causes
+
+
+def _unpack_members(sounds: Iterable[ListedSound], tree: Path) -> dict[str, str]:
+    """Writes the sounds that sit in containers to `_place`; gives container -> what is wrong."""
+    by_container: dict[str, set[str]] = {}
+    for listed in sounds:
+        if listed.container:
+            by_container.setdefault(listed.container, set()).add(listed.path)
+    broken = {}
+    for container, paths in by_container.items():
+        source = tree / container
+        if source.is_symlink() or not source.is_file():
+            continue  # `_keep` misses each of its sounds
+        try:
+            members = read_members(source, paths)
+        except ContainerError as error:
+            broken[container] = str(error)
+            continue
+        for path, content in members.items():
+            place = _place(container, path, tree)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+    return broken
+
+
+def _place(container: str, path: str, tree: Path) -> Path:
+    """Where a sound lies once its package, and its container if it sits in one, are unpacked."""
+    return tree.with_name("members") / container / path if container else tree / path
 
 
 class _Apt:
