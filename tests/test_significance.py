@@ -1,0 +1,112 @@
+"""Intervals and p-values against sums over every case, and against published tables."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from coala_jax.evaluation import significance
+from coala_jax.evaluation.significance import compare, holm, mean_interval
+
+
+def _shares(*values: float) -> np.ndarray:
+    return np.array(values, np.float64)
+
+
+def test_p_value_is_the_share_of_all_exchanges_that_differ_as_much():
+    first, second = _shares(1, 1, 0.9, 0.3, 1, 0.5, 0.2, 1), _shares(0, 0.2, 1, 0, 0.4, 0.5, 0, 1)
+    gaps = first - second
+    means = [abs(np.dot(signs, gaps)) for signs in itertools.product((-1, 1), repeat=8)]
+    exact = np.mean(np.array(means) >= abs(gaps.sum()) - 1e-9)
+
+    found = compare(first, second, seed=0)
+
+    assert found.p_value == pytest.approx(exact, abs=4 * np.sqrt(exact / 10_000))
+    assert found.difference == pytest.approx(gaps.mean())
+
+
+def test_interval_is_that_of_resampled_clips():
+    rng = np.random.default_rng(1)
+    first, second = rng.random(400), rng.random(400) - 0.05
+    gaps = first - second
+    drawn = np.random.default_rng(2).integers(400, size=(4000, 400))
+
+    found = compare(first, second, seed=0)
+
+    wanted = np.quantile(gaps[drawn].mean(axis=1), [0.025, 0.975])
+    assert [found.low, found.high] == pytest.approx(wanted, abs=0.004)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * gaps.std() / 20, rel=0.05)
+
+
+def test_ten_seeds_that_round_differently_are_counted_together():
+    # 0.3 - 0.2 and 0.1 - 0.0 differ in their last digit: exchanging must still find the tie.
+    found = compare(_shares(0.3, 0.0), _shares(0.2, 0.1), seed=0)
+    assert found.difference == pytest.approx(0, abs=1e-12)
+    assert found.p_value == 1
+
+
+def test_equal_models_do_not_differ_and_opposite_ones_do():
+    same = np.linspace(0, 1, 50)
+    assert compare(same, same, seed=0) == significance.Comparison(0.0, 0.0, 0.0, 1.0)
+    found = compare(np.ones(50), np.zeros(50), seed=0)
+    assert (found.difference, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert found.p_value == 1 / 10_001
+
+
+def test_exchanging_the_models_turns_the_sign():
+    first, second = np.linspace(0, 1, 30), np.linspace(0, 1, 30) ** 2
+    there, back = compare(first, second, seed=3), compare(second, first, seed=4)
+    assert there.difference == -back.difference
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=0.01)
+
+
+def test_the_same_seed_gives_the_same_figures_whatever_is_drawn_at_once(monkeypatch):
+    first, second = np.linspace(0, 1, 40), np.linspace(0, 1, 40) ** 2
+    assert compare(first, second, seed=3) == compare(first, second, seed=3)
+    assert compare(first, second, seed=3) != compare(first, second, seed=4)
+    monkeypatch.setattr(significance, "_DRAWN_AT_ONCE", 40 * 3_000)
+    pieces = significance._pieces(40)
+    assert pieces == [3000, 3000, 3000, 1000]
+    few = compare(first, second, seed=3)
+    assert few.low == pytest.approx(compare(first, second, seed=5).low, abs=0.01)
+
+
+def test_false_alarms_come_as_often_as_they_should(monkeypatch):
+    monkeypatch.setattr(significance, "_DRAWS", 500)
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(11, size=60) / 10, rng.integers(11, size=60) / 10) for _ in range(300)]
+    found = [compare(first, second, seed=number) for number, (first, second) in enumerate(pairs)]
+    assert 0.02 < np.mean([one.p_value < 0.05 for one in found]) < 0.09
+    assert 0.90 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.98
+
+
+def test_no_clips_are_an_error():
+    with pytest.raises(ValueError, match="no clips"):
+        compare(_shares(), _shares(), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.4], [0.8, 0.8]),
+        ([0.9, 0.8, 0.01], [1.0, 1.0, 0.03]),
+        ([0.2], [0.2]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(given, wanted):
+    assert holm(_shares(*given)) == pytest.approx(wanted)
+
+
+def test_mean_interval_by_a_printed_table_of_t():
+    # Nine degrees of freedom: 2.262. The deviation of 1 to 10 is sqrt(55 / 6).
+    mean, low, high = mean_interval(np.arange(1.0, 11.0))
+    half = 2.262 * np.sqrt(55 / 6) / np.sqrt(10)
+    assert mean == 5.5
+    assert (low, high) == pytest.approx((5.5 - half, 5.5 + half), abs=1e-3)
+
+
+def test_mean_interval_of_equal_and_single_accuracies():
+    assert mean_interval(_shares(1, 1, 1)) == (1, 1, 1)
+    assert mean_interval(_shares(0.25)) == (0.25, 0.25, 0.25)
