@@ -394,3 +394,12 @@ def test_a_task_cannot_be_changed(tmp_path: Path) -> None:
     task = load_task(str(own(tmp_path, NINE)))
     with pytest.raises(dataclasses.FrozenInstanceError):
         task.name = "other"
+
+
+def test_an_own_folder_called_as_a_published_set_is_not_taken_for_it(tmp_path):
+    (tmp_path / "gtzan").mkdir()
+    rows = ["file,label,fold", *(f"{n}.wav,{'ab'[n % 2]},{n // 2}" for n in range(4))]
+    (tmp_path / "gtzan" / "clips.csv").write_text("\n".join(rows))
+    for number in range(4):
+        (tmp_path / "gtzan" / f"{number}.wav").touch()
+    assert load_task(str(tmp_path / "gtzan")).name == "my gtzan"

@@ -135,7 +135,11 @@ def _read(spec: str, seed: int) -> Listing:
     folder = Path(path).expanduser() if path.startswith("~/") else Path(path)
     if (reader and not folder.is_dir()) or not folder.exists():
         raise TaskError(f"{folder}: there is no such folder; a task is one of {known}")
-    return reader(folder) if reader else read_own(folder)
+    if reader:
+        return reader(folder)
+    own = read_own(folder)
+    # Published figures would stand beside it.
+    return replace(own, name=f"my {own.name}") if own.name in readers else own
 
 
 def _build(listing: Listing) -> tuple[Task, Path]:

@@ -1,0 +1,58 @@
+import re
+
+import pytest
+
+from coala_jax.embedding.embedder import Embedder, load_model
+from coala_jax.evaluation.contenders import load_contenders
+from coala_jax.models.frozen import ModelError
+from tests.test_embedder import frozen
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run that left a model."""
+    folder = tmp_path_factory.mktemp("runs") / "dogs"
+    frozen("ae_c").save(folder / "model")
+    return folder
+
+
+def test_each_kind_of_model(run):
+    specs = [f"{run}/model", "mfcc", "mfcc:released", f"untrained:{run}/model"]
+    specs += [f"untrained:{run}/model:3", f"mine={run}/model"]
+    found = load_contenders(specs)
+    assert [one.name for one in found] == [
+        *("dogs", "MFCC", "MFCC released", "untrained dogs", "untrained dogs 3", "mine")
+    ]
+    assert [one.case for one in found] == ["ae_c", "mfcc", "mfcc", "", "", "ae_c"]
+    assert [one.spec for one in found] == specs
+    assert [isinstance(one.embedder, Embedder) for one in found] == [True, False, False] + 3 * [
+        True
+    ]
+    digests = [one.feature.digest for one in found]
+    assert digests[0] == digests[5] == load_model(run / "model").digest
+    assert len(set(digests)) == 5  # what differs in seed or mode differs
+
+
+def test_a_name_is_what_stands_before_the_first_equals_sign_if_that_is_no_path(run, tmp_path):
+    odd = tmp_path / "lr=0.1"
+    frozen("e_c").save(odd / "model")
+    named, plain = load_contenders([f"E-C={odd}/model", f"{odd}/model"])
+    assert (named.name, plain.name) == ("E-C", "lr=0.1")
+    assert named.case == plain.case == "e_c"
+
+
+@pytest.mark.parametrize("spec", ["", "name=", "untrained:"])
+def test_a_spec_that_names_nothing(spec):
+    with pytest.raises(ValueError, match="names no model; it is"):
+        load_contenders([spec])
+
+
+def test_two_of_one_name(run):
+    with pytest.raises(ValueError, match="two models are called 'dogs'; name them yourself"):
+        load_contenders([f"{run}/model", "mfcc", f"dogs={run}/model"])
+
+
+def test_a_folder_without_a_model(tmp_path):
+    for spec in (f"{tmp_path}", f"untrained:{tmp_path}/none"):
+        with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
+            load_contenders([spec])

@@ -1,0 +1,122 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+
+from coala_jax.audio.frontend import FrontEnd
+from coala_jax.audio.scaler import Scaler
+from coala_jax.data.example import Example
+from coala_jax.data.records import SplitReader, write_dataset
+from coala_jax.embedding.embedder import Embedder
+from coala_jax.evaluation import cca, correlation
+from coala_jax.evaluation.contenders import load_contenders
+from coala_jax.evaluation.descriptors import DescriptorError
+from tests.test_embedder import MAXIMUM, MINIMUM, RATE_HZ, TAGS, frozen
+
+VALIDATION, TRAIN = 12, 16
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    time = np.arange(RATE_HZ // 4) / RATE_HZ
+    for number in range(VALIDATION + TRAIN):
+        wave = np.sin(2 * np.pi * 150 * (number + 2) * time) * (number + 1) / 40
+        soundfile.write(folder / f"{number}.wav", wave, RATE_HZ)
+    return folder
+
+
+def write(folder, audio, front_end, splits):
+    """A dataset of the sounds, as a preparation with this front end would have it."""
+    scaler = Scaler(MINIMUM, MAXIMUM)
+    folder.mkdir(parents=True)
+    examples = {}
+    for split, numbers in splits.items():
+        examples[split] = []
+        for number in numbers:
+            wave, _ = soundfile.read(audio / f"{number}.wav", dtype="float32")
+            log_mel = front_end.log_mel(wave)
+            patch = scaler.scale(front_end.loudest_patch(log_mel))
+            examples[split].append(Example(patch, np.array([number % TAGS]), f"{number}.wav"))
+    write_dataset(
+        folder,
+        name="sines",
+        source=front_end.window,
+        front_end=front_end.to_dict(),
+        scaler=scaler.to_dict(),
+        vocabulary=[f"tag{number}" for number in range(TAGS)],
+        splits=examples,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(audio, tmp_path_factory):
+    numbers = {"validation": range(VALIDATION), "train": range(VALIDATION, VALIDATION + TRAIN)}
+    return write(tmp_path_factory.mktemp("data") / "paper", audio, FrontEnd(), numbers)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "sines"
+    frozen("ae_c").save(folder / "model")
+    return folder
+
+
+def test_the_figures_are_those_of_the_validation_sounds(run, audio, dataset, tmp_path, monkeypatch):
+    seen = {}
+
+    def table2(embeddings, training, descriptors, seed):
+        seen.update(embeddings=embeddings, training=training, table=descriptors, seed=seed)
+        return cca.CcaTable({}, {}, len(embeddings), 18, None)
+
+    monkeypatch.setattr(cca, "table2", table2)
+    monkeypatch.setattr(correlation, "_BLOCK", 5)  # neither split is a whole number of blocks
+    contenders = load_contenders(["mfcc", f"{run}/model"])
+    found = correlation.correlate(contenders, [dataset], audio, tmp_path, seed=7)
+    assert list(found) == ["sines"]  # MFCCs would be compared with themselves
+    embedder = Embedder(frozen("ae_c"))
+    ids = {}
+    for kind, split in (("embeddings", "validation"), ("training", "train")):
+        reader = SplitReader(dataset, split)
+        ids[kind] = [reader[place].id for place in range(len(reader))]
+        patches = np.stack([reader[place].patch for place in range(len(reader))])
+        wanted = embedder.embed_patches(patches)
+        np.testing.assert_allclose(seen[kind], wanted, rtol=1e-5, atol=1e-6)
+    centroids = seen["table"]["spectral_centroid"]["mean"][:, 0]
+    numbers = [int(name.removesuffix(".wav")) for name in ids["embeddings"]]
+    assert np.all(np.diff(centroids[np.argsort(numbers)]) > 0)  # the sounds rise with their number
+    assert seen["seed"] == 7
+
+
+def test_a_real_table(run, audio, dataset, tmp_path):
+    found = correlation.correlate(
+        load_contenders([f"{run}/model"]), [dataset], audio, tmp_path, seed=0
+    )
+    table = found["sines"]
+    assert (table.sounds, table.dimensions, table.components) == (12, 18, 1)
+    assert table.values.keys() == table.floors.keys()
+    assert all(0 <= v <= 1 for row in table.values.values() for v in row.values())
+
+
+def test_each_model_is_beside_the_dataset_that_it_was_trained_on(run, audio, dataset, tmp_path):
+    other = write(
+        tmp_path / "hann",
+        audio,
+        hann := FrontEnd(window="hann"),
+        {"validation": range(11), "train": range(11, 28)},
+    )
+    dataclasses.replace(frozen("ae_c"), front_end=hann.to_dict()).save(tmp_path / "hann-run")
+    contenders = load_contenders([f"{run}/model", f"{tmp_path}/hann-run"])
+    found = correlation.correlate(contenders, [dataset, other], audio, tmp_path / "w", seed=0)
+    assert {name: table.sounds for name, table in found.items()} == {"sines": 12, "hann-run": 11}
+    with pytest.raises(ValueError, match=r"hann-run was trained on none of .*--dataset"):
+        correlation.correlate(contenders, [dataset], audio, tmp_path / "w", seed=0)
+
+
+def test_sounds_that_are_not_there(run, dataset, tmp_path):
+    with pytest.raises(DescriptorError, match="12 of 12 validation sounds missing"):
+        correlation.correlate(
+            load_contenders([f"{run}/model"]), [dataset], tmp_path, tmp_path, seed=0
+        )
