@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.embedding.clips import POLICIES, check_policy, cut, pool
+from coala_jax.embedding.clips import POLICIES, at_level, check_policy, cut, pool
 from tests.test_embedder import noise
 
 FRONT_END = FrontEnd()
@@ -118,3 +118,17 @@ def test_features_are_weighted_apart():
     for feature in range(4):
         alone = pool(latents[:, feature : feature + 1], 230, 96)
         np.testing.assert_allclose(whole[feature : feature + 1], alone, rtol=1e-6)
+
+
+def test_a_clip_at_its_peak_is_the_same_however_loud_it_was_recorded():
+    clip = np.array([0.1, -0.4, 0.2], np.float32)
+    np.testing.assert_array_equal(at_level(clip, "recorded"), clip)
+    wanted = np.array([0.25, -1.0, 0.5], np.float32)
+    for gain in (1.0, 0.01, 3.0):
+        loud = at_level(clip * np.float32(gain), "peak")
+        assert loud.dtype == np.float32
+        np.testing.assert_allclose(loud, wanted, rtol=1e-6)
+    silence = np.zeros(5, np.float32)
+    np.testing.assert_array_equal(at_level(silence, "peak"), silence)
+    with pytest.raises(ValueError, match="level must be recorded or peak, got loud"):
+        at_level(clip, "loud")

@@ -311,3 +311,14 @@ def test_what_cannot_be_told_apart_is_refused(root, cache):
     with pytest.raises(ValueError, match=r"policy must be one of .*, got mean"):
         extract(root, FILES, both[:1], "mean", cache)
     assert not cache.exists()
+
+
+def test_all_features_hear_a_clip_at_the_level_that_was_asked_for(root, cache):
+    sources = [Feature("one", Counting("one")), Feature("two", Counting("two"))]
+    extracted = extract(root, FILES, sources, "paper", cache)
+    loud = extract(root, FILES, sources, "paper", cache, level="peak")  # not those of the cache
+    for file, name in ((0, "one"), (3, "two")):
+        wave, _ = soundfile.read(root / FILES[file], dtype="float32")
+        assert extracted.vectors[name][file, 1] == pytest.approx(wave.sum(), rel=1e-4)
+        peak = np.abs(wave).max()
+        assert loud.vectors[name][file, 1] == pytest.approx(wave.sum() / peak, rel=1e-4)

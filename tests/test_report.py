@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from coala_jax.evaluation.outcomes import Outcome
 
-from coala_jax.embedding.clips import POLICIES
+from coala_jax.embedding.clips import LEVELS, POLICIES
 from coala_jax.evaluation import comparison, report
 from tests.test_correlation import audio, dataset, run  # noqa: F401
 from tests.tiny_task import LABELS, write_task
@@ -124,3 +124,4 @@ def test_flags_that_make_no_sense(flags, said, tmp_path, capsys):
 def test_the_flags_offer_what_there_is():
     assert comparison.HEADS.keys() == set(report.HEADS)
     assert report.POLICIES == POLICIES
+    assert report.LEVELS == LEVELS

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Float64
 from coala_jax.audio.frontend import FrontEnd, Patches, Waveform
 
 POLICIES = ("paper", "released", "masked")
+LEVELS = ("recorded", "peak")
 
 
 class Clip(NamedTuple):
@@ -33,6 +34,21 @@ def check_policy(policy: str) -> None:
     """Raises ValueError when there is no such policy."""
     if policy not in POLICIES:
         raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy}")
+
+
+def at_level(waveform: Waveform, level: str) -> Waveform:
+    """The clip as it was recorded, or made as loud as its largest sample allows.
+
+    A model takes loudness for a part of the sound. Where clips come at levels that have nothing to
+    do with their class, ``peak`` takes that part away. The paper has clips as they are.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"level must be {' or '.join(LEVELS)}, got {level}")
+    peak = np.abs(waveform).max(initial=0.0)
+    return waveform if level == "recorded" or peak == 0 else waveform / peak
 
 
 def cut(front_end: FrontEnd, waveform: Waveform, policy: str) -> Clip:

@@ -42,12 +42,14 @@ class Settings:
         heads: of HEADS.
         seeds: of the heads; each is a training of its own.
         policy: what becomes of clips that fill no patch; of `embedding.clips.POLICIES`.
+        level: how loud clips are heard; of `embedding.clips.LEVELS`.
         allow_missing: go on without clips that cannot be read.
     """
 
     heads: tuple[str, ...] = ("mlp",)
     seeds: tuple[int, ...] = tuple(range(10))
     policy: str = "paper"
+    level: str = "recorded"
     allow_missing: bool = False
 
 
@@ -77,7 +79,9 @@ def compare(task: Task, features: Sequence[Feature], settings: Settings, work: P
             are left.
     """
     files = [clip.file for clip in task.clips]
-    extracted = extract(task.root, files, features, settings.policy, work / "vectors")
+    extracted = extract(
+        task.root, files, features, settings.policy, work / "vectors", level=settings.level
+    )
     if extracted.failures and not settings.allow_missing:
         raise TaskError(_unreadable(task, extracted.failures))
     task = task.without(extracted.failures.keys())  # its clips are now those of `extracted.files`

@@ -1,6 +1,6 @@
 """Vectors kept on disk, by the content of the sound files that they belong to.
 
-The cache has a folder for each source's digest and policy, and in it parts: vectors, each with the
+The cache has a folder for each source's digest, policy and level, and in it parts: vectors, each with the
 SHA-256 of its file. A part is there whole or not at all, so that a run that was stopped goes on,
 and its name is its checksum. What is known of a file does not depend on its name, or on the task.
 """
@@ -33,7 +33,7 @@ class Source(Protocol):
 
 
 class Store:
-    """The vectors of one source under one policy that are wanted, in memory and on disk.
+    """The vectors of one source, policy and level that are wanted, in memory and on disk.
 
     known: by the SHA-256 of the file, in hex.
     """
@@ -42,6 +42,7 @@ class Store:
         self,
         source: Source,
         policy: str,
+        level: str,
         cache: Path,
         wanted: Collection[str],
         say: Callable[[str], None],
@@ -49,7 +50,7 @@ class Store:
         self.source = source
         self.known: dict[str, Vector] = {}
         # Another version of this package may cut and weigh clips in another way.
-        self._folder = cache / f"{source.digest}-{policy}-{__version__}"
+        self._folder = cache / f"{source.digest}-{policy}-{level}-{__version__}"
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._folder.glob("*.npz")):
             content = path.read_bytes()

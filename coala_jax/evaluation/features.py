@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from coala_jax.audio.decode import DecodeError, load
 from coala_jax.audio.frontend import Waveform
-from coala_jax.embedding.clips import check_policy
+from coala_jax.embedding.clips import at_level, check_policy
 from coala_jax.evaluation.feature_cache import Source, Store, Vectors
 
 # A part is written when either is reached; so much sound takes 256 MiB.
@@ -57,16 +57,19 @@ def extract(
     policy: str,
     cache: Path,
     *,
+    level: str = "recorded",
     workers: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Extracted:
     """The vectors of `files` (relative to `root`), from `cache` where they are there.
 
+    `level` is how loud all features hear a clip, of `embedding.clips.LEVELS`.
+
     Equal files are decoded and embedded once. Failures are not cached: the cause may be gone.
     Decoding takes `workers` threads, by default one a core.
 
     Raises:
-        ValueError: two features have one name, or there is no such policy.
+        ValueError: two features have one name, or there is no such policy or level.
     """
     check_policy(policy)
     names = [feature.name for feature in features]
@@ -76,10 +79,10 @@ def extract(
     digests, failures = _digests(root, files, workers)
     paths = {digest: root / file for file, digest in digests.items()}
     stores = {
-        feature.digest: Store(feature.source, policy, cache, paths.keys(), say)
+        feature.digest: Store(feature.source, policy, level, cache, paths.keys(), say)
         for feature in features
     }
-    failed = _fill(list(stores.values()), paths, policy, workers)
+    failed = _fill(list(stores.values()), paths, policy, level, workers)
     failures |= {file: failed[digest] for file, digest in digests.items() if digest in failed}
     good = {file: digests[file] for file in files if file not in failures}
     rows = [digests[file] for file in files if file in good]
@@ -112,7 +115,7 @@ def _digests(
 
 
 def _fill(
-    stores: Sequence[Store], paths: dict[str, Path], policy: str, workers: int
+    stores: Sequence[Store], paths: dict[str, Path], policy: str, level: str, workers: int
 ) -> dict[str, str]:
     """Makes what the stores lack; returns the digests of the files that failed, and why."""
     failed = {}
@@ -132,7 +135,7 @@ def _fill(
             ) as progress,
             ThreadPoolExecutor(workers) as pool,  # decoding releases Python's lock
         ):
-            for block, causes in _blocks(_decoded(lacking, rate_hz, pool, 2 * workers)):
+            for block, causes in _blocks(_decoded(lacking, rate_hz, level, pool, 2 * workers)):
                 failed |= causes
                 for store in mine:
                     failed |= store.make(block, policy)
@@ -141,13 +144,13 @@ def _fill(
 
 
 def _decoded(
-    paths: dict[str, Path], rate_hz: int, pool: ThreadPoolExecutor, ahead: int
+    paths: dict[str, Path], rate_hz: int, level: str, pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[tuple[str, Waveform | str]]:
     """Each digest with its waveform, or why there is none; `ahead` of them wait in memory."""
 
     def one(digest: str, path: Path) -> tuple[str, Waveform | str]:
         try:
-            return digest, load(path, rate_hz, allow_silence=True)
+            return digest, at_level(load(path, rate_hz, allow_silence=True), level)
         except DecodeError as error:
             return digest, str(error).removeprefix(f"{path}: ")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 HEADS = ("mlp", "logistic_regression", "svm")
 POLICIES = ("paper", "released", "masked")
+LEVELS = ("recorded", "peak")
 
 
 def evaluate(flags: argparse.Namespace, command: str) -> list[Path]:
@@ -44,7 +45,11 @@ def evaluate(flags: argparse.Namespace, command: str) -> list[Path]:
     for task in tasks:
         print(f"task {task.name}: {len(task.clips)} clips, {len(task.labels)} classes", flush=True)
     settings = comparison.Settings(
-        tuple(flags.head), tuple(range(flags.seeds)), flags.policy, flags.allow_missing
+        tuple(flags.head),
+        tuple(range(flags.seeds)),
+        flags.policy,
+        flags.level,
+        flags.allow_missing,
     )
     device = jax.devices()[0]
     print(f"{len(contenders)} models on {device.platform} ({device.device_kind})", flush=True)
@@ -89,6 +94,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default="paper",
         help="of clips that do not fill a patch. paper: zeros; released: every clip is padded to "
         "10 s with noise; masked: padding weighs nothing",
+    )
+    parser.add_argument(
+        "--level",
+        choices=LEVELS,
+        default="recorded",
+        help="of clips. recorded: as they are (paper); peak: each is scaled to a peak of 1",
     )
     parser.add_argument(
         "--allow-missing",
