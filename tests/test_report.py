@@ -6,10 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-from coala_jax.evaluation.outcomes import Outcome
 
 from coala_jax.embedding.clips import LEVELS, POLICIES
 from coala_jax.evaluation import comparison, report
+from coala_jax.evaluation.outcomes import Outcome
 from tests.test_correlation import audio, dataset, run  # noqa: F401
 from tests.tiny_task import LABELS, write_task
 

@@ -1,8 +1,9 @@
 """Vectors kept on disk, by the content of the sound files that they belong to.
 
-The cache has a folder for each source's digest, policy and level, and in it parts: vectors, each with the
-SHA-256 of its file. A part is there whole or not at all, so that a run that was stopped goes on,
-and its name is its checksum. What is known of a file does not depend on its name, or on the task.
+The cache has a folder for each source's digest, policy and level, and in it parts: vectors, each
+with the SHA-256 of its file. A part is there whole or not at all, so that a run that was stopped
+goes on, and its name is its checksum. What is known of a file does not depend on its name, or on
+the task.
 """
 
 import hashlib
