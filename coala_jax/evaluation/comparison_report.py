@@ -178,8 +178,8 @@ def _provenance(comparison: Comparison) -> str:
     lines = [
         f"    {comparison.command}",
         "",
-        f"- padding of clips: {settings.policy}; their level: {settings.level}; seeds of the classifiers: "
-        f"{', '.join(map(str, settings.seeds))}; of everything else: {comparison.seed}",
+        f"- padding of clips: {settings.policy}; their level: {settings.level}; seeds of the "
+        f"classifiers: {', '.join(map(str, settings.seeds))}; of everything else: {comparison.seed}",
         f"- device: {jax.devices()[0].device_kind}",
         f"- versions: {', '.join(f'{name} {found}' for name, found in _versions().items())}",
     ]
