@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from coala_jax.evaluation import probe
+from coala_jax.evaluation import probe, probe_epoch
 
 DIMENSIONS = 16
 
@@ -51,12 +51,12 @@ def test_losses_and_weights_are_those_of_scikit_learn(count, classes):
 
 
 def test_penalty_is_that_of_scikit_learn_in_both_layers(monkeypatch):
-    monkeypatch.setattr(probe, "ALPHA", 20.0)  # enough to be seen beside the cross-entropy
-    probe._compiled_epoch.cache_clear()
+    monkeypatch.setattr(probe_epoch, "ALPHA", 20.0)  # enough to be seen beside the cross-entropy
+    probe_epoch.compiled_epoch.cache_clear()
     train, places = _clips(205, 3, seed=0, spread=0.3)
     theirs = _sklearn(train, places, seed=5, epochs=6, alpha=20.0)
     (ours,) = _fit(train, places, 3, [5], 6)
-    probe._compiled_epoch.cache_clear()
+    probe_epoch.compiled_epoch.cache_clear()
     np.testing.assert_allclose(ours.losses, theirs.loss_curve_, rtol=2e-6)
     np.testing.assert_allclose(ours.weights.output, theirs.coefs_[1], atol=2e-5)
 

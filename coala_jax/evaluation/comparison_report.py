@@ -175,11 +175,12 @@ def _tasks(comparison: Comparison) -> str:
 
 def _provenance(comparison: Comparison) -> str:
     settings = comparison.settings
+    seeds = ", ".join(map(str, settings.seeds))
     lines = [
         f"    {comparison.command}",
         "",
         f"- padding of clips: {settings.policy}; their level: {settings.level}; seeds of the "
-        f"classifiers: {', '.join(map(str, settings.seeds))}; of everything else: {comparison.seed}",
+        f"classifiers: {seeds}; of everything else: {comparison.seed}",
         f"- device: {jax.devices()[0].device_kind}",
         f"- versions: {', '.join(f'{name} {found}' for name, found in _versions().items())}",
     ]
