@@ -4,7 +4,7 @@
 
 `instruments`: 1,500 notes of ten instrument families; two soundfonts for training, a third, with
 no recording in common, for testing. `genre`: 400 clips of 15 s of ten musical styles, arrangements
-of the program mma; no arrangement on both sides. `events`: real game sounds of twelve classes, in
+of the program mma; no arrangement on both sides. `events`: real game sounds of thirteen classes, in
 folds by package.
 
 They are stand-ins: no NSynth, no GTZAN, no UrbanSound8K. A score on them says which of two models
