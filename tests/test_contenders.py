@@ -52,6 +52,13 @@ def test_two_of_one_name(run):
         load_contenders([f"{run}/model", "mfcc", f"dogs={run}/model"])
 
 
+def test_a_typo_and_the_folder_of_a_run(run):
+    with pytest.raises(ValueError, match=r"'mffc': there is no such folder; .* mfcc or"):
+        load_contenders(["mffc"])
+    with pytest.raises(ValueError, match=f"this is a run; its model is {run}/model"):
+        load_contenders([str(run)])
+
+
 def test_a_folder_without_a_model(tmp_path):
     for spec in (f"{tmp_path}", f"untrained:{tmp_path}/none"):
         with pytest.raises(ModelError, match=re.escape(str(tmp_path))):

@@ -115,6 +115,11 @@ def test_each_model_is_beside_the_dataset_that_it_was_trained_on(run, audio, dat
         correlation.correlate(contenders, [dataset], audio, tmp_path / "w", seed=0)
 
 
+def test_a_table_of_no_model(audio, dataset, tmp_path):
+    with pytest.raises(ValueError, match=r"Table 2 is of models, MFCCs .*; give a model"):
+        correlation.correlate(load_contenders(["mfcc"]), [dataset], audio, tmp_path, seed=0)
+
+
 def test_sounds_that_are_not_there(run, dataset, tmp_path):
     with pytest.raises(DescriptorError, match="12 of 12 validation sounds missing"):
         correlation.correlate(

@@ -164,7 +164,10 @@ def _tasks(comparison: Comparison) -> str:
     lines = []
     for found in comparison.compared:
         task = found.task
-        rounds = "1 split" if len(task.rounds) == 1 else f"{len(task.rounds)} folds"
+        rounds = f"{len(task.rounds)} folds"
+        if len(task.rounds) == 1:
+            part = task.rounds[0]
+            rounds = f"{len(part.train)} to train on and {len(part.test)} to test"
         lines.append(f"- {tables.plain(task.name)}: {len(task.clips)} clips, {rounds}.")
         lines += [f"  - {remark}" for remark in task.remarks]
         for part, files in task.left_out.items():

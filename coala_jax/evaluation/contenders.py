@@ -66,6 +66,11 @@ def _load(spec: str) -> Contender:
         name = name or f"untrained {_called(folder)}" + (f" {seed}" if seed else "")
     else:
         folder = Path(what)
+        if not folder.is_dir():
+            raise ValueError(f"--model {spec!r}: there is no such folder; a model is a {SPECS}")
+        weights = "*.safetensors"
+        if not any(folder.glob(weights)) and any((folder / "model").glob(weights)):
+            raise ValueError(f"{folder}: this is a run; its model is {folder / 'model'}")
         embedder = load_model(folder)
         case = embedder.case
         name = name or _called(folder)

@@ -46,13 +46,16 @@ def correlate(
     """Each model that embeds, by name, beside the validation sounds of the dataset it is of.
 
     Raises:
-        ValueError: a model is of none of the datasets.
+        ValueError: a model is of none of the datasets, or there is no model.
         DatasetError, DescriptorError: a dataset or its sounds cannot be read.
     """
     datasets = [Dataset.load(folder) for folder in folders]
+    if all(contender.embedder is None for contender in contenders):
+        raise ValueError("Table 2 is of models, MFCCs are what it compares them with; give a model")
     found = {}
     for contender in contenders:
         if (embedder := contender.embedder) is None:
+            tqdm.write(f"{contender.name}: not in Table 2, which compares models with descriptors")
             continue
         dataset = next((some for some in datasets if some.fits(embedder)), None)
         if dataset is None:

@@ -100,7 +100,7 @@ class Difference:
     """By how much the first model is more accurate than the second on the same clips.
 
     difference, low, high: of the share of right answers, with the 95 % interval over clips.
-    p_corrected: Holm's correction of p_value over all pairs of the same task and head.
+    p_corrected: Holm's correction of p_value over the pairs of the same task and head.
     """
 
     task: str

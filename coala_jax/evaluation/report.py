@@ -52,7 +52,8 @@ def evaluate(flags: argparse.Namespace, command: str) -> list[Path]:
         flags.allow_missing,
     )
     device = jax.devices()[0]
-    print(f"{len(contenders)} models on {device.platform} ({device.device_kind})", flush=True)
+    models = "1 model" if len(contenders) == 1 else f"{len(contenders)} models"
+    print(f"{models} on {device.platform} ({device.device_kind})", flush=True)
     work = flags.cache or flags.out / "work"
     correlations = {}
     if flags.dataset:

@@ -36,7 +36,7 @@ def difference_table(found: Sequence[Difference]) -> str:
     header = ["task", "model", "against", "difference", "p", "p, corrected"]
     return (
         "Differences are in percentage points of the same clips, with the 95 % interval over clips "
-        "(paired bootstrap); p by permuting signs, corrected for all pairs of a task by Holm's "
+        "(paired bootstrap); p by permuting signs, corrected for the pairs of a task by Holm's "
         f"method; below .05 in **bold**.\n\n{_markdown(header, rows)}\n"
     )
 
