@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from coala_jax import __version__
+from coala_jax.data.manifest import write_text
 from coala_jax.evaluation import class_pictures, tables
 from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
@@ -63,7 +64,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
     drawn = _draw(comparison, out)
     found = differences(comparison.outcomes, comparison.contenders[0].name, comparison.seed)
     readable = out / READABLE
-    _write_whole(readable, _text(comparison, found, drawn))
+    write_text(readable, _text(comparison, found, drawn))
     content = {
         "format": _FORMAT,
         "command": comparison.command,
@@ -91,7 +92,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         "correlations": {name: asdict(t) for name, t in comparison.correlations.items()},
         "pictures": [path.name for path in drawn],
     }
-    _write_whole(out / REPORT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / REPORT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return [readable, *drawn, out / REPORT]
 
 
@@ -199,9 +200,3 @@ def _versions() -> dict[str, Any]:
 
 def _file_name(text: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

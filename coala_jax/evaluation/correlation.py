@@ -52,7 +52,7 @@ def correlate(
     datasets = [Dataset.load(folder) for folder in folders]
     if all(contender.embedder is None for contender in contenders):
         raise ValueError("Table 2 is of models, MFCCs are what it compares them with; give a model")
-    found = {}
+    found, tables = {}, {}
     for contender in contenders:
         if (embedder := contender.embedder) is None:
             tqdm.write(f"{contender.name}: not in Table 2, which compares models with descriptors")
@@ -63,13 +63,16 @@ def correlate(
                 f"{contender.name} was trained on none of {', '.join(map(str, folders))} (other "
                 "front end, scaler or tags); give its dataset with --dataset, too"
             )
-        cache = work / "descriptors" / f"{dataset.manifest.source}.npz"
-        table = descriptors.validation_descriptors(dataset.folder, audio, cache)
+        if dataset.folder not in tables:
+            cache = work / "descriptors" / f"{dataset.manifest.source}.npz"
+            tables[dataset.folder] = descriptors.validation_descriptors(
+                dataset.folder, audio, cache
+            )
         validation = _embed(embedder, dataset, "validation", contender.name)
         training = None
         if cca.components(*validation.shape) is not None:
             training = _embed(embedder, dataset, "train", contender.name)
-        found[contender.name] = cca.table2(validation, training, table, seed)
+        found[contender.name] = cca.table2(validation, training, tables[dataset.folder], seed)
     return found
 
 

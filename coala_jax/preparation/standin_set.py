@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
+from coala_jax.data.manifest import write_text
 from coala_jax.preparation.corpus_folder import CorpusError
 
 COLUMNS = ("file", "label", "split", "group")
@@ -94,7 +95,7 @@ class StandinSet:
         self._made_from = {"recipe": self._recipe, "sources": dict(sources)}
         (self.folder / ".parts").mkdir(parents=True, exist_ok=True)
         if not (self.folder / "about.json").exists():
-            self._write("about.json", _json({"made_from": self._made_from}))
+            write_text(self.folder / "about.json", _json({"made_from": self._made_from}))
 
     def part(self, name: str) -> Part | None:
         """The part of this name, if an earlier run made it."""
@@ -115,7 +116,9 @@ class StandinSet:
     def keep_part(self, name: str, part: Part) -> None:
         """Notes that a part is done and its sounds are written."""
         clips = [clip.__dict__ for clip in part.clips]
-        self._write(f".parts/{name}.json", _json({"clips": clips, "remarks": part.remarks}))
+        write_text(
+            self.folder / f".parts/{name}.json", _json({"clips": clips, "remarks": part.remarks})
+        )
 
     def finish(self, parts: Sequence[Part], limits: str) -> int:
         """Writes what tells of the set; gives its number of clips."""
@@ -131,12 +134,12 @@ class StandinSet:
             },
             "not_as_drawn": [remark for part in parts for remark in part.remarks],
         }
-        self._write("about.json", _json(about))
+        write_text(self.folder / "about.json", _json(about))
         rows = [(f"audio/{clip.file}", clip.label, clip.split, clip.group) for clip in clips]
         details = [("file", *clips[0].details)]
         details += [(f"audio/{clip.file}", *clip.details.values()) for clip in clips]
-        self._write("details.csv", _csv(details))
-        self._write("clips.csv", _csv([COLUMNS, *rows]))
+        write_text(self.folder / "details.csv", _csv(details))
+        write_text(self.folder / "clips.csv", _csv([COLUMNS, *rows]))
         shutil.rmtree(self.folder / ".parts")
         return len(clips)
 
@@ -156,13 +159,6 @@ class StandinSet:
                 f"{self.folder} was made from another {key} ({found}, now {wanted}); "
                 "delete it, or choose another folder with --out"
             )
-
-    def _write(self, name: str, text: str) -> None:
-        """Writes the file whole or not at all."""
-        path = self.folder / name
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text, encoding="utf-8", newline="")
-        part.replace(path)
 
 
 def fit_level(
