@@ -208,3 +208,17 @@ def test_check_files_names_what_is_missing_or_changed(tmp_path, file):
     (tmp_path / file).unlink()
     with pytest.raises(DatasetError, match=f"{file}: the file is missing; .*repair"):
         manifest.check_files(tmp_path)
+
+
+def test_the_digest_is_of_what_is_learned_and_not_of_reports_beside_it():
+    same = dataclasses.replace(WHOLE, name="x", side_files={}, settings={"a": 1}, source="y")
+    assert same.digest == WHOLE.digest
+    shards = {split: [dict(e) for e in entries] for split, entries in WHOLE.shards.items()}
+    shards["train"][0]["sha256"] = "1" * 64
+    for change in (
+        {"shards": shards},
+        {"scaler": WHOLE.scaler | {"maximum": 99.0}},
+        {"vocabulary": WHOLE.vocabulary[::-1]},
+        {"front_end": WHOLE.front_end | {"power": 1.0}},
+    ):
+        assert dataclasses.replace(WHOLE, **change).digest != WHOLE.digest, change

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from coala_jax import storage
 from coala_jax.data.tfrecord import DatasetError, way_out
 
 FORMAT = 2
@@ -87,6 +88,19 @@ class Manifest:
         for name in self.digests():
             if name in (MANIFEST, "", "..") or Path(name).name != name:
                 raise ValueError(f"{name!r} is no file of a dataset")
+
+    @property
+    def digest(self) -> str:
+        """Of all that a model learns from or is measured on: records, tags, front end, scaler.
+
+        Reports beside the shards, names and the words of settings do not count: the same sounds,
+        prepared alike, give the same digest.
+        """
+        records = {
+            split: [entry["sha256"] for entry in entries] for split, entries in self.shards.items()
+        }
+        learned = [self.front_end, self.scaler, self.tag_processing, self.vocabulary, records]
+        return storage.fingerprint(learned)
 
     def save(self, dataset: Path) -> None:
         """Writes the manifest into the dataset's folder, its own digest in it."""

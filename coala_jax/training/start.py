@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,12 +31,6 @@ class Run:
     validation: Feed
     train_steps: Callable[..., Any]
     eval_steps: Callable[..., Any]
-
-    @property
-    def data_digest(self) -> str:
-        """Of the manifest, which holds the checksum of every shard."""
-        content = json.dumps(dataclasses.asdict(self.manifest), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
 
     def freeze(self, state: steps.TrainState) -> FrozenModel:
         """A copy: on a CPU a mere view would be of memory that the next step gives up."""

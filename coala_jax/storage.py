@@ -1,0 +1,146 @@
+"""Files, local or remote: where bytes are read and written, digested and kept for later.
+
+Paths go through `etils.epath`, so that a folder may lie on a disk or in an object store that it
+knows. A file is written whole or not at all: under another name first, through to the disk, then
+renamed. Nothing else in this package opens files for writing, but for what is appended to.
+"""
+
+import hashlib
+import io
+import json
+import os
+import uuid
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+from etils import epath
+
+PathLike = str | os.PathLike[str]
+
+
+def path(name: PathLike) -> epath.Path:
+    """The path as all functions here take it: a local one, `gs://...` or `s3://...`."""
+    return epath.Path(name)
+
+
+def is_local(name: PathLike) -> bool:
+    """Whether the operating system's own calls (locks, links, fsync) reach the path."""
+    return "://" not in os.fspath(name)
+
+
+def read_bytes(name: PathLike) -> bytes:
+    """The content of a file. Raises OSError."""
+    return path(name).read_bytes()
+
+
+def read_json(name: PathLike) -> Any:
+    """The content of a JSON file in UTF-8.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON in UTF-8; the message names the file.
+    """
+    try:
+        return json.loads(read_bytes(name).decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: not valid JSON in UTF-8 ({error})") from error
+
+
+def write_bytes(name: PathLike, data: bytes) -> None:
+    """Writes a file whole or not at all, through to the disk."""
+    target = path(name)
+    # A name of its own, since two processes may write the same file at the same time.
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.write_bytes(data)
+        sync(temporary)
+        temporary.replace(target)
+    except BaseException:
+        if temporary.exists():
+            temporary.unlink()
+        raise
+    sync(target.parent)
+
+
+def write_text(name: PathLike, text: str) -> None:
+    """`write_bytes` of text in UTF-8."""
+    write_bytes(name, text.encode())
+
+
+def write_json(name: PathLike, content: Any) -> None:
+    """`write_text` of what `json_text` makes of the content."""
+    write_text(name, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """JSON as people read it: indented, not escaped, NaN refused with a ValueError."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def sync(name: PathLike) -> None:
+    """Waits until a file, or the names in a folder, are on the disk; does nothing for a store."""
+    if not is_local(name):
+        return
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_folder(new: PathLike, name: PathLike) -> None:
+    """Puts the finished folder `new` in the place of `name`; at every moment one of them is whole.
+
+    A process killed between the two renames leaves the old folder as `NAME.old`.
+    """
+    new, target = path(new), path(name)
+    old = target.with_name(target.name + ".old")
+    if old.exists():
+        old.rmtree()
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    sync(target.parent)
+    if old.exists():
+        old.rmtree()
+
+
+def sha256(data: bytes) -> str:
+    """In hexadecimal digits, as all digests here."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(name: PathLike) -> str:
+    """The SHA-256 of a file's content. Raises OSError."""
+    with path(name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(content: Any) -> str:
+    """The SHA-256 of anything that JSON can hold: equal content, in any order of keys, is equal."""
+    return sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+
+
+def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keeps arrays by name in one npz file; makes its folder."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    path(name).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(name, buffer.getvalue())
+
+
+def read_arrays(name: PathLike) -> dict[str, np.ndarray] | None:
+    """What `write_arrays` kept; None where there is nothing, or, with a warning, where it is
+    damaged. Never runs a pickle."""
+    try:
+        # By its bytes: of a damaged file NumPy would leave the handle open.
+        with np.load(io.BytesIO(read_bytes(name)), allow_pickle=False) as content:
+            return dict(content.items())  # reading checks the CRC-32 of each array
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as e:
+        logging.warning("%s: the cached arrays are damaged (%s); they are computed again", name, e)
+        return None

@@ -1,0 +1,101 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from etils import epath
+
+from coala_jax import storage
+
+
+def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
+    storage.write_text(tmp_path / "a.txt", "one")
+    storage.write_text(str(tmp_path / "a.txt"), "zwei ü")
+    assert (tmp_path / "a.txt").read_bytes() == "zwei ü".encode()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("failing", ["replace", "write_bytes"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, failing):
+    storage.write_text(tmp_path / "a.txt", "old")
+
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(type(epath.Path(tmp_path)), failing, fail)
+    with pytest.raises(OSError, match="No space"):
+        storage.write_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_the_data_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: seen.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+    )
+    storage.write_bytes(tmp_path / "a", b"x")
+    assert seen[0].endswith(".tmp") and seen[1] == str(tmp_path)
+
+
+def test_json_is_readable_and_strict(tmp_path):
+    storage.write_json(tmp_path / "a.json", {"ü": [1, 2.5]})
+    assert "ü" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert storage.read_json(tmp_path / "a.json") == {"ü": [1, 2.5]}
+    with pytest.raises(ValueError):
+        storage.write_json(tmp_path / "b.json", {"a": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000])
+def test_damaged_json_names_the_file(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.json"):
+        storage.read_json(tmp_path / "a.json")
+
+
+def test_digests_are_those_of_sha256sum_and_do_not_depend_on_the_order_of_keys(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    assert storage.sha256(b"abc") == storage.file_sha256(tmp_path / "a") == known
+    assert storage.fingerprint({"a": 1, "b": 2}) == storage.fingerprint({"b": 2, "a": 1})
+    assert storage.fingerprint({"a": 1}) != storage.fingerprint({"a": 2})
+
+
+def test_arrays_come_back_and_damage_is_found(tmp_path, caplog):
+    arrays = {"x": np.arange(500, dtype=np.float32), "names": np.array(["a", "bc"])}
+    file = tmp_path / "cache" / "a.npz"
+    assert storage.read_arrays(file) is None
+    storage.write_arrays(file, arrays)
+    found = storage.read_arrays(file)
+    assert found.keys() == arrays.keys()
+    assert all(np.array_equal(found[name], value) for name, value in arrays.items())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert storage.read_arrays(file) is None
+    assert str(file) in caplog.text
+
+
+def test_a_pickle_in_the_cache_is_not_run(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([object()]))
+    assert storage.read_arrays(tmp_path / "a.npz") is None
+
+
+def test_a_folder_is_replaced_and_an_old_one_swept(tmp_path):
+    for name in ("model", "model.old", "model.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_text(name)
+    storage.replace_folder(tmp_path / "model.tmp", tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "content").read_text() == "model.tmp"
+
+
+def test_remote_names_are_told_from_local_ones():
+    assert storage.is_local("/a/b") and storage.is_local("a://b") is False
+    assert os.fspath(storage.path("gs://bucket/a") / "b") == "gs://bucket/a/b"
+
+
+def test_json_text_ends_with_a_newline():
+    assert json.loads(storage.json_text([1])) == [1] and storage.json_text([1]).endswith("\n")
