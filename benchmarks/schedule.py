@@ -124,7 +124,7 @@ def make_judge(config: ConfigDict) -> Callable[[Any], Any]:
     from coala_jax.training.loop import Judgement
 
     sounds = ValidationSounds(Path(config.data.path))
-    return lambda frozen: Judgement(sounds.judge(Embedder(frozen)))
+    return lambda model: Judgement(sounds.judge(Embedder(model)))
 
 
 def split_time(

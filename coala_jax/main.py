@@ -30,7 +30,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     # JAX takes a second to import: a wrong flag is told before that.
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation import run_report
-    from coala_jax.models.frozen import FrozenModel
+    from coala_jax.models.pretrained import PretrainedModel
     from coala_jax.training import journal, loop, parallel
 
     device = os.environ.get("COALA_DEVICE", "")
@@ -39,8 +39,8 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     parallel.keep_compiled_steps()
     sounds = run_report.ValidationSounds(Path(config.data.path))
 
-    def judge(frozen: FrozenModel) -> loop.Judgement:
-        embedder = Embedder(frozen)
+    def judge(model: PretrainedModel) -> loop.Judgement:
+        embedder = Embedder(model)
         shown = sounds.samples(embedder, config.report.samples) if config.report.samples else None
         return loop.Judgement(sounds.judge(embedder), shown and journal.Samples(*shown))
 

@@ -4,15 +4,15 @@ import pytest
 
 from coala_jax.embedding.embedder import Embedder, load_model
 from coala_jax.evaluation.contenders import load_contenders
-from coala_jax.models.frozen import ModelError
-from tests.test_embedder import frozen
+from coala_jax.models.pretrained import ModelError
+from tests.test_embedder import tiny_model
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The folder of a run that left a model."""
     folder = tmp_path_factory.mktemp("runs") / "dogs"
-    frozen("ae_c").save(folder / "model")
+    tiny_model("ae_c").save_pretrained(folder / "model")
     return folder
 
 
@@ -35,7 +35,7 @@ def test_each_kind_of_model(run):
 
 def test_a_name_is_what_stands_before_the_first_equals_sign_if_that_is_no_path(run, tmp_path):
     odd = tmp_path / "lr=0.1"
-    frozen("e_c").save(odd / "model")
+    tiny_model("e_c").save_pretrained(odd / "model")
     named, plain = load_contenders([f"E-C={odd}/model", f"{odd}/model"])
     assert (named.name, plain.name) == ("E-C", "lr=0.1")
     assert named.case == plain.case == "e_c"

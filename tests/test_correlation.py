@@ -12,7 +12,7 @@ from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, correlation
 from coala_jax.evaluation.contenders import load_contenders
 from coala_jax.evaluation.descriptors import DescriptorError
-from tests.test_embedder import MAXIMUM, MINIMUM, RATE_HZ, TAGS, frozen
+from tests.test_embedder import MAXIMUM, MINIMUM, RATE_HZ, TAGS, tiny_model
 
 VALIDATION, TRAIN = 12, 16
 
@@ -60,7 +60,7 @@ def dataset(audio, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "sines"
-    frozen("ae_c").save(folder / "model")
+    tiny_model("ae_c").save_pretrained(folder / "model")
     return folder
 
 
@@ -76,7 +76,7 @@ def test_the_figures_are_those_of_the_validation_sounds(run, audio, dataset, tmp
     contenders = load_contenders(["mfcc", f"{run}/model"])
     found = correlation.correlate(contenders, [dataset], audio, tmp_path, seed=7)
     assert list(found) == ["sines"]  # MFCCs would be compared with themselves
-    embedder = Embedder(frozen("ae_c"))
+    embedder = Embedder(tiny_model("ae_c"))
     ids = {}
     for kind, split in (("embeddings", "validation"), ("training", "train")):
         reader = SplitReader(dataset, split)
@@ -107,7 +107,9 @@ def test_each_model_is_beside_the_dataset_that_it_was_trained_on(run, audio, dat
         hann := FrontEnd(window="hann"),
         {"validation": range(11), "train": range(11, 28)},
     )
-    dataclasses.replace(frozen("ae_c"), front_end=hann.to_dict()).save(tmp_path / "hann-run")
+    dataclasses.replace(tiny_model("ae_c"), front_end=hann.to_dict()).save_pretrained(
+        tmp_path / "hann-run"
+    )
     contenders = load_contenders([f"{run}/model", f"{tmp_path}/hann-run"])
     found = correlation.correlate(contenders, [dataset, other], audio, tmp_path / "w", seed=0)
     assert {name: table.sounds for name, table in found.items()} == {"sines": 12, "hann-run": 11}

@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import json
 import re
 
 import jax
@@ -12,22 +11,26 @@ import soxr
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.embedding.embedder import Embedder, load_model, load_untrained
-from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
+from coala_jax.models.pretrained import ModelError, PretrainedModel
 from tests.synthetic import tiny_config
 
 TAGS, RATE_HZ = 6, 22_000
 MINIMUM, MAXIMUM = -15.0, 5.0
 
 
-def frozen(case: str) -> FrozenModel:
+def tiny_model(case: str) -> PretrainedModel:
     config = tiny_config(model__filters=2, model__tag_hidden=8)
-    model = FrozenModel(
+    model = PretrainedModel(
         case=case,
         vocabulary=[f"tag{number}" for number in range(TAGS)],
+        tag_counts=[1] * TAGS,
         tag_processing="paper",
         front_end=FrontEnd().to_dict(),
+        level="recorded",
         scaler={"minimum": MINIMUM, "maximum": MAXIMUM},
+        pooling="mean",
         config={"model": config.model.to_dict()},
+        dataset_digest="5" * 64,
         variables={},
     ).untrained(seed=0)
     # Small running variances, so that sounds make more of a difference than at the start.
@@ -37,8 +40,8 @@ def frozen(case: str) -> FrozenModel:
 
 
 @pytest.fixture(scope="module")
-def ae_c() -> FrozenModel:
-    return frozen("ae_c")
+def ae_c() -> PretrainedModel:
+    return tiny_model("ae_c")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def embedder(ae_c) -> Embedder:
     return Embedder(ae_c)
 
 
-def apply(model: FrozenModel, rows, method: str) -> np.ndarray:
+def apply(model: PretrainedModel, rows, method: str) -> np.ndarray:
     """The module itself, on as many rows as come."""
     return np.asarray(_apply(model.module(), model.variables, jnp.asarray(rows), method))
 
@@ -90,7 +93,7 @@ def test_the_methods_are_those_of_the_module(ae_c, embedder):
 
 
 def test_the_classifier_s_method_is_that_of_the_module():
-    model = frozen("cnn")
+    model = tiny_model("cnn")
     patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
     assert_close(Embedder(model).tag_logits(patches), apply(model, patches, "predict_tags"))
 
@@ -326,7 +329,7 @@ def test_a_file_is_its_decoded_waveform(embedder, tmp_path):
 
 
 def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
-    ae_c.save(tmp_path / "model")
+    ae_c.save_pretrained(tmp_path / "model")
     loaded = load_model(str(tmp_path / "model"))
     assert loaded.case == "ae_c"
     assert loaded.vocabulary.tags == tuple(ae_c.vocabulary)
@@ -337,7 +340,7 @@ def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
 
 
 def test_an_untrained_model_is_the_same_with_fresh_weights(ae_c, embedder, tmp_path):
-    ae_c.save(tmp_path / "model")
+    ae_c.save_pretrained(tmp_path / "model")
     waveform = noise(30_000)
     got = load_untrained(tmp_path / "model", seed=5)
     wanted = Embedder(ae_c.untrained(5))
@@ -349,10 +352,42 @@ def test_an_untrained_model_is_the_same_with_fresh_weights(ae_c, embedder, tmp_p
     assert len(digests) == 3
 
 
+def test_half_precision_is_computed_with_as_float32(ae_c):
+    half = jax.tree.map(lambda leaf: leaf.astype(np.float16), ae_c.variables)
+    as_float32 = jax.tree.map(lambda leaf: leaf.astype(np.float32), half)
+    patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
+    got, wanted = (
+        Embedder(dataclasses.replace(ae_c, variables=variables)).embed_patches(patches)
+        for variables in (half, as_float32)
+    )
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("scaler", [None, {}])
+def test_a_model_of_patches_that_came_scaled_takes_patches_alone(ae_c, embedder, scaler):
+    unscaled = Embedder(dataclasses.replace(ae_c, scaler=scaler))
+    with pytest.raises(ValueError, match=r"cannot take waveforms: .* Fix: pass patches"):
+        unscaled.embed_waveform(noise(30_000), RATE_HZ)
+    patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
+    np.testing.assert_array_equal(unscaled.embed_patches(patches), embedder.embed_patches(patches))
+
+
+def test_a_model_of_peak_level_makes_every_clip_as_loud(ae_c, embedder):
+    peak = Embedder(dataclasses.replace(ae_c, level="peak"))
+    waveform = noise(30_000)
+    wanted = embedder.embed_waveform(waveform / np.abs(waveform).max(), RATE_HZ)
+    for gain in (1.0, 0.125):
+        assert_close(peak.embed_waveform(waveform * np.float32(gain), RATE_HZ), wanted)
+    quiet = embedder.embed_waveform(waveform * np.float32(0.125), RATE_HZ)
+    assert np.abs(quiet - wanted).max() > 1e-3 * wanted.max()
+
+
 def test_the_digest_is_that_of_the_model(ae_c, embedder, tmp_path):
     assert embedder.digest == ae_c.digest
+    assert embedder.dataset_digest == ae_c.dataset_digest
     assert embedder.sample_rate_hz == RATE_HZ
-    ae_c.save(tmp_path / "model")
+    ae_c.save_pretrained(tmp_path / "model")
     assert load_model(tmp_path / "model").digest == embedder.digest
 
 
@@ -370,8 +405,6 @@ def test_a_description_that_cannot_be_used_is_refused_by_name(
     ae_c, tmp_path, changes, message, load
 ):
     folder = tmp_path / "model"
-    ae_c.save(folder)
-    content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")) | changes
-    (folder / DESCRIPTION).write_text(json.dumps(content))
+    dataclasses.replace(ae_c, **changes).save_pretrained(folder)
     with pytest.raises(ModelError, match=f"(?s)model.json: .*{message}"):
         load(folder)

@@ -12,7 +12,7 @@ from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import feature_cache, features
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.features import Feature, extract
-from tests.test_embedder import frozen, noise
+from tests.test_embedder import noise, tiny_model
 
 
 class Counting:
@@ -86,7 +86,7 @@ def test_rows_are_the_files_in_order(root, cache):
 
 
 def test_a_model_and_the_baseline_share_the_decoding(root, cache, monkeypatch):
-    model, mfcc, loaded = Embedder(frozen("ae_c")), Mfcc("paper"), []
+    model, mfcc, loaded = Embedder(tiny_model("ae_c")), Mfcc("paper"), []
 
     def load(path, *rest, **options):
         loaded.append(path)

@@ -19,7 +19,7 @@ from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.retrieval import chance
 from coala_jax.evaluation.run_report import ValidationSounds
-from coala_jax.models.frozen import FrozenModel
+from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.preparation.synthetic import synthesize
 from coala_jax.training import journal, loop, parallel
 from coala_jax.training.checkpoint import Checkpoints
@@ -225,7 +225,7 @@ def test_what_a_run_leaves(dataset, tmp_path):
     assert {"validation_seconds", "checkpoint_seconds"} < entries[2].keys()
     assert not {"validation_seconds", "checkpoint_seconds"} & entries[0].keys()
     assert list((tmp_path / "w" / "tensorboard").glob("events.out.tfevents.*"))
-    saved = FrozenModel.load(tmp_path / "w" / "model")
+    saved = PretrainedModel.load(tmp_path / "w" / "model")
     assert saved.vocabulary == model.vocabulary == [f"tag{number}" for number in range(6)]
     assert str(dataset) not in (tmp_path / "w" / "model" / "model.json").read_text()
 
@@ -236,7 +236,7 @@ def test_a_finished_run_is_not_trained_again(dataset, tmp_path):
     before = (tmp_path / "w" / "metrics.jsonl").read_text()
     again = loop.train_and_evaluate(config, tmp_path / "w", devices=DEVICES)
     assert (tmp_path / "w" / "metrics.jsonl").read_text() == before
-    saved = FrozenModel.load(tmp_path / "w" / "model")
+    saved = PretrainedModel.load(tmp_path / "w" / "model")
     jax.tree.map(np.testing.assert_array_equal, saved.variables, again.variables)
 
 

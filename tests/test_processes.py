@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from coala_jax.models.frozen import FrozenModel
+from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import journal
 from tests.synthetic import write_random_dataset
 
@@ -89,5 +89,5 @@ def test_two_processes_compute_what_one_computes_and_go_on(tmp_path):
     for wanted, got in zip(one, two, strict=True):
         for name in ("epoch", "step", "loss", "signed_contrastive_loss"):
             assert got[name] == pytest.approx(wanted[name], rel=1e-9)
-    models = [FrozenModel.load(tmp_path / name / "model").variables for name in ("one", "two")]
+    models = [PretrainedModel.load(tmp_path / name / "model").variables for name in ("one", "two")]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-7), *models)

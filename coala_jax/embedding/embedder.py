@@ -1,4 +1,4 @@
-"""A frozen model in use: sounds and tags to vectors.
+"""A pretrained model in use: sounds and tags to vectors.
 
 embedder = load_model("runs/quickstart/model")
 vector = embedder.embed_file("dog.wav")  # 9 values a filter: 288 here, 1152 at the paper's width
@@ -14,12 +14,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float32, Num, PyTree, UInt8
 
+from coala_jax import storage
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.audio.scaler import Scaler
 from coala_jax.embedding import clips
 from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
-from coala_jax.models.frozen import DESCRIPTION, FrozenModel, ModelError
+from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.tags.vocabulary import Vocabulary
 
 # Rows in one call: every call has the same shape, so that each function compiles once.
@@ -40,28 +41,35 @@ Vectors = Float32[np.ndarray, "row latent"]
 
 
 class Embedder:
-    """What a frozen model can do; batching and padding are its own business.
+    """What a pretrained model can do; batching and padding are its own business.
 
     Attributes:
         case: ae_c, e_c or cnn. `project_audio` and `project_tags` need one of the first two,
             `reconstruct` and `reconstruct_tags` ae_c, `tag_logits` cnn.
         vocabulary: the tags that the model knows.
         digest: of weights and description, SHA-256 in hex; the same for equal models.
-        front_end, scaler: how its patches are made.
+        dataset_digest: of the dataset that trained it, `Manifest.digest`; an untrained model keeps
+            that of the model it stands beside.
+        level: how loud sounds are heard, of `clips.LEVELS`; applied to every waveform.
+        front_end, scaler: how its patches are made; without a scaler it takes patches alone.
         sample_rate_hz: what the model hears; `embed_clips` takes waveforms at this rate.
 
     How a clip that does not fill its patches is padded, and what the padding weighs, is `policy`:
     paper, released or masked, see `clips`.
     """
 
-    def __init__(self, model: FrozenModel) -> None:
+    def __init__(self, model: PretrainedModel) -> None:
         self.case = model.case
         self.vocabulary = Vocabulary(tuple(model.vocabulary), model.tag_processing)
         self.digest = model.digest
+        self.dataset_digest = model.dataset_digest
+        self.level = model.level
         self.front_end = FrontEnd.from_dict(model.front_end)
         self.sample_rate_hz = self.front_end.sample_rate_hz
-        self.scaler = Scaler.from_dict(model.scaler)
-        self._variables = jax.device_put(model.variables)
+        self.scaler = Scaler.from_dict(model.scaler) if model.scaler else None
+        self._variables = jax.device_put(
+            jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), model.variables)
+        )
         self._module = model.module()
 
     def embed_file(self, path: str | Path, policy: str = "paper") -> Float32[np.ndarray, " latent"]:
@@ -104,11 +112,17 @@ class Embedder:
             ValueError: as `embed_waveform`.
         """
         clips.check_policy(policy)
+        if self.scaler is None:
+            raise ValueError(
+                "this model cannot take waveforms: it was trained on patches that came scaled, and "
+                "how is not known. Fix: pass patches scaled likewise to embed_patches"
+            )
         begun = deque()  # (patches, frames that count) of clips whose patches are on their way
 
         def cut() -> Iterator[Patches]:
             for waveform in waveforms:
-                clip = clips.cut(self.front_end, _mono(waveform), policy)
+                heard = clips.at_level(_mono(waveform), self.level)
+                clip = clips.cut(self.front_end, heard, policy)
                 begun.append((len(clip.patches), clip.counted_frames))
                 yield self.scaler.scale(clip.patches)
 
@@ -216,26 +230,26 @@ def _call(module: nn.Module, method: str, variables: PyTree, rows: Array) -> Arr
     return module.apply(variables, rows, method=method)
 
 
-def load_model(folder: str | Path) -> Embedder:
-    """The embedder of a frozen model's folder.
+def load_model(folder: storage.PathLike) -> Embedder:
+    """The embedder of a pretrained model's folder.
 
     Raises:
-        ModelError: the folder holds no frozen model, a damaged one, or one of another version.
+        ModelError: the folder holds no model, a damaged one, or one of another format.
     """
-    return _embedder(FrozenModel.load(Path(folder)), Path(folder))
+    return _embedder(PretrainedModel.load(folder), folder)
 
 
-def load_untrained(folder: str | Path, seed: int) -> Embedder:
+def load_untrained(folder: storage.PathLike, seed: int) -> Embedder:
     """The same front end, scaler and architecture with fresh weights: what training has to beat.
 
     Raises:
         ModelError: as `load_model`.
     """
-    return _embedder(FrozenModel.load(Path(folder)).untrained(seed), Path(folder))
+    return _embedder(PretrainedModel.load(folder).untrained(seed), folder)
 
 
-def _embedder(model: FrozenModel, folder: Path) -> Embedder:
+def _embedder(model: PretrainedModel, folder: storage.PathLike) -> Embedder:
     try:
         return Embedder(model)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / DESCRIPTION}: {error}") from error
+        raise ModelError(f"{storage.path(folder) / DESCRIPTION}: {error}") from error

@@ -13,7 +13,7 @@ import jax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from coala_jax.models.frozen import FrozenModel
+from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import checkpoint, parallel, steps
 from coala_jax.training.feed import Call
 from coala_jax.training.journal import Journal, Samples
@@ -43,7 +43,7 @@ class Judgement:
     samples: Samples | None = None
 
 
-Judge = Callable[[FrozenModel], Judgement]
+Judge = Callable[[PretrainedModel], Judgement]
 StepPairs = dict[str, tuple[SupportsFloat, SupportsFloat]]  # the metrics of one step, fetched
 
 
@@ -52,11 +52,11 @@ def train_and_evaluate(
     workdir: Path,
     judge: Judge | None = None,
     devices: tuple[jax.Device, ...] | None = None,
-) -> FrozenModel:
+) -> PretrainedModel:
     """Trains up to `config.train.epochs`, from the newest checkpoint in `workdir` if there is one.
 
     Leaves in `workdir`: config.json, metrics.jsonl, TensorBoard events, checkpoints and, at the
-    end, the frozen model in `model/`.
+    end, the pretrained model in `model/`.
 
     Raises:
         ValueError: the batch cannot be cut over the devices, the data are too large for them, or
@@ -77,10 +77,10 @@ def train_and_evaluate(
         say_start(run, int(state.step))
         if done < config.train.epochs:
             state = _train(run, state, workdir, judge, checkpoints)
-    frozen = run.freeze(state)
+    model = run.freeze(state)
     if parallel.is_lead():
-        frozen.save(workdir / MODEL_FOLDER)
-    return frozen
+        model.save_pretrained(workdir / MODEL_FOLDER)
+    return model
 
 
 def _train(

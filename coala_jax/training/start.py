@@ -15,7 +15,7 @@ from coala_jax.data import pipeline
 from coala_jax.data.manifest import MINIMUM_EXAMPLES, Manifest
 from coala_jax.data.records import SplitReader
 from coala_jax.models.coala import build_model
-from coala_jax.models.frozen import FrozenModel
+from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import parallel, steps
 from coala_jax.training.feed import Feed, make_feeds
 
@@ -32,16 +32,20 @@ class Run:
     train_steps: Callable[..., Any]
     eval_steps: Callable[..., Any]
 
-    def freeze(self, state: steps.TrainState) -> FrozenModel:
+    def freeze(self, state: steps.TrainState) -> PretrainedModel:
         """A copy: on a CPU a mere view would be of memory that the next step gives up."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return FrozenModel(
+        return PretrainedModel(
             case=self.config.case,
             vocabulary=self.manifest.vocabulary,
+            tag_counts=self.manifest.tag_counts,
             tag_processing=self.manifest.tag_processing,
             front_end=self.manifest.front_end,
+            level=self.manifest.settings.get("level", "recorded"),
             scaler=self.manifest.scaler,
+            pooling="mean",
             config=_that_trains(self.config),
+            dataset_digest=self.manifest.digest,
             variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),
         )
 

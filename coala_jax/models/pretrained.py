@@ -1,0 +1,177 @@
+"""The pretrained model: what a user shares. Weights as safetensors, everything else as one JSON.
+
+No pickle and no dates: equal runs give equal bytes, and reading a stranger's model runs no code.
+Each file is covered by a digest in the JSON, so that no damage goes unseen.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from coala_jax import storage
+from coala_jax.models.coala import build_model, initial_variables
+
+FORMAT = 3
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+DTYPES = ("float32", "float16")  # of arrays in the file; computed with as float32
+KNOWN = {"pooling": ("mean",), "level": ("recorded", "peak"), "bank": (None,)}
+_NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed
+
+
+class ModelError(ValueError):
+    """A folder holds no pretrained model, or a damaged one; the message names file and cause."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedModel:
+    """A trained model with all it takes to use it.
+
+    variables: `params` and `batch_stats`, as nested dictionaries of NumPy arrays; float16 stays
+        float16 in the file, all else becomes float32.
+
+    Raises:
+        ValueError: there is not one count for each tag.
+    """
+
+    case: str  # ae_c, e_c or cnn
+    vocabulary: list[str]
+    tag_counts: list[int]  # training sounds that have each tag of the vocabulary
+    tag_processing: str  # that gave the vocabulary: paper or released
+    front_end: dict[str, Any]
+    level: str  # how loud sounds are heard: recorded, or peak (scaled to a peak of 1)
+    scaler: dict[str, Any] | None  # none: the patches came scaled, and nobody knows how
+    pooling: str  # of a clip's patches to its embedding: mean
+    config: dict[str, Any]  # that trained it
+    dataset_digest: str  # `Manifest.digest` of the dataset that trained it
+    variables: PyTree
+    bank: None = None  # of projected training sounds; there is none yet
+
+    def __post_init__(self) -> None:
+        if len(self.tag_counts) != len(self.vocabulary):
+            raise ValueError(f"{len(self.tag_counts)} tag_counts for {len(self.vocabulary)} tags")
+
+    def module(self) -> nn.Module:
+        return build_model(self.case, ConfigDict(self.config["model"]), len(self.vocabulary))
+
+    def untrained(self, seed: int) -> "PretrainedModel":
+        """The same model with fresh weights: what training has to beat."""
+        variables = initial_variables(self.module(), jax.random.key(seed))
+        return dataclasses.replace(self, variables=jax.tree.map(np.asarray, variables))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of all that is saved: the same for equal models, saved or not."""
+        return self._files()[2]
+
+    def save_pretrained(self, folder: storage.PathLike) -> None:
+        """Writes the folder, or replaces it whole."""
+        weights, description, _ = self._files()
+        target = storage.path(folder)
+        new = target.with_name(target.name + ".tmp")
+        new.rmtree(missing_ok=True)  # what a killed run left
+        new.mkdir(parents=True)
+        storage.write_bytes(new / WEIGHTS, weights)
+        storage.write_text(new / DESCRIPTION, description)
+        storage.replace_folder(new, target)
+
+    def _files(self) -> tuple[bytes, str, str]:
+        """The weights, the description, and the digest that the description names as its own."""
+        arrays = {
+            ".".join(path): np.asarray(value, "float16" if value.dtype == "float16" else "float32")
+            for path, value in sorted(flatten_dict(self.variables).items())
+        }
+        weights = safetensors.numpy.save(arrays)
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["variables"] = {
+            "sha256": storage.sha256(weights),
+            "dtypes": {name: str(value.dtype) for name, value in arrays.items()},
+        }
+        # Sorted, so that equal models give equal bytes whatever order their settings came in.
+        fields = json.loads(json.dumps(fields, sort_keys=True))
+        text = storage.json_text({"format": FORMAT, "digest": _NO_DIGEST} | fields)
+        digest = storage.sha256(text.encode())
+        return weights, text.replace(_NO_DIGEST, digest, 1), digest
+
+    @classmethod
+    def load(cls, folder: storage.PathLike) -> "PretrainedModel":
+        """Raises ModelError if a file is missing, damaged, of another format or other shapes."""
+        folder = storage.path(folder)
+        for name in (DESCRIPTION, WEIGHTS):
+            if not (folder / name).is_file():
+                raise ModelError(
+                    f"{folder}: not a pretrained model: it has no {name}. Fix: name the folder "
+                    "that a training run leaves in WORKDIR/model"
+                )
+        description = _read_description(folder / DESCRIPTION)
+        weights = storage.read_bytes(folder / WEIGHTS)
+        try:
+            stored = description.pop("variables")
+            if storage.sha256(weights) != stored["sha256"]:
+                raise ModelError(
+                    f"{folder / WEIGHTS}: damaged: its digest is not the one in {DESCRIPTION}. "
+                    "Fix: copy both files again"
+                )
+            flat = {tuple(k.split(".")): v for k, v in safetensors.numpy.load(weights).items()}
+            model = cls(**description, variables=unflatten_dict(flat))
+            shapes = jax.eval_shape(lambda: initial_variables(model.module(), jax.random.key(0)))
+            model._check_arrays(shapes, stored["dtypes"], folder / WEIGHTS)
+        except ModelError:
+            raise
+        except Exception as error:  # all that a stranger's description can make a model raise
+            raise ModelError(
+                f"{folder}: invalid pretrained model ({error!r}). Fix: copy it again"
+            ) from error
+        return model
+
+    def _check_arrays(self, shapes: PyTree, dtypes: dict[str, str], file: storage.PathLike) -> None:
+        if unknown := set(dtypes.values()) - set(DTYPES):
+            raise ValueError(f"arrays of {', '.join(sorted(unknown))}, not {' or '.join(DTYPES)}")
+        wanted = {".".join(k): list(v.shape) for k, v in flatten_dict(shapes).items()}
+        wanted = {name: f"{dtypes.get(name)}{shape}" for name, shape in wanted.items()}
+        arrays = {".".join(k): v for k, v in flatten_dict(self.variables).items()}
+        found = {name: f"{value.dtype}{list(value.shape)}" for name, value in arrays.items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise ModelError(
+                    f"{file}: {name} is {found.get(name, 'missing')} where the model of "
+                    f"{DESCRIPTION} has {wanted.get(name, 'none')}. Fix: copy the two files from "
+                    "one model"
+                )
+
+
+def _read_description(file: storage.PathLike) -> dict[str, Any]:
+    """What the JSON says beside its format and its digest, both of which are right."""
+    try:
+        text = storage.read_bytes(file).decode()
+        description = json.loads(text)
+        found, digest = description.pop("format", None), description.pop("digest", None)
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{file}: not the description of a model ({error}). Fix: copy it again"
+        ) from error
+    if found != FORMAT:
+        raise ModelError(
+            f"{file}: format {found!r}: this version reads format {FORMAT}. Fix: train again, or "
+            "use the version that wrote it"
+        )
+    if not isinstance(digest, str) or digest != storage.sha256(
+        text.replace(digest, _NO_DIGEST).encode()
+    ):
+        raise ModelError(
+            f"{file}: damaged or edited: its digest is not that of its content. Fix: copy it again"
+        )
+    for name, known in KNOWN.items():
+        if (value := description.get(name, known[0])) not in known:
+            raise ModelError(
+                f"{file}: unknown {name} {value!s:.50}: a newer version wrote this model. "
+                "Fix: update coala_jax"
+            )
+    return description
