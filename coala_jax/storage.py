@@ -10,7 +10,6 @@ import io
 import json
 import os
 import uuid
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,22 +124,25 @@ def fingerprint(content: Any) -> str:
 
 
 def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keeps arrays by name in one npz file; makes its folder."""
+    """Keeps arrays by name in one npz file, with a digest behind it; makes its folder."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
+    data = buffer.getvalue()
     path(name).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(name, buffer.getvalue())
+    # NumPy checks the CRC-32 of the arrays that it finds; one whose entry is damaged it may miss.
+    write_bytes(name, data + hashlib.sha256(data).digest())
 
 
 def read_arrays(name: PathLike) -> dict[str, np.ndarray] | None:
     """What `write_arrays` kept; None where there is nothing, or, with a warning, where it is
     damaged. Never runs a pickle."""
     try:
-        # By its bytes: of a damaged file NumPy would leave the handle open.
-        with np.load(io.BytesIO(read_bytes(name)), allow_pickle=False) as content:
-            return dict(content.items())  # reading checks the CRC-32 of each array
+        data = read_bytes(name)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as e:
-        logging.warning("%s: the cached arrays are damaged (%s); they are computed again", name, e)
+    content, digest = data[:-32], data[-32:]
+    if hashlib.sha256(content).digest() != digest:
+        logging.warning("%s: the cached arrays are damaged; they are computed again", name)
         return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays.items())

@@ -1,0 +1,109 @@
+"""What is evaluated: pretrained and untrained models, MFCCs, and what else embeds clips."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from etils import epath
+from jaxtyping import Float32
+
+from coala_jax import storage
+from coala_jax.audio.frontend import Waveform
+from coala_jax.embedding.embedder import Embedder, load_model, load_untrained
+from coala_jax.evaluation.baselines import Mfcc
+
+SPECS = "FOLDER of a pretrained model, untrained:FOLDER[:SEED], mfcc or mfcc:released"
+
+Vectors = Float32[np.ndarray, "clip dim"]
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Turns clips into vectors, each by itself.
+
+    Attributes:
+        name: in tables and plots.
+        digest: of all that its vectors depend on but waveform and policy, SHA-256 in hex.
+        sample_rate_hz: of the waveforms that it takes.
+    """
+
+    name: str
+    digest: str
+    sample_rate_hz: int
+
+    def embed_clips(self, waveforms: Iterable[Waveform], policy: str) -> Vectors: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ModelEvaluator:
+    """A pretrained model, or an untrained one.
+
+    case: the row of the paper's tables that it stands beside; "" for an untrained model.
+    """
+
+    name: str
+    embedder: Embedder
+    case: str = ""
+
+    @property
+    def digest(self) -> str:
+        return self.embedder.digest
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.embedder.sample_rate_hz
+
+    def embed_clips(self, waveforms: Iterable[Waveform], policy: str) -> Vectors:
+        return self.embedder.embed_clips(waveforms, policy)
+
+
+def load_evaluators(specs: Sequence[str]) -> list[ModelEvaluator | Mfcc]:
+    """From `[NAME=]SPEC` each.
+
+    Raises:
+        ModelError: a folder holds no pretrained model.
+        ValueError: a spec that says nothing, or two of one name.
+    """
+    evaluators = [_load(spec) for spec in specs]
+    names = [evaluator.name for evaluator in evaluators]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(
+            f"two models are called {twice[0]!r}; name them yourself: --model 'NAME=FOLDER'"
+        )
+    return evaluators
+
+
+def _load(spec: str) -> ModelEvaluator | Mfcc:
+    name, equals, what = spec.partition("=")
+    if not equals or storage.path(spec).exists():
+        name, what = "", spec
+    if not what.removeprefix("untrained:"):
+        raise ValueError(f"--model {spec!r} names no model; it is [NAME=]SPEC, SPEC a {SPECS}")
+    if what in ("mfcc", "mfcc:paper", "mfcc:released"):
+        return Mfcc(what.partition(":")[2] or "paper", name)
+    if what.startswith("untrained:"):
+        folder, seed = _folder_and_seed(what.removeprefix("untrained:"))
+        name = name or f"untrained {_called(folder)}" + (f" {seed}" if seed else "")
+        return ModelEvaluator(name, load_untrained(folder, seed))
+    folder = storage.path(what)
+    if not folder.is_dir():
+        raise ValueError(f"--model {spec!r}: there is no such folder; a model is a {SPECS}")
+    weights = "*.safetensors"
+    if not any(folder.glob(weights)) and any((folder / "model").glob(weights)):
+        raise ValueError(f"{folder}: this is a run; its model is {folder / 'model'}")
+    embedder = load_model(folder)
+    return ModelEvaluator(name or _called(folder), embedder, embedder.case)
+
+
+def _folder_and_seed(text: str) -> tuple[epath.Path, int]:
+    if found := re.fullmatch(r"(.+):(\d+)", text):
+        return storage.path(found[1]), int(found[2])
+    return storage.path(text), 0
+
+
+def _called(folder: epath.Path) -> str:
+    """The run's name: its folder's, where the model lies in RUN/model."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
