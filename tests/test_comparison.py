@@ -4,9 +4,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from coala_jax.evaluation import comparison
+from coala_jax.evaluation import cache, comparison
 from coala_jax.evaluation.comparison import Settings, compare, majority
-from coala_jax.evaluation.features import Feature
 from coala_jax.evaluation.tasks import TaskError, load_task
 from tests.tiny_task import LABELS, Deaf, Ears, write_task
 
@@ -18,15 +17,15 @@ def folder(tmp_path):
     return write_task(tmp_path / "mine", clips=45)
 
 
-def outcome_of(folder, source, work, settings=QUICK):
-    return compare(load_task(str(folder)), [Feature("model", source)], settings, work).outcomes[0]
+def outcome_of(folder, evaluator, work, settings=QUICK):
+    return compare(load_task(str(folder)), [evaluator], settings, work).outcomes[0]
 
 
 def test_a_perfect_embedding_scores_1_and_a_random_one_chance(tmp_path):
     folder = write_task(tmp_path / "mine", clips=360)
-    features = [Feature("ears", Ears()), Feature("deaf", Deaf())]
+    evaluators = [Ears(), Deaf()]
     settings = dataclasses.replace(QUICK, heads=("mlp", "logistic_regression", "svm"))
-    found = compare(load_task(str(folder)), features, settings, tmp_path / "work")
+    found = compare(load_task(str(folder)), evaluators, settings, tmp_path / "work")
     assert [(one.head, one.model) for one in found.outcomes] == [
         (head, name) for head in settings.heads for name in ("ears", "deaf")
     ]
@@ -62,11 +61,11 @@ def test_the_same_seeds_give_the_same_figures_and_others_do_not(folder, tmp_path
 
 
 def test_what_was_computed_is_not_computed_again(folder, tmp_path, monkeypatch):
-    first = outcome_of(folder, source := Deaf(), tmp_path / "work")
-    assert source.heard == 45
+    first = outcome_of(folder, deaf := Deaf(), tmp_path / "work")
+    assert deaf.heard == 45
     monkeypatch.setitem(comparison.HEADS, "mlp", None)
-    again = outcome_of(folder, source := Deaf(), tmp_path / "work")
-    assert source.heard == 0
+    again = outcome_of(folder, deaf := Deaf(), tmp_path / "work")
+    assert deaf.heard == 0
     assert again.to_dict() == first.to_dict()
     with (folder / "clips.csv").open() as file:
         rows = list(csv.reader(file))
@@ -77,13 +76,21 @@ def test_what_was_computed_is_not_computed_again(folder, tmp_path, monkeypatch):
         outcome_of(folder, Deaf(), tmp_path / "work")
 
 
-def test_damaged_predictions_are_told_and_made_anew(folder, tmp_path, capsys):
+def test_predictions_of_other_source_are_made_anew(folder, tmp_path, monkeypatch):
+    outcome_of(folder, Ears(), tmp_path / "work")
+    monkeypatch.setattr(cache, "source_digests", lambda modules: {name: "0" for name in modules})
+    monkeypatch.setitem(comparison.HEADS, "mlp", None)
+    with pytest.raises(TypeError, match="NoneType"):
+        outcome_of(folder, Ears(), tmp_path / "work")
+
+
+def test_damaged_predictions_are_told_and_made_anew(folder, tmp_path, caplog):
     first = outcome_of(folder, Deaf(), tmp_path / "work")
     kept = sorted((tmp_path / "work" / "predictions").iterdir())
     assert len(kept) == 3  # one a round
     kept[1].write_bytes(kept[1].read_bytes()[:-30])
     assert outcome_of(folder, Deaf(), tmp_path / "work").to_dict() == first.to_dict()
-    assert f"{kept[1]}: it is damaged" in capsys.readouterr().out
+    assert f"{kept[1]}: the cached arrays are damaged" in caplog.text
     assert sorted((tmp_path / "work" / "predictions").iterdir()) == kept
 
 
@@ -101,8 +108,7 @@ def test_a_clip_that_cannot_be_read_is_an_error_that_names_it(folder, tmp_path):
 def test_allow_missing_goes_on_and_says_what_was_left_out_of_which_split(folder, tmp_path):
     (folder / "audio" / "0007.wav").write_bytes(b"RIFF, but not for long")  # 7 // 3 % 3: fold 2
     settings = dataclasses.replace(QUICK, allow_missing=True)
-    features = [Feature("ears", Ears())]
-    found = compare(load_task(str(folder)), features, settings, tmp_path / "work")
+    found = compare(load_task(str(folder)), [Ears()], settings, tmp_path / "work")
     assert found.task.left_out == {"fold 2": ["audio/0007.wav"]}
     assert found.outcomes[0].confusion.sum() == 44 * 3
     assert found.outcomes[0].mean == 1.0  # vectors and classes still belong together
@@ -112,7 +118,7 @@ def test_allow_missing_goes_on_and_says_what_was_left_out_of_which_split(folder,
 def test_copies_of_training_clips_among_test_clips_are_told(folder, tmp_path):
     content = (folder / "audio" / "0000.wav").read_bytes()  # fold 0
     (folder / "audio" / "0003.wav").write_bytes(content)  # fold 1
-    found = compare(load_task(str(folder)), [Feature("ears", Ears())], QUICK, tmp_path / "work")
+    found = compare(load_task(str(folder)), [Ears()], QUICK, tmp_path / "work")
     (remark,) = found.task.remarks
     assert remark.startswith("2 test clips are, byte for byte, training clips")
     assert "audio/0000.wav" in remark
@@ -131,8 +137,7 @@ def test_majority_is_of_the_training_clips(tmp_path):
 
 def test_the_digest_of_the_data_is_of_bytes_classes_and_rounds(folder, tmp_path):
     def digest() -> str:
-        features = [Feature("ears", Ears())]
-        return compare(load_task(str(folder)), features, QUICK, tmp_path / "work").data_digest
+        return compare(load_task(str(folder)), [Ears()], QUICK, tmp_path / "work").data_digest
 
     first = digest()
     assert digest() == first

@@ -7,11 +7,12 @@ import soundfile
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.audio.scaler import Scaler
 from coala_jax.data.example import Example
+from coala_jax.data.manifest import Manifest
 from coala_jax.data.records import SplitReader, write_dataset
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, correlation
-from coala_jax.evaluation.contenders import load_contenders
 from coala_jax.evaluation.descriptors import DescriptorError
+from coala_jax.evaluation.evaluators import load_evaluators
 from tests.test_embedder import MAXIMUM, MINIMUM, RATE_HZ, TAGS, tiny_model
 
 VALIDATION, TRAIN = 12, 16
@@ -58,10 +59,15 @@ def dataset(audio, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "sines"
-    tiny_model("ae_c").save_pretrained(folder / "model")
+    trained_on(dataset).save_pretrained(folder / "model")
     return folder
+
+
+def trained_on(dataset, **changes):
+    digest = Manifest.load(dataset).digest
+    return dataclasses.replace(tiny_model("ae_c"), dataset_digest=digest, **changes)
 
 
 def test_the_figures_are_those_of_the_validation_sounds(run, audio, dataset, tmp_path, monkeypatch):
@@ -73,8 +79,8 @@ def test_the_figures_are_those_of_the_validation_sounds(run, audio, dataset, tmp
 
     monkeypatch.setattr(cca, "table2", table2)
     monkeypatch.setattr(correlation, "_BLOCK", 5)  # neither split is a whole number of blocks
-    contenders = load_contenders(["mfcc", f"{run}/model"])
-    found = correlation.correlate(contenders, [dataset], audio, tmp_path, seed=7)
+    evaluators = load_evaluators(["mfcc", f"{run}/model"])
+    found = correlation.correlate(evaluators, [dataset], audio, tmp_path, seed=7)
     assert list(found) == ["sines"]  # MFCCs would be compared with themselves
     embedder = Embedder(tiny_model("ae_c"))
     ids = {}
@@ -92,7 +98,7 @@ def test_the_figures_are_those_of_the_validation_sounds(run, audio, dataset, tmp
 
 def test_a_real_table(run, audio, dataset, tmp_path):
     found = correlation.correlate(
-        load_contenders([f"{run}/model"]), [dataset], audio, tmp_path, seed=0
+        load_evaluators([f"{run}/model"]), [dataset], audio, tmp_path, seed=0
     )
     table = found["sines"]
     assert (table.sounds, table.dimensions, table.components) == (12, 18, 1)
@@ -100,30 +106,42 @@ def test_a_real_table(run, audio, dataset, tmp_path):
     assert all(0 <= v <= 1 for row in table.values.values() for v in row.values())
 
 
-def test_each_model_is_beside_the_dataset_that_it_was_trained_on(run, audio, dataset, tmp_path):
+def test_each_model_is_beside_the_dataset_that_trained_it(run, audio, dataset, tmp_path):
     other = write(
         tmp_path / "hann",
         audio,
         hann := FrontEnd(window="hann"),
         {"validation": range(11), "train": range(11, 28)},
     )
-    dataclasses.replace(tiny_model("ae_c"), front_end=hann.to_dict()).save_pretrained(
-        tmp_path / "hann-run"
-    )
-    contenders = load_contenders([f"{run}/model", f"{tmp_path}/hann-run"])
-    found = correlation.correlate(contenders, [dataset, other], audio, tmp_path / "w", seed=0)
-    assert {name: table.sounds for name, table in found.items()} == {"sines": 12, "hann-run": 11}
-    with pytest.raises(ValueError, match=r"hann-run was trained on none of .*--dataset"):
-        correlation.correlate(contenders, [dataset], audio, tmp_path / "w", seed=0)
+    trained_on(other, front_end=hann.to_dict()).save_pretrained(tmp_path / "hann-run")
+    evaluators = load_evaluators([f"{run}/model", f"{tmp_path}/hann-run"])
+    found = correlation.correlate(evaluators, [dataset, other], audio, tmp_path / "w", seed=0)
+    sounds = {name: table.sounds for name, table in found.items()}
+    assert sounds == {"sines": 12, "hann-run": 11}
+
+
+def test_another_split_of_the_same_sounds_is_refused(run, audio, dataset, tmp_path):
+    """Its validation sounds are among those that trained the model."""
+    splits = {"validation": range(VALIDATION, 28), "train": range(VALIDATION)}
+    other = write(tmp_path / "seed-1", audio, FrontEnd(), splits)
+    manifests = [Manifest.load(folder) for folder in (dataset, other)]
+    for field in ("front_end", "scaler", "vocabulary"):
+        assert len({str(getattr(manifest, field)) for manifest in manifests}) == 1
+    for spec in (f"{run}/model", f"untrained:{run}/model"):
+        with pytest.raises(ValueError, match="trained on the dataset") as caught:
+            correlation.correlate(load_evaluators([spec]), [other], audio, tmp_path / "w", seed=0)
+        for manifest in manifests:
+            assert manifest.digest[:12] in str(caught.value)
+        assert str(other) in str(caught.value)
 
 
 def test_a_table_of_no_model(audio, dataset, tmp_path):
     with pytest.raises(ValueError, match=r"Table 2 is of models, MFCCs .*; give a model"):
-        correlation.correlate(load_contenders(["mfcc"]), [dataset], audio, tmp_path, seed=0)
+        correlation.correlate(load_evaluators(["mfcc"]), [dataset], audio, tmp_path, seed=0)
 
 
 def test_sounds_that_are_not_there(run, dataset, tmp_path):
     with pytest.raises(DescriptorError, match="12 of 12 validation sounds missing"):
         correlation.correlate(
-            load_contenders([f"{run}/model"]), [dataset], tmp_path, tmp_path, seed=0
+            load_evaluators([f"{run}/model"]), [dataset], tmp_path, tmp_path, seed=0
         )

@@ -36,9 +36,9 @@ def write_task(folder: Path, clips: int, folds: int = 3, samples: int = 64) -> P
 
 
 class Ears:
-    """A source of vectors that tell the class; the clips it was given are counted."""
+    """An evaluator whose vectors tell the class; the clips it was given are counted."""
 
-    digest, sample_rate_hz = "1" * 64, RATE_HZ
+    name, digest, sample_rate_hz = "ears", "1" * 64, RATE_HZ
 
     def __init__(self) -> None:
         self.heard = 0
@@ -55,7 +55,7 @@ class Ears:
 class Deaf(Ears):
     """One whose vectors are noise: the same for the same clip."""
 
-    digest = "2" * 64
+    name, digest = "deaf", "2" * 64
 
     def _vector(self, waveform: np.ndarray) -> np.ndarray:
         self.heard += 1

@@ -39,6 +39,7 @@ class Mfcc:
         repeated; mean and variance. Nothing is padded, so that all policies give the same.
 
     Attributes:
+        name: in tables and plots.
         digest: SHA-256 in hex of all settings.
         sample_rate_hz: of the waveforms that it takes.
 
@@ -46,10 +47,13 @@ class Mfcc:
         ValueError: there is no such mode.
     """
 
-    def __init__(self, mode: str = "paper") -> None:
+    case = "mfcc"  # the row of the paper's tables that it stands beside
+
+    def __init__(self, mode: str = "paper", name: str = "") -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be {' or '.join(MODES)}, got {mode}")
         self.mode = mode
+        self.name = name or ("MFCC" if mode == "paper" else "MFCC released")
         self._front_end = FrontEnd()
         self.sample_rate_hz = self._front_end.sample_rate_hz
         settings = [mode, COEFFICIENTS, _VERSION, self._front_end.to_dict()]

@@ -4,26 +4,21 @@ Vectors are cached by model and file, predictions by all that they follow from, 
 that was stopped goes on, and one more model costs that model alone.
 """
 
-import hashlib
-import json
-import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
-import jax
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 from tqdm import tqdm
 
-from coala_jax.evaluation import heads, probe
-from coala_jax.evaluation.features import Feature, extract
+from coala_jax import storage
+from coala_jax.evaluation import cache, heads, probe
+from coala_jax.evaluation.evaluators import Evaluator
+from coala_jax.evaluation.features import extract
 from coala_jax.evaluation.outcomes import Outcome
 from coala_jax.evaluation.tasks import Task, TaskError
 
-_FORMAT = 1  # of kept predictions; a new one when a head changes its results
 _NAMED = 20  # files in an error's message
 
 # head -> (train, classes, test, class_count, seeds) -> predicted classes
@@ -32,6 +27,7 @@ HEADS: dict[str, Callable[..., Int32[np.ndarray, "seed clip"]]] = {
     "logistic_regression": heads.logistic_regression,
     "svm": heads.svm,
 }
+HEAD_MODULES = (heads.__name__, probe.__name__)
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,10 @@ class Compared:
     data_digest: str
 
 
-def compare(task: Task, features: Sequence[Feature], settings: Settings, work: Path) -> Compared:
-    """Embeds the task's clips by each feature, and trains each head on each.
+def compare(
+    task: Task, evaluators: Sequence[Evaluator], settings: Settings, work: Path
+) -> Compared:
+    """Embeds the task's clips by each evaluator, and trains each head on each.
 
     `work` keeps what was computed.
 
@@ -80,14 +78,14 @@ def compare(task: Task, features: Sequence[Feature], settings: Settings, work: P
     """
     files = [clip.file for clip in task.clips]
     extracted = extract(
-        task.root, files, features, settings.policy, work / "vectors", level=settings.level
+        task.root, files, evaluators, settings.policy, work / "vectors", level=settings.level
     )
     if extracted.failures and not settings.allow_missing:
         raise TaskError(_unreadable(task, extracted.failures))
     task = task.without(extracted.failures.keys())  # its clips are now those of `extracted.files`
     task = replace(task, remarks=task.remarks + _copies(task, extracted.digests))
     outcomes = []
-    steps = [(head, feature.name) for head in settings.heads for feature in features]
+    steps = [(head, evaluator.name) for head in settings.heads for evaluator in evaluators]
     with tqdm(steps, desc=f"{task.name}: classifiers", unit="model") as progress:
         for head, name in progress:
             progress.set_postfix_str(f"{head} on {name}")
@@ -133,26 +131,10 @@ def _predictions(
     folder: Path,
 ) -> Int32[np.ndarray, "seed clip"]:
     """Those that were kept, or new ones, which are kept."""
-    backend = jax.default_backend()  # others round otherwise
-    key = hashlib.sha256(json.dumps([_FORMAT, head, class_count, list(seeds), backend]).encode())
-    for array in data:
-        key.update(f"{array.dtype}{array.shape}".encode())
-        key.update(np.ascontiguousarray(array))
-    path = folder / f"{key.hexdigest()}.npz"
-    try:
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            return kept["predicted"].astype(np.int32)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        tqdm.write(f"{path}: it is damaged ({error}); it is made anew")
-    predicted = HEADS[head](*data, class_count, seeds)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, predicted=predicted)
-    temporary.replace(path)
-    return predicted
+    arrays = [[str(a.dtype), list(a.shape), storage.sha256(a.tobytes())] for a in data]
+    key = cache.key([head, class_count, list(seeds), arrays], *HEAD_MODULES)
+    kept = cache.cached(folder, key, lambda: {"predicted": HEADS[head](*data, class_count, seeds)})
+    return kept["predicted"]
 
 
 def _copies(task: Task, digests: Mapping[str, str]) -> tuple[str, ...]:
@@ -174,7 +156,7 @@ def _data_digest(task: Task, digests: Mapping[str, str]) -> str:
         "clips": [[clip.file, clip.label, digests[clip.file]] for clip in task.clips],
         "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.rounds],
     }
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return storage.fingerprint(content)
 
 
 def _unreadable(task: Task, failures: Mapping[str, str]) -> str:

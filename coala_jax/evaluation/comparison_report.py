@@ -1,6 +1,5 @@
 """A comparison as files to be read: report.md, report.json and pictures."""
 
-import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -11,13 +10,12 @@ from typing import Any
 
 import jax
 
-from coala_jax import __version__
-from coala_jax.data.manifest import write_text
+from coala_jax import __version__, storage
 from coala_jax.evaluation import class_pictures, tables
 from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import Compared, Settings, majority
-from coala_jax.evaluation.contenders import Contender
+from coala_jax.evaluation.evaluators import Evaluator
 from coala_jax.evaluation.outcomes import Difference, Outcome, differences
 
 REPORT = "report.json"
@@ -36,7 +34,7 @@ class Comparison:
         command: that made it.
     """
 
-    contenders: Sequence[Contender]
+    evaluators: Sequence[Evaluator]
     compared: Sequence[Compared]
     correlations: Mapping[str, CcaTable]
     settings: Settings
@@ -46,7 +44,8 @@ class Comparison:
     @property
     def cases(self) -> dict[str, str]:
         """The published case that each model stands beside, if any."""
-        return {one.name: one.case for one in self.contenders if one.case}
+        cases = {one.name: getattr(one, "case", "") for one in self.evaluators}
+        return {name: case for name, case in cases.items() if case}
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -62,9 +61,9 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     _remove_report(out)
     drawn = _draw(comparison, out)
-    found = differences(comparison.outcomes, comparison.contenders[0].name, comparison.seed)
+    found = differences(comparison.outcomes, comparison.evaluators[0].name, comparison.seed)
     readable = out / READABLE
-    write_text(readable, _text(comparison, found, drawn))
+    storage.write_text(readable, _text(comparison, found, drawn))
     content = {
         "format": _FORMAT,
         "command": comparison.command,
@@ -72,8 +71,8 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         "versions": _versions(),
         "settings": asdict(comparison.settings) | {"seed": comparison.seed},
         "models": [
-            {"name": one.name, "spec": one.spec, "case": one.case, "digest": one.feature.digest}
-            for one in comparison.contenders
+            {"name": one.name, "case": comparison.cases.get(one.name, ""), "digest": one.digest}
+            for one in comparison.evaluators
         ],
         "tasks": [
             {
@@ -92,14 +91,14 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
         "correlations": {name: asdict(t) for name, t in comparison.correlations.items()},
         "pictures": [path.name for path in drawn],
     }
-    write_text(out / REPORT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    storage.write_json(out / REPORT, content)
     return [readable, *drawn, out / REPORT]
 
 
 def _remove_report(out: Path) -> None:
     """Old figures beside new pictures, or old pictures beside new figures, would look whole."""
     try:
-        pictured = json.loads((out / REPORT).read_text(encoding="utf-8"))["pictures"]
+        pictured = storage.read_json(out / REPORT)["pictures"]
     except (OSError, ValueError, KeyError):
         pictured = []
     (out / REPORT).unlink(missing_ok=True)
@@ -119,7 +118,7 @@ def _draw(comparison: Comparison, out: Path) -> list[Path]:
         outcomes = comparison.outcomes
         pictures.accuracies(outcomes, cases, comparison.majorities, to("accuracy"))
     first_head = comparison.settings.heads[0]
-    first = comparison.contenders[0].name  # that the user named is what is looked at
+    first = comparison.evaluators[0].name  # that the user named is what is looked at
     for found in comparison.compared:
         task, name = found.task, _file_name(found.task.name)
         outcomes = [outcome for outcome in found.outcomes if outcome.head == first_head]
@@ -188,7 +187,7 @@ def _provenance(comparison: Comparison) -> str:
         f"- device: {jax.devices()[0].device_kind}",
         f"- versions: {', '.join(f'{name} {found}' for name, found in _versions().items())}",
     ]
-    lines += [f"- model {one.name}: {one.feature.digest}" for one in comparison.contenders]
+    lines += [f"- model {one.name}: {one.digest}" for one in comparison.evaluators]
     lines += [f"- data of {found.task.name}: {found.data_digest}" for found in comparison.compared]
     return "\n".join(lines)
 

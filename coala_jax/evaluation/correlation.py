@@ -1,85 +1,77 @@
 """The paper's Table 2: models' embeddings beside acoustic descriptors of validation sounds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
+from coala_jax import storage
 from coala_jax.data import pipeline
 from coala_jax.data.manifest import Manifest
 from coala_jax.data.records import SplitReader
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, descriptors
-from coala_jax.evaluation.contenders import Contender
+from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator
 
 _TRAINING_SOUNDS = 10_000  # that principal components are learned from; spread over the split
 _BLOCK = 512  # patches in memory at once
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset as `data_prep/from_folder.py` writes it, for what its models heard of it."""
-
-    folder: Path
-    manifest: Manifest
-
-    @classmethod
-    def load(cls, folder: Path) -> "Dataset":
-        return cls(folder, Manifest.load(folder))
-
-    def fits(self, embedder: Embedder) -> bool:
-        """Whether its patches and its split are those that the model was trained on."""
-        manifest = self.manifest
-        return (manifest.front_end, manifest.scaler, list(manifest.vocabulary)) == (
-            embedder.front_end.to_dict(),
-            embedder.scaler.to_dict(),
-            list(embedder.vocabulary.tags),
-        )
-
-
 def correlate(
-    contenders: Sequence[Contender], folders: Sequence[Path], audio: Path, work: Path, seed: int
+    evaluators: Sequence[Evaluator],
+    folders: Sequence[Path],
+    audio: Path,
+    work: storage.PathLike,
+    seed: int,
 ) -> dict[str, cca.CcaTable]:
-    """Each model that embeds, by name, beside the validation sounds of the dataset it is of.
+    """Each model, by name, beside the validation sounds of the dataset that trained it.
+
+    Another split of the same sounds would not do: the model may have heard its validation sounds.
 
     Raises:
-        ValueError: a model is of none of the datasets, or there is no model.
+        ValueError: a model was trained on none of the datasets, or there is no model.
         DatasetError, DescriptorError: a dataset or its sounds cannot be read.
     """
-    datasets = [Dataset.load(folder) for folder in folders]
-    if all(contender.embedder is None for contender in contenders):
+    manifests = {folder: Manifest.load(folder) for folder in folders}
+    if not any(isinstance(one, ModelEvaluator) for one in evaluators):
         raise ValueError("Table 2 is of models, MFCCs are what it compares them with; give a model")
     found, tables = {}, {}
-    for contender in contenders:
-        if (embedder := contender.embedder) is None:
-            tqdm.write(f"{contender.name}: not in Table 2, which compares models with descriptors")
+    for evaluator in evaluators:
+        name = evaluator.name
+        if not isinstance(evaluator, ModelEvaluator):
+            tqdm.write(f"{name}: not in Table 2, which compares models with descriptors")
             continue
-        dataset = next((some for some in datasets if some.fits(embedder)), None)
-        if dataset is None:
-            raise ValueError(
-                f"{contender.name} was trained on none of {', '.join(map(str, folders))} (other "
-                "front end, scaler or tags); give its dataset with --dataset, too"
-            )
-        if dataset.folder not in tables:
-            cache = work / "descriptors" / f"{dataset.manifest.source}.npz"
-            tables[dataset.folder] = descriptors.validation_descriptors(
-                dataset.folder, audio, cache
-            )
-        validation = _embed(embedder, dataset, "validation", contender.name)
+        embedder = evaluator.embedder
+        folder = _dataset_of(name, embedder, manifests)
+        if folder not in tables:
+            cache = storage.path(work) / "descriptors"
+            tables[folder] = descriptors.validation_descriptors(folder, audio, cache)
+        validation = _embed(embedder, folder, manifests[folder], "validation", name)
         training = None
         if cca.components(*validation.shape) is not None:
-            training = _embed(embedder, dataset, "train", contender.name)
-        found[contender.name] = cca.table2(validation, training, tables[dataset.folder], seed)
+            training = _embed(embedder, folder, manifests[folder], "train", name)
+        found[name] = cca.table2(validation, training, tables[folder], seed)
     return found
 
 
+def _dataset_of(name: str, embedder: Embedder, manifests: Mapping[Path, Manifest]) -> Path:
+    for folder, manifest in manifests.items():
+        if manifest.digest == embedder.dataset_digest:
+            return folder
+    given = ", ".join(f"{folder} ({found.digest[:12]})" for folder, found in manifests.items())
+    raise ValueError(
+        f"{name} was trained on the dataset {embedder.dataset_digest[:12]}, which is none of "
+        f"{given}: their validation sounds may be among its training sounds. Fix: give the dataset "
+        "that trained it with --dataset"
+    )
+
+
 def _embed(
-    embedder: Embedder, dataset: Dataset, split: str, name: str
+    embedder: Embedder, folder: Path, manifest: Manifest, split: str, name: str
 ) -> Float32[np.ndarray, "patch latent"]:
-    reader = SplitReader(dataset.folder, split, dataset.manifest)
+    reader = SplitReader(folder, split, manifest)
     count = len(reader)
     if split == "train":
         count = min(count, _TRAINING_SOUNDS)

@@ -4,12 +4,7 @@ Descriptors are of frames: of those that the maximum-energy patch of a sound hol
 padding behind the sound. Their mean, variance and skewness are what `cca` correlates with.
 """
 
-import hashlib
-import io
-import json
-import os
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +13,13 @@ from jaxtyping import Float32, Float64
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from coala_jax import storage
 from coala_jax.audio.decode import load
 from coala_jax.audio.errors import DecodeError
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.manifest import Manifest
 from coala_jax.data.records import SplitReader
+from coala_jax.evaluation import cache
 
 DESCRIPTORS = {  # and how many values each has
     "mfcc": 20,
@@ -32,7 +29,6 @@ DESCRIPTORS = {  # and how many values each has
 }
 STATISTICS = ("mean", "var", "skew")
 
-_FORMAT = 1  # of the cache; a new one when the values change
 _LISTED = 20  # files that an error names
 # Of a row's largest value; a spread below it is the rounding of float32.
 _ROUNDING = 1e-6
@@ -94,12 +90,14 @@ def statistics(rows: Rows) -> Vectors:
     return {name: _moments(values.astype(np.float64)) for name, values in rows.items()}
 
 
-def validation_descriptors(dataset: Path, audio: Path, cache: Path, *, workers: int = 2) -> Table:
+def validation_descriptors(
+    dataset: Path, audio: Path, kept: storage.PathLike, *, workers: int = 2
+) -> Table:
     """The statistics of the validation sounds, in the order of the split.
 
     Args:
         audio: the folder that the dataset's sounds were prepared from; their ids are paths in it.
-        cache: an .npz file to keep them in; used again while dataset and sounds are the same.
+        kept: a folder to keep them in; used again while dataset and sounds are the same.
 
     Raises:
         DescriptorError: sounds that are missing or cannot be decoded; it lists them.
@@ -108,16 +106,17 @@ def validation_descriptors(dataset: Path, audio: Path, cache: Path, *, workers: 
     front_end = FrontEnd.from_dict(Manifest.load(dataset).front_end)
     reader = SplitReader(dataset, "validation")
     examples = [reader[number].key for number in range(len(reader))]
-    key = _key(examples, audio, front_end)
-    if (table := _kept(cache, key)) is not None:
-        return table
-    vectors = _compute(examples, audio, front_end, workers)
-    table = {
-        name: {kind: np.stack([vector[name][kind] for vector in vectors]) for kind in STATISTICS}
-        for name in DESCRIPTORS
-    }
-    _keep(cache, key, table)
-    return table
+
+    def compute() -> dict[str, np.ndarray]:
+        vectors = _compute(examples, audio, front_end, workers)
+        return {
+            f"{name} {kind}": np.stack([vector[name][kind] for vector in vectors])
+            for name in DESCRIPTORS
+            for kind in STATISTICS
+        }
+
+    arrays = cache.cached(kept, _key(examples, audio, front_end), compute)
+    return {name: {kind: arrays[f"{name} {kind}"] for kind in STATISTICS} for name in DESCRIPTORS}
 
 
 def _compute(
@@ -186,8 +185,6 @@ def _moments(
 
 def _key(examples: Sequence[tuple[str, int]], audio: Path, front_end: FrontEnd) -> str:
     """A digest of all that the statistics depend on; the sounds by their size and time."""
-    import librosa
-
     missing, sounds = [], []
     for name, frame in examples:
         try:
@@ -199,8 +196,7 @@ def _key(examples: Sequence[tuple[str, int]], audio: Path, front_end: FrontEnd) 
         raise _error(
             f"{audio}: {len(missing)} of {len(examples)} validation sounds missing", missing
         )
-    settings = [_FORMAT, librosa.__version__, front_end.to_dict()]
-    return hashlib.sha256(json.dumps([settings, sounds]).encode()).hexdigest()
+    return cache.key([front_end.to_dict(), sounds], __name__)
 
 
 def _error(what: str, files: Sequence[str]) -> DescriptorError:
@@ -209,31 +205,3 @@ def _error(what: str, files: Sequence[str]) -> DescriptorError:
     return DescriptorError(
         f"{what}; give the folder that the dataset was prepared from, or restore:{listed}{more}"
     )
-
-
-def _kept(cache: Path, key: str) -> Table | None:
-    try:
-        # By its bytes: of a damaged file NumPy would leave the handle open.
-        with np.load(io.BytesIO(cache.read_bytes()), allow_pickle=False) as content:
-            if content["key"].item() != key:
-                print(f"{cache}: it is of other sounds or settings; it is made anew")
-                return None
-            return {
-                name: {kind: content[f"{name} {kind}"] for kind in STATISTICS}
-                for name in DESCRIPTORS
-            }
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        print(f"{cache}: it is damaged ({error}); it is made anew")
-        return None
-
-
-def _keep(cache: Path, key: str, table: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Writes the file whole or not at all."""
-    arrays = {f"{name} {kind}": table[name][kind] for name in table for kind in table[name]}
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, key=np.array(key), **arrays)
-    temporary.replace(cache)

@@ -1,23 +1,23 @@
-"""Sound files to vectors, each file decoded once for all features, and kept on disk as it goes.
+"""Sound files to vectors, each file decoded once for all evaluators, and kept on disk as it goes.
 
-features = [Feature("AE-C", load_model(folder)), Feature("MFCC", Mfcc("paper"))]
-extracted = extract(root, files, features, "paper", cache)
+extracted = extract(root, files, load_evaluators(["runs/a/model", "mfcc"]), "paper", cache)
 """
 
-import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from coala_jax import storage
 from coala_jax.audio.decode import DecodeError, load
 from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding.clips import at_level, check_policy
-from coala_jax.evaluation.feature_cache import Source, Store, Vectors
+from coala_jax.evaluation.evaluators import Evaluator, Vectors
+from coala_jax.evaluation.vector_cache import VectorCache
 
 # A part is written when either is reached; so much sound takes 256 MiB.
 _BLOCK_CLIPS = 256
@@ -25,21 +25,11 @@ _BLOCK_SAMPLES = 2**26
 
 
 @dataclass(frozen=True)
-class Feature:
-    name: str  # in tables and pictures
-    source: Source
-
-    @property
-    def digest(self) -> str:
-        return self.source.digest
-
-
-@dataclass(frozen=True)
 class Extracted:
     """The vectors of all files that could be read.
 
     files: which those are, in the order that was asked for; rows of all vectors go by it.
-    vectors: by name of the feature.
+    vectors: by name of the evaluator.
     digests: by file, the SHA-256 of its bytes in hex, of those in `files` alone.
     failures: the other files, and why each failed.
     """
@@ -53,42 +43,41 @@ class Extracted:
 def extract(
     root: Path,
     files: Sequence[str],
-    features: Sequence[Feature],
+    evaluators: Sequence[Evaluator],
     policy: str,
-    cache: Path,
+    cache: storage.PathLike,
     *,
     level: str = "recorded",
     workers: int | None = None,
-    say: Callable[[str], None] = print,
 ) -> Extracted:
     """The vectors of `files` (relative to `root`), from `cache` where they are there.
 
-    `level` is how loud all features hear a clip, of `embedding.clips.LEVELS`.
+    `level` is how loud all evaluators hear a clip, of `embedding.clips.LEVELS`.
 
     Equal files are decoded and embedded once. Failures are not cached: the cause may be gone.
     Decoding takes `workers` threads, by default one a core.
 
     Raises:
-        ValueError: two features have one name, or there is no such policy or level.
+        ValueError: two evaluators have one name, or there is no such policy or level.
     """
     check_policy(policy)
-    names = [feature.name for feature in features]
+    names = [evaluator.name for evaluator in evaluators]
     if len(set(names)) < len(names):
-        raise ValueError(f"features must have different names, got {', '.join(names)}")
+        raise ValueError(f"evaluators must have different names, got {', '.join(names)}")
     workers = workers or os.cpu_count() or 1
     digests, failures = _digests(root, files, workers)
     paths = {digest: root / file for file, digest in digests.items()}
-    stores = {
-        feature.digest: Store(feature.source, policy, level, cache, paths.keys(), say)
-        for feature in features
+    caches = {
+        evaluator.digest: VectorCache(evaluator, policy, level, cache, paths.keys())
+        for evaluator in evaluators
     }
-    failed = _fill(list(stores.values()), paths, policy, level, workers)
+    failed = _fill(list(caches.values()), paths, level, workers)
     failures |= {file: failed[digest] for file, digest in digests.items() if digest in failed}
     good = {file: digests[file] for file in files if file not in failures}
     rows = [digests[file] for file in files if file in good]
     return Extracted(
         files=tuple(file for file in files if file in good),
-        vectors={f.name: stores[f.digest].rows(rows) for f in features},
+        vectors={one.name: caches[one.digest].rows(rows) for one in evaluators},
         digests=good,
         failures={file: failures[file] for file in files if file in failures},
     )
@@ -101,8 +90,7 @@ def _digests(
 
     def digest(file: str) -> tuple[str, str]:
         try:
-            with (root / file).open("rb") as content:
-                return hashlib.file_digest(content, "sha256").hexdigest(), ""
+            return storage.file_sha256(root / file), ""
         except OSError as error:
             return "", f"it cannot be read ({error.strerror}); correct the path, or leave it out"
 
@@ -115,16 +103,16 @@ def _digests(
 
 
 def _fill(
-    stores: Sequence[Store], paths: dict[str, Path], policy: str, level: str, workers: int
+    caches: Sequence[VectorCache], paths: dict[str, Path], level: str, workers: int
 ) -> dict[str, str]:
-    """Makes what the stores lack; returns the digests of the files that failed, and why."""
+    """Makes what the caches lack; returns the digests of the files that failed, and why."""
     failed = {}
-    for rate_hz in dict.fromkeys(store.source.sample_rate_hz for store in stores):
-        mine = [store for store in stores if store.source.sample_rate_hz == rate_hz]
+    for rate_hz in dict.fromkeys(cache.evaluator.sample_rate_hz for cache in caches):
+        mine = [cache for cache in caches if cache.evaluator.sample_rate_hz == rate_hz]
         lacking = {
             digest: path
             for digest, path in paths.items()
-            if any(digest not in store.known for store in mine)
+            if any(digest not in cache.known for cache in mine)
         }
         with (
             tqdm(
@@ -137,8 +125,8 @@ def _fill(
         ):
             for block, causes in _blocks(_decoded(lacking, rate_hz, level, pool, 2 * workers)):
                 failed |= causes
-                for store in mine:
-                    failed |= store.make(block, policy)
+                for cache in mine:
+                    failed |= cache.make(block)
                 progress.update(len(block) + len(causes))
     return failed
 

@@ -34,10 +34,10 @@ def evaluate(flags: argparse.Namespace, command: str) -> list[Path]:
     import jax
 
     from coala_jax.evaluation import comparison, comparison_report, correlation
-    from coala_jax.evaluation.contenders import load_contenders
+    from coala_jax.evaluation.evaluators import load_evaluators
     from coala_jax.evaluation.tasks import load_task
 
-    contenders = load_contenders(flags.model)
+    evaluators = load_evaluators(flags.model)
     tasks = [
         load_task(spec, allow_missing=flags.allow_missing, seed=flags.seed) for spec in flags.task
     ]
@@ -52,18 +52,17 @@ def evaluate(flags: argparse.Namespace, command: str) -> list[Path]:
         flags.allow_missing,
     )
     device = jax.devices()[0]
-    models = "1 model" if len(contenders) == 1 else f"{len(contenders)} models"
+    models = "1 model" if len(evaluators) == 1 else f"{len(evaluators)} models"
     print(f"{models} on {device.platform} ({device.device_kind})", flush=True)
     work = flags.cache or flags.out / "work"
     correlations = {}
     if flags.dataset:
         correlations = correlation.correlate(
-            contenders, flags.dataset, flags.audio, work, flags.seed
+            evaluators, flags.dataset, flags.audio, work, flags.seed
         )
-    features = [contender.feature for contender in contenders]
-    compared = [comparison.compare(task, features, settings, work) for task in tasks]
+    compared = [comparison.compare(task, evaluators, settings, work) for task in tasks]
     found = comparison_report.Comparison(
-        contenders, compared, correlations, settings, flags.seed, command
+        evaluators, compared, correlations, settings, flags.seed, command
     )
     return comparison_report.write(found, flags.out)
 
@@ -81,7 +80,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--model",
         required=True,
         metavar="[NAME=]MODEL",
-        help="a frozen model's folder, untrained:FOLDER[:SEED] (its architecture with fresh "
+        help="a pretrained model's folder, untrained:FOLDER[:SEED] (its architecture with fresh "
         "weights), mfcc or mfcc:released; the first is what the others are compared with",
         **many,
     )

@@ -1,6 +1,5 @@
 """What a run learned, as figures and pictures: `report.json` and PNGs in its folder."""
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
+from coala_jax import storage
 from coala_jax.data import pipeline
 from coala_jax.data.manifest import Manifest
 from coala_jax.data.records import SplitReader
@@ -126,9 +126,7 @@ def write_report(
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("jax", "flax", "optax", "numpy")},
     }
-    temporary = (workdir / REPORT).with_suffix(".tmp")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    temporary.rename(workdir / REPORT)
+    storage.write_json(workdir / REPORT, report)
     return report
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coala_jax import drawing
-from coala_jax.data.manifest import write_json, write_text
+from coala_jax import drawing, storage
 from coala_jax.evaluation.sweep_outcomes import (
     Outcome,
     Rows,
@@ -44,15 +43,15 @@ def write(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     """Writes results.md, .csv and .json, and results.png once there is something to draw."""
     rows = [outcome.row() for outcome in outcomes]
     written = [folder / TABLE, folder / "results.csv", folder / "results.json"]
-    write_text(written[0], markdown(outcomes))
-    write_text(written[1], _csv(rows + reference_rows(outcomes)))
+    storage.write_text(written[0], markdown(outcomes))
+    storage.write_text(written[1], _csv(rows + reference_rows(outcomes)))
     content = {
         "points": rows,
         "references": reference_rows(outcomes),
         "best": best(outcomes),
         "not_comparable": {name: sorted(keys) for name, keys in incomparable(outcomes).items()},
     }
-    write_json(written[2], content)
+    storage.write_json(written[2], content)
     if any(outcome.report for outcome in outcomes):
         with drawing.styled():
             drawing.write(sweep_figure(outcomes), folder / PICTURE)
