@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from coala_jax import drawing
-from coala_jax.evaluation.outcomes import Outcome
+from coala_jax.evaluation.outcomes import ProbeResult
 
 
 def outcome(task="birds", model="A", head="mlp", right=0.8, classes=("dog", "rain", "siren")):
@@ -16,7 +16,7 @@ def outcome(task="birds", model="A", head="mlp", right=0.8, classes=("dog", "rai
         np.where(place < 60 * share, true, (true + 1) % len(classes))
         for share in (right, right - 0.2)
     ]
-    return Outcome.measure(task, model, head, tuple(classes), [(true, np.stack(seeds))])
+    return ProbeResult.measure(task, model, head, tuple(classes), [(true, np.stack(seeds))])
 
 
 def told(rights, model, task="birds"):
@@ -25,7 +25,7 @@ def told(rights, model, task="birds"):
     right = np.concatenate([np.arange(10) < count for count in rights])
     predicted = np.where(right, true, (true + 1) % len(rights))
     labels = ("dog", "rain", "siren")
-    return Outcome.measure(task, model, "mlp", labels, [(true, predicted[None])])
+    return ProbeResult.measure(task, model, "mlp", labels, [(true, predicted[None])])
 
 
 def all_text_is_inside(figure):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from coala_jax.evaluation.outcomes import Outcome
+from coala_jax.evaluation.outcomes import ProbeResult
 
 LABELS = ("dog", "rain", "siren")
 
@@ -11,4 +11,4 @@ def outcome(task="birds", model="A", head="mlp", right=8, seeds=2, clips=10):
     """Clips of three classes in turn in one round; each seed has the first ``right`` right."""
     true = np.arange(clips) % 3
     predicted = np.where(np.arange(clips) < right, true, (true + 1) % 3)
-    return Outcome.measure(task, model, head, LABELS, [(true, np.stack([predicted] * seeds))])
+    return ProbeResult.measure(task, model, head, LABELS, [(true, np.stack([predicted] * seeds))])

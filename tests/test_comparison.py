@@ -33,7 +33,7 @@ def test_a_perfect_embedding_scores_1_and_a_random_one_chance(tmp_path):
         assert outcome.labels == LABELS
         seeds = 3 if outcome.head == "mlp" else 1
         assert outcome.confusion.sum() == 360 * seeds
-        assert outcome.round_accuracies.shape == (3, seeds)
+        assert outcome.fold_accuracies.shape == (3, seeds)
         if outcome.model == "ears":
             assert outcome.accuracies.tolist() == [1.0] * seeds
             assert outcome.confusion.tolist() == (np.eye(3, dtype=int) * 120 * seeds).tolist()

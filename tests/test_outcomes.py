@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from coala_jax.evaluation.outcomes import Outcome, differences
+from coala_jax.evaluation.outcomes import ProbeResult, differences
 from tests.made_outcomes import LABELS, outcome
 
 
 def test_an_outcome_by_hand():
     first = (np.array([0, 1, 1, 2]), np.array([[0, 1, 1, 2], [0, 1, 0, 0]]))
     second = (np.array([2, 0]), np.array([[2, 0], [1, 0]]))
-    got = Outcome.measure("birds", "A", "mlp", LABELS, [first, second])
-    np.testing.assert_array_equal(got.round_accuracies, [[1, 0.5], [1, 0.5]])
+    got = ProbeResult.measure("birds", "A", "mlp", LABELS, [first, second])
+    np.testing.assert_array_equal(got.fold_accuracies, [[1, 0.5], [1, 0.5]])
     np.testing.assert_array_equal(got.accuracies, [1, 0.5])
     assert got.mean == 0.75
     # Student's t with one degree of freedom is 12.706; both means lie 0.25 from theirs.
@@ -21,15 +21,16 @@ def test_an_outcome_by_hand():
     assert got.mean - got.low == pytest.approx(12.7062 * 0.25, rel=1e-4)
     np.testing.assert_array_equal(got.confusion, [[4, 0, 0], [1, 3, 0], [1, 1, 2]])
     np.testing.assert_array_equal(got.correct, [1, 1, 0.5, 0.5, 0.5, 1])
+    assert got.fold_sizes == (4, 2)
     np.testing.assert_array_equal(got.shares(), [[1, 0, 0], [0.25, 0.75, 0], [0.25, 0.25, 0.5]])
     assert got.tested() == {"dog": 2, "rain": 2, "siren": 2}
 
 
-def test_rounds_of_different_size_count_the_same_and_seeds_of_one_round_do_not_mix():
+def test_folds_of_different_size_count_the_same_and_seeds_of_one_fold_do_not_mix():
     large = (np.zeros(8, np.int64), np.array([[0] * 8, [0] * 4 + [1] * 4]))
     small = (np.array([1, 2]), np.array([[1, 0], [1, 2]]))
-    got = Outcome.measure("birds", "A", "mlp", LABELS, [large, small])
-    np.testing.assert_array_equal(got.round_accuracies, [[1, 0.5], [0.5, 1]])
+    got = ProbeResult.measure("birds", "A", "mlp", LABELS, [large, small])
+    np.testing.assert_array_equal(got.fold_accuracies, [[1, 0.5], [0.5, 1]])
     np.testing.assert_array_equal(got.accuracies, [0.75, 0.75])
     assert got.low == got.mean == got.high == 0.75
 
@@ -45,19 +46,19 @@ def test_a_perfect_head_has_every_clip_right_and_no_interval(seeds):
 def test_guesses_are_right_by_chance():
     generator = np.random.default_rng(0)
     true, guesses = generator.integers(3, size=20_000), generator.integers(3, size=(10, 20_000))
-    got = Outcome.measure("birds", "A", "mlp", LABELS, [(true, guesses)])
+    got = ProbeResult.measure("birds", "A", "mlp", LABELS, [(true, guesses)])
     assert got.low < 1 / 3 < got.high
     assert got.high - got.low < 0.01
 
 
-def test_a_class_that_no_round_tests_has_no_shares():
-    got = Outcome.measure("birds", "A", "mlp", LABELS, [(np.array([0, 1]), np.array([[2, 1]]))])
+def test_a_class_that_no_fold_tests_has_no_shares():
+    got = ProbeResult.measure("birds", "A", "mlp", LABELS, [(np.array([0, 1]), np.array([[2, 1]]))])
     np.testing.assert_array_equal(got.shares(), [[0, 0, 1], [0, 1, 0], [0, 0, 0]])
 
 
 def test_json_holds_an_outcome():
     before = outcome()
-    after = Outcome.from_dict(json.loads(json.dumps(before.to_dict(), allow_nan=False)))
+    after = ProbeResult.from_dict(json.loads(json.dumps(before.to_dict(), allow_nan=False)))
     for name, value in vars(before).items():
         got = getattr(after, name)
         assert type(got) is type(value)
@@ -84,15 +85,42 @@ def test_each_pair_of_models_is_tested_with_the_better_one_first():
     ]
 
 
+def test_a_difference_is_that_of_the_accuracies_in_the_table():
+    """Over clips A is behind by .04, over folds it is ahead by .2: 90 clips in one, 10 in two."""
+    true = [np.arange(90) % 3, np.arange(10) % 3]
+    found = []
+    for model, rights in (("A", (54, 10)), ("B", (63, 5))):
+        folds = [
+            (labels, np.where(np.arange(len(labels)) < right, labels, (labels + 1) % 3)[None])
+            for labels, right in zip(true, rights, strict=True)
+        ]
+        found.append(ProbeResult.measure("birds", model, "mlp", LABELS, folds))
+    assert np.mean(found[0].correct - found[1].correct) == pytest.approx(-0.04)
+    (difference,) = differences(found, "B", seed=0)
+    assert (difference.first, difference.second) == ("A", "B")
+    assert difference.difference == pytest.approx(found[0].mean - found[1].mean, abs=1e-12)
+    assert difference.difference == pytest.approx(0.2)
+    assert difference.low < 0.2 < difference.high
+
+
 def test_pairs_are_of_the_same_clips():
     with pytest.raises(ValueError, match="birds: models tested on different clips"):
         differences([outcome(clips=12), outcome(model="B", clips=9)], "A", seed=0)
     # As many clips, but others of them.
-    other = Outcome.measure(
+    other = ProbeResult.measure(
         "birds", "B", "mlp", LABELS, [(np.zeros(10, np.int64), np.zeros((2, 10), np.int64))]
     )
     with pytest.raises(ValueError, match="different clips"):
         differences([outcome(), other], "A", seed=0)
+    # The same clips in other folds.
+    apart = [
+        (np.arange(6) % 3, np.zeros((2, 6), np.int64)),
+        (np.arange(4) % 3, np.zeros((2, 4), np.int64)),
+    ]
+    one = ProbeResult.measure("birds", "A", "mlp", LABELS, apart)
+    other = ProbeResult.measure("birds", "B", "mlp", LABELS, apart[::-1])
+    with pytest.raises(ValueError, match="different clips"):
+        differences([one, other], "A", seed=0)
     # Heads may differ in seeds: those of one pair do not.
     assert len(differences([outcome(), outcome(model="B", seeds=5)], "A", seed=0)) == 1
 

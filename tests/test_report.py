@@ -9,7 +9,7 @@ import pytest
 
 from coala_jax.embedding.clips import LEVELS, POLICIES
 from coala_jax.evaluation import comparison, report
-from coala_jax.evaluation.outcomes import Outcome
+from coala_jax.evaluation.outcomes import ProbeResult
 from tests.test_correlation import audio, dataset, run  # noqa: F401
 from tests.tiny_task import LABELS, write_task
 
@@ -37,7 +37,7 @@ def test_both_tables_from_one_command(command, task, tmp_path, capsys, monkeypat
     assert "saws: classifiers: 100%" in printed.err
     assert found["command"] in text
     assert found["command"].endswith(f"--out {out}")
-    outcomes = [Outcome.from_dict(content) for content in found["outcomes"]]
+    outcomes = [ProbeResult.from_dict(content) for content in found["outcomes"]]
     assert [one.model for one in outcomes] == ["sines", "untrained sines 1", "MFCC"]
     for outcome, model in zip(outcomes, found["models"], strict=True):
         assert outcome.labels == LABELS

@@ -80,6 +80,48 @@ def test_false_alarms_come_as_often_as_they_should(monkeypatch):
     assert 0.90 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.98
 
 
+def test_one_fold_gives_the_figures_that_it_gave_before_there_were_folds():
+    """Bit for bit. The figures are those of the code before; whoever draws otherwise makes new."""
+    first, second = np.random.default_rng(7).integers(11, size=(2, 200)) / 10
+    wanted = -0.008500000000000014, -0.06949999999999999, 0.053000000000000005, 0.8068193180681932
+    assert compare(first, second, seed=3) == significance.Comparison(*wanted)
+    assert compare(first, second, seed=3, fold_sizes=(200,)) == significance.Comparison(*wanted)
+    first, second = np.linspace(0, 1, 40), np.linspace(0, 1, 40) ** 2
+    wanted = 0.1623931623931, 0.13734385272842312, 0.18550295857982563, 9.999000099990002e-05
+    assert compare(first, second, seed=3) == significance.Comparison(*wanted)
+
+
+def test_a_clip_weighs_what_it_weighs_in_the_mean_over_folds():
+    first, second = _shares(1, 1, 0.9, 0.3, 1, 0.5, 0.2, 1, 0), _shares(0, 0.2, 1, 0, 0, 0, 0, 0, 1)
+    gaps = (first - second) * np.repeat([1 / 7, 1 / 2], [7, 2]) / 2
+    sums = [abs(np.dot(signs, gaps)) for signs in itertools.product((-1, 1), repeat=9)]
+    exact = np.mean(np.array(sums) >= abs(gaps.sum()) - 1e-9)
+    unweighted = compare(first, second, seed=0).p_value
+    found = compare(first, second, seed=0, fold_sizes=(7, 2))
+    assert found.difference == pytest.approx(gaps.sum(), abs=1e-12)
+    assert found.p_value == pytest.approx(exact, abs=4 * np.sqrt(exact / 10_000))
+    assert unweighted < exact / 2  # or the weights would make no difference
+
+
+def test_interval_is_that_of_clips_resampled_within_folds():
+    rng = np.random.default_rng(1)
+    sizes, first = (300, 40), rng.random(340)
+    second = rng.random(340) - np.repeat([0.0, 0.4], sizes)  # folds that differ by more than chance
+    folds = np.split(first - second, [300])
+    rng = np.random.default_rng(2)
+    drawn = [fold[rng.integers(len(fold), size=(4000, len(fold)))].mean(axis=1) for fold in folds]
+
+    found = compare(first, second, seed=0, fold_sizes=sizes)
+
+    wanted = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+    assert [found.low, found.high] == pytest.approx(wanted, abs=0.006)
+
+
+def test_folds_that_are_not_of_these_clips_are_an_error():
+    with pytest.raises(ValueError, match=r"folds of \[2, 2\] clips, but 5 clips"):
+        compare(np.ones(5), np.zeros(5), seed=0, fold_sizes=(2, 2))
+
+
 def test_no_clips_are_an_error():
     with pytest.raises(ValueError, match="no clips"):
         compare(_shares(), _shares(), seed=0)

@@ -5,7 +5,7 @@ import pytest
 
 from coala_jax.evaluation import published, tables
 from coala_jax.evaluation.cca import CcaTable
-from coala_jax.evaluation.outcomes import Difference, Outcome
+from coala_jax.evaluation.outcomes import Difference, ProbeResult
 from tests.made_outcomes import LABELS, outcome
 
 
@@ -68,7 +68,7 @@ def test_another_head_is_not_set_beside_the_papers_classifier():
 def test_accuracies_have_an_interval_where_seeds_differ():
     true = np.zeros(100, np.int64)
     predicted = np.stack([np.where(np.arange(100) < right, 0, 1) for right in (60, 70, 80)])
-    one = Outcome.measure("birds", "A", "mlp", LABELS, [(true, predicted)])
+    one = ProbeResult.measure("birds", "A", "mlp", LABELS, [(true, predicted)])
     text = tables.table1([one], {}, {})
     # 4.3027 of 10 / sqrt(3) to either side.
     assert cells(text)[0][1] == ["A", "70.0 (45.2 to 94.8)"]

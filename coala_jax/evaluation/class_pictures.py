@@ -13,13 +13,13 @@ from matplotlib.patheffects import withStroke
 from coala_jax import drawing
 from coala_jax.evaluation import sound_map
 from coala_jax.evaluation.comparison_pictures import WIDTH, darker, names_of, write_head
-from coala_jax.evaluation.outcomes import Outcome
+from coala_jax.evaluation.outcomes import ProbeResult
 from coala_jax.evaluation.tables import title
 
 _FEW = 15  # so many classes have room for a figure in each cell of their confusions
 
 
-def confusions(outcomes: Sequence[Outcome], out: Path) -> None:
+def confusions(outcomes: Sequence[ProbeResult], out: Path) -> None:
     """What the classes of one task were taken for, a panel for each model.
 
     Args:
@@ -33,7 +33,7 @@ def confusions(outcomes: Sequence[Outcome], out: Path) -> None:
         drawing.write(confusion_figure(outcomes), out)
 
 
-def confusion_figure(outcomes: Sequence[Outcome]) -> Figure:
+def confusion_figure(outcomes: Sequence[ProbeResult]) -> Figure:
     """The figure of ``confusions``."""
     heading = f"{_task(outcomes)}: what each class was taken for"
     labels = [drawing.cut(label, 20) for label in outcomes[0].labels]
@@ -65,7 +65,7 @@ def confusion_figure(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def _draw_confusion(axes: Axes, outcome: Outcome, size: float) -> AxesImage:
+def _draw_confusion(axes: Axes, outcome: ProbeResult, size: float) -> AxesImage:
     """size: of the figures in the cells, in points; 0 for none."""
     shares = outcome.shares()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
@@ -82,7 +82,7 @@ def _draw_confusion(axes: Axes, outcome: Outcome, size: float) -> AxesImage:
     return image
 
 
-def class_differences(first: Outcome, second: Outcome, out: Path) -> None:
+def class_differences(first: ProbeResult, second: ProbeResult, out: Path) -> None:
     """How much better the first model tells each class than the second.
 
     Raises:
@@ -92,7 +92,7 @@ def class_differences(first: Outcome, second: Outcome, out: Path) -> None:
         drawing.write(class_difference_figure(first, second), out)
 
 
-def class_difference_figure(first: Outcome, second: Outcome) -> Figure:
+def class_difference_figure(first: ProbeResult, second: ProbeResult) -> Figure:
     """The figure of ``class_differences``: a bar for each class, the greatest gain at the top."""
     heading = f"{_task([first, second])}: which classes each model tells better"
     gains = 100 * (np.diag(first.shares()) - np.diag(second.shares()))
@@ -210,7 +210,7 @@ def class_map_figure(
     return figure
 
 
-def _task(outcomes: Sequence[Outcome]) -> str:
+def _task(outcomes: Sequence[ProbeResult]) -> str:
     """The name of the one task that all are of."""
     tasks = list(dict.fromkeys(outcome.task for outcome in outcomes))
     if len(tasks) != 1 or len({outcome.labels for outcome in outcomes}) != 1:

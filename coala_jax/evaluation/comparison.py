@@ -16,7 +16,7 @@ from coala_jax import storage
 from coala_jax.evaluation import cache, heads, probe
 from coala_jax.evaluation.evaluators import Evaluator
 from coala_jax.evaluation.features import extract
-from coala_jax.evaluation.outcomes import Outcome
+from coala_jax.evaluation.outcomes import ProbeResult
 from coala_jax.evaluation.tasks import Task, TaskError
 
 _NAMED = 20  # files in an error's message
@@ -60,7 +60,7 @@ class Compared:
     """
 
     task: Task
-    outcomes: list[Outcome]
+    outcomes: list[ProbeResult]
     vectors: Mapping[str, Float32[np.ndarray, "clip dimension"]]
     data_digest: str
 
@@ -109,7 +109,7 @@ def _outcome(
     head: str,
     settings: Settings,
     work: Path,
-) -> Outcome:
+) -> ProbeResult:
     classes, rounds = task.classes, []
     for part in task.rounds:
         predicted = _predictions(
@@ -120,7 +120,7 @@ def _outcome(
             work / "predictions",
         )
         rounds.append((classes[part.test], predicted))
-    return Outcome.measure(task.name, name, head, task.labels, rounds)
+    return ProbeResult.measure(task.name, name, head, task.labels, rounds)
 
 
 def _predictions(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from coala_jax import drawing
 from coala_jax.evaluation import published
 from coala_jax.evaluation.cca import CcaTable
-from coala_jax.evaluation.outcomes import Outcome
+from coala_jax.evaluation.outcomes import ProbeResult
 from coala_jax.evaluation.tables import model_name, released, title
 
 WIDTH = 12.0  # inches, of every picture
@@ -22,7 +22,7 @@ _HEADS = {"mlp": "MLP", "logistic_regression": "logistic regression", "svm": "SV
 
 
 def accuracies(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ProbeResult],
     cases: Mapping[str, str],
     majorities: Mapping[str, float],
     out: Path,
@@ -43,7 +43,7 @@ def accuracies(
 
 
 def accuracy_figure(
-    outcomes: Sequence[Outcome], cases: Mapping[str, str], majorities: Mapping[str, float]
+    outcomes: Sequence[ProbeResult], cases: Mapping[str, str], majorities: Mapping[str, float]
 ) -> Figure:
     """The figure of ``accuracies``."""
     if not outcomes:
@@ -78,7 +78,7 @@ def accuracy_figure(
 
 
 def _draw_accuracies(
-    axes: Axes, outcomes: Sequence[tuple[Outcome, int]], cases: Mapping[str, str]
+    axes: Axes, outcomes: Sequence[tuple[ProbeResult, int]], cases: Mapping[str, str]
 ) -> None:
     """outcomes: of one task, each with its place on the vertical axis."""
     for outcome, place in outcomes:
@@ -179,7 +179,7 @@ def _draw_correlations(
     axes.set_axisbelow(True)
 
 
-def names_of(outcomes: Sequence[Outcome], cases: Mapping[str, str], length: int) -> list[str]:
+def names_of(outcomes: Sequence[ProbeResult], cases: Mapping[str, str], length: int) -> list[str]:
     """Each outcome's model, and its head where there are several."""
     names = [model_name(outcome.model, cases) for outcome in outcomes]
     heads = [_HEADS[outcome.head] for outcome in outcomes]

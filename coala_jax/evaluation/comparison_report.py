@@ -16,11 +16,11 @@ from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import Compared, Settings, majority
 from coala_jax.evaluation.evaluators import Evaluator
-from coala_jax.evaluation.outcomes import Difference, Outcome, differences
+from coala_jax.evaluation.outcomes import Difference, ProbeResult, differences
 
 REPORT = "report.json"
 READABLE = "report.md"
-_FORMAT = 1
+_FORMAT = 2
 _PACKAGES = ("jax", "flax", "numpy", "scipy", "scikit-learn", "librosa", "soxr", "soundfile")
 
 
@@ -48,7 +48,7 @@ class Comparison:
         return {name: case for name, case in cases.items() if case}
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[ProbeResult]:
         return [outcome for found in self.compared for outcome in found.outcomes]
 
     @property

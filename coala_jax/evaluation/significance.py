@@ -1,9 +1,14 @@
 """How sure a difference between two models is, and an accuracy over seeds.
 
+Accuracy is the mean over folds, as is the practice with UrbanSound8K and ESC-50: of F folds, a clip
+weighs 1 / (F x clips in its fold). Paired differences, their intervals and p-values have the same
+weights, so that the difference of two accuracies in a table is the one that is tested.
+
 The unit is a clip of the test set, taken as independent of the others; clips of one recording are
 not, and make intervals that are too narrow.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +25,8 @@ class Comparison:
     """Of two models on the same clips.
 
     Attributes:
-        difference: mean accuracy of the first less that of the second.
-        low, high: 95 % interval of the difference, by bootstrap over the clips.
+        difference: accuracy of the first less that of the second.
+        low, high: 95 % interval of the difference, by bootstrap over the clips of each fold.
         p_value: of no difference, two-sided, by exchanging the models' answers at random clips.
     """
 
@@ -32,24 +37,40 @@ class Comparison:
 
 
 def compare(
-    correct_a: Float64[np.ndarray, " clip"], correct_b: Float64[np.ndarray, " clip"], seed: int
+    correct_a: Float64[np.ndarray, " clip"],
+    correct_b: Float64[np.ndarray, " clip"],
+    seed: int,
+    fold_sizes: Sequence[int] = (),
 ) -> Comparison:
-    """Two models by the share of seeds, 0 to 1, that were right at each clip."""
+    """Two models by the share of seeds, 0 to 1, that were right at each clip.
+
+    fold_sizes: how many clips each fold has, fold after fold; by default all are of one.
+    """
     if not len(correct_a):
         raise ValueError("there are no clips to compare the models on")
-    differences = correct_a - correct_b
-    clips = len(differences)
+    fold_sizes = fold_sizes or (len(correct_a),)
+    if sum(fold_sizes) != len(correct_a):
+        raise ValueError(f"folds of {list(fold_sizes)} clips, but {len(correct_a)} clips")
+    folds = np.split(correct_a - correct_b, np.cumsum(fold_sizes)[:-1])
     # Shares of ten seeds differ by one of 21 numbers: to draw clips is to draw how many have each.
     # Rounded, since 0.3 - 0.2 and 0.1 - 0 are not the same float.
-    values, counts = np.unique(differences.round(12), return_counts=True)
-    sizes, size_counts = np.unique(np.abs(differences).round(12), return_counts=True)
+    of_value = [np.unique(fold.round(12), return_counts=True) for fold in folds]
+    of_size = [np.unique(np.abs(fold).round(12), return_counts=True) for fold in folds]
     rng = np.random.default_rng(seed)
     means, flipped = [], []
-    for draws in _pieces(len(values)):
-        means.append(rng.multinomial(clips, counts / clips, draws) @ values / clips)
-        positive = rng.binomial(size_counts, 0.5, (draws, len(sizes)))
-        flipped.append((2 * positive - size_counts) @ sizes / clips)
-    difference = values @ counts / clips
+    for draws in _pieces(max(len(values) for values, _ in of_value)):
+        fold_means, fold_flips = [], []
+        for clips, (values, counts), (sizes, size_counts) in zip(
+            fold_sizes, of_value, of_size, strict=True
+        ):
+            fold_means.append(rng.multinomial(clips, counts / clips, draws) @ values / clips)
+            positive = rng.binomial(size_counts, 0.5, (draws, len(sizes)))
+            fold_flips.append((2 * positive - size_counts) @ sizes / clips)
+        means.append(np.mean(fold_means, axis=0))
+        flipped.append(np.mean(fold_flips, axis=0))
+    difference = np.mean(
+        [v @ counts / clips for clips, (v, counts) in zip(fold_sizes, of_value, strict=True)]
+    )
     low, high = np.quantile(np.concatenate(means), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     as_large = np.abs(np.concatenate(flipped)) >= abs(difference) - 1e-12
     p_value = (1 + as_large.sum()) / (1 + _DRAWS)  # the answers as they are count as one draw

@@ -9,7 +9,7 @@ import numpy as np
 
 from coala_jax.evaluation import published, significance
 from coala_jax.evaluation.cca import SOUNDS_PER_DIMENSION, CcaTable
-from coala_jax.evaluation.outcomes import Difference, Outcome
+from coala_jax.evaluation.outcomes import Difference, ProbeResult
 
 HEADS = {
     "mlp": "one hidden layer of 256",
@@ -35,14 +35,16 @@ def difference_table(found: Sequence[Difference]) -> str:
         rows[-1].append(_chance(one.p_corrected))
     header = ["task", "model", "against", "difference", "p", "p, corrected"]
     return (
-        "Differences are in percentage points of the same clips, with the 95 % interval over clips "
-        "(paired bootstrap); p by permuting signs, corrected for the pairs of a task by Holm's "
-        f"method; below .05 in **bold**.\n\n{_markdown(header, rows)}\n"
+        "Differences are in percentage points of accuracy on the same clips, a mean over folds as "
+        "in the table above (of F folds, a clip weighs 1 / (F x clips in its fold)), with the 95 % "
+        "interval over clips (paired bootstrap within folds); p by permuting signs, corrected for "
+        "the pairs of a task by Holm's method; below .05 in "
+        f"**bold**.\n\n{_markdown(header, rows)}\n"
     )
 
 
 def table1(
-    outcomes: Sequence[Outcome], cases: Mapping[str, str], majorities: Mapping[str, float]
+    outcomes: Sequence[ProbeResult], cases: Mapping[str, str], majorities: Mapping[str, float]
 ) -> str:
     """The paper's Table 1 in Markdown, a table for each head, a row for each model.
 
@@ -73,7 +75,7 @@ def table1(
 
 
 def _table_of_head(
-    outcomes: Sequence[Outcome], cases: Mapping[str, str], majorities: Mapping[str, float]
+    outcomes: Sequence[ProbeResult], cases: Mapping[str, str], majorities: Mapping[str, float]
 ) -> str:
     """outcomes: of one head."""
     head, tasks = outcomes[0].head, list(dict.fromkeys(outcome.task for outcome in outcomes))
@@ -99,8 +101,8 @@ def _table_of_head(
                 columns.append((f"{title(task)}, {kind}", [*cells, "", ""]))
         columns.append((title(task) + (", ours" if task in compared else ""), ours))
     seeds = " or ".join(str(count) for count in sorted({outcome.seeds for outcome in outcomes}))
-    over = f" with its 95 % interval over {seeds} seeds" if seeds != "1" else ""
-    text = f"**{HEADS[head].capitalize()}**: mean accuracy in per cent{over}."
+    over = f", with its 95 % interval over {seeds} seeds" if seeds != "1" else ""
+    text = f"**{HEADS[head].capitalize()}**: accuracy in per cent, the mean over folds{over}."
     header, cells = zip(*columns, strict=True)
     return f"{text}\n\n{_markdown(header, list(zip(*cells, strict=True)))}"
 
@@ -186,7 +188,7 @@ def title(task: str) -> str:
     return TITLES.get(task, plain(task))
 
 
-def _marked(outcomes: Sequence[Outcome | None]) -> list[str]:
+def _marked(outcomes: Sequence[ProbeResult | None]) -> list[str]:
     """Cells of one column: the best in bold if there are several."""
     means = [outcome.mean for outcome in outcomes if outcome]
     cells = []
