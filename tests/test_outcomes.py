@@ -113,12 +113,9 @@ def test_pairs_are_of_the_same_clips():
     with pytest.raises(ValueError, match="different clips"):
         differences([outcome(), other], "A", seed=0)
     # The same clips in other folds.
-    apart = [
-        (np.arange(6) % 3, np.zeros((2, 6), np.int64)),
-        (np.arange(4) % 3, np.zeros((2, 4), np.int64)),
-    ]
-    one = ProbeResult.measure("birds", "A", "mlp", LABELS, apart)
-    other = ProbeResult.measure("birds", "B", "mlp", LABELS, apart[::-1])
+    folds = [(np.arange(clips) % 3, np.zeros((2, clips), np.int64)) for clips in (6, 4)]
+    one = ProbeResult.measure("birds", "A", "mlp", LABELS, folds)
+    other = ProbeResult.measure("birds", "B", "mlp", LABELS, folds[::-1])
     with pytest.raises(ValueError, match="different clips"):
         differences([one, other], "A", seed=0)
     # Heads may differ in seeds: those of one pair do not.
