@@ -29,7 +29,7 @@ def device(monkeypatch, **changes):
 
 def library(monkeypatch, name):
     monkeypatch.setattr(
-        cache, "version", lambda asked: metadata.version(asked) + "1" * (asked == name)
+        cache, "_version", lambda asked: metadata.version(asked) + "1" * (asked == name)
     )
 
 

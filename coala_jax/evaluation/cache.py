@@ -6,8 +6,7 @@ What counts beside the data: the source that computes, the device, its precision
 import ast
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
-from importlib.metadata import version
+from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
@@ -21,6 +20,7 @@ _LIBRARIES = (
     *("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "flax"),
     *("soundfile", "soxr", "librosa"),
 )
+_version = functools.cache(metadata.version)
 
 
 def key(content: Any, *modules: str) -> str:
@@ -34,7 +34,7 @@ def key(content: Any, *modules: str) -> str:
         "device": [device.platform, device.device_kind],
         "x64": jax.config.jax_enable_x64,
         "matmul_precision": jax.config.jax_default_matmul_precision,
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: _version(name) for name in _LIBRARIES},
     }
     return storage.fingerprint([content, computed_by])
 

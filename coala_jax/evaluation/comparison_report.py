@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def cases(self) -> dict[str, str]:
-        """The published case that each model stands beside, if any."""
+        """The published case that each model stands beside; what is not of the paper has none."""
         cases = {one.name: getattr(one, "case", "") for one in self.evaluators}
         return {name: case for name, case in cases.items() if case}
 

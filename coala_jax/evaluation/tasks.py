@@ -1,4 +1,4 @@
-"""What a frozen model is evaluated on: clips with one class each, and who trains and tests when.
+"""What pretrained models are evaluated on: clips with one class each, who trains and tests when.
 
 Published data sets are read in the layout that they are published in, and a folder or CSV of one's
 own by its columns (`task_layouts.py`). Nothing is left out silently: a file that is not there is an
