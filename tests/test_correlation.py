@@ -5,14 +5,13 @@ import pytest
 import soundfile
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.example import Example
-from coala_jax.data.records import SplitReader, write_dataset
+from coala_jax.data.dataset import SplitReader, write_dataset
+from coala_jax.data.schema import Example
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, correlation
 from coala_jax.evaluation.contenders import load_contenders
 from coala_jax.evaluation.descriptors import DescriptorError
-from tests.test_embedder import MAXIMUM, MINIMUM, RATE_HZ, TAGS, frozen
+from tests.test_embedder import RATE_HZ, TAGS, frozen
 
 VALIDATION, TRAIN = 12, 16
 
@@ -29,7 +28,6 @@ def audio(tmp_path_factory):
 
 def write(folder, audio, front_end, splits):
     """A dataset of the sounds, as a preparation with this front end would have it."""
-    scaler = Scaler(MINIMUM, MAXIMUM)
     folder.mkdir(parents=True)
     examples = {}
     for split, numbers in splits.items():
@@ -37,16 +35,16 @@ def write(folder, audio, front_end, splits):
         for number in numbers:
             wave, _ = soundfile.read(audio / f"{number}.wav", dtype="float32")
             log_mel = front_end.log_mel(wave)
-            patch = scaler.scale(front_end.loudest_patch(log_mel))
+            patch = front_end.loudest_patch(log_mel)
             examples[split].append(Example(patch, np.array([number % TAGS]), f"{number}.wav"))
     write_dataset(
         folder,
         name="sines",
-        source=front_end.window,
+        fingerprint=front_end.window,
         front_end=front_end.to_dict(),
-        scaler=scaler.to_dict(),
         vocabulary=[f"tag{number}" for number in range(TAGS)],
         splits=examples,
+        scaling="global",
     )
     return folder
 

@@ -30,6 +30,9 @@ from coala_jax.audio.errors import (
     WrongNameError,
 )
 
+RESAMPLER = "soxr HQ"  # as datasets name what resampled their sounds
+LEVELS = ("recorded", "peak")  # how loud sounds are heard: as recorded (paper), or at a peak of 1
+
 # -144 dB: below the last bit of 24. What is left there is the rounding of some earlier step.
 _SILENT = 2.0**-24
 
@@ -94,6 +97,14 @@ def resample(
             f"{name}: it holds no sound (zero samples at {to_hz} Hz); leave it out"
         )
     return waveform
+
+
+def peak_normalize(
+    waveform: Float32[np.ndarray, " sample"],
+) -> Float32[np.ndarray, " sample"]:
+    """The whole waveform at a peak of 1; digital silence stays silence."""
+    peak = np.abs(waveform).max(initial=0.0)
+    return waveform / peak if peak else waveform
 
 
 class _Source(NamedTuple):

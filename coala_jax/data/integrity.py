@@ -12,8 +12,15 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from coala_jax.data.example import DATASET_INFO, FEATURES, Example, parse_example
-from coala_jax.data.manifest import MANIFEST, SHARD_MARK, Manifest
+from coala_jax.data.schema import (
+    DATASET_INFO,
+    FEATURES,
+    MANIFEST,
+    SHARD_MARK,
+    Example,
+    Manifest,
+    parse_example,
+)
 from coala_jax.data.tfrecord import DatasetError, Span, walk
 
 
@@ -72,7 +79,7 @@ class Report:
             plural = "s" * (len(self.problems) > 1)
             state = f"{len(self.problems)} problem{plural}; {records} records are whole"
             if self.manifest is not None:
-                command = f"python -m coala_jax.data.records repair {self.dataset}"
+                command = f"python -m coala_jax.data.dataset repair {self.dataset}"
                 state += f", {command} keeps what it can"
         return "\n".join([*lines, f"{self.dataset}: {state}"])
 

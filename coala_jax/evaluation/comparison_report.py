@@ -12,13 +12,13 @@ from typing import Any
 import jax
 
 from coala_jax import __version__
-from coala_jax.data.manifest import write_text
 from coala_jax.evaluation import class_pictures, tables
 from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import Compared, Settings, majority
 from coala_jax.evaluation.contenders import Contender
 from coala_jax.evaluation.outcomes import Difference, Outcome, differences
+from coala_jax.storage import write_text
 
 REPORT = "report.json"
 READABLE = "report.md"

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coala_jax import drawing
-from coala_jax.data.manifest import write_json, write_text
 from coala_jax.evaluation.sweep_outcomes import (
     Outcome,
     Rows,
@@ -23,6 +22,7 @@ from coala_jax.evaluation.sweep_outcomes import (
     reference_rows,
     short,
 )
+from coala_jax.storage import write_json, write_text
 
 TABLE, PICTURE = "results.md", "results.png"
 TITLES = {

@@ -15,26 +15,32 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns. An empty `group` or `id` takes the column so called if there is one."""
+    """Names of the columns. An empty optional one takes the column so called if there is one."""
 
     file: str = "file"
     tags: str = "tags"
-    group: str = ""
+    group: str = ""  # optional, as those that follow
     id: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """One row: the file relative to the audio folder, its normalised tags, its group, its id.
+    """One row of a table of sounds.
 
-    Sounds of one group stay on one side of the split; a table without groups has one per sound. The
-    id is what a list of sounds to keep out may call it; empty where the table has none.
+    file: relative to the audio folder.
+    tags: normalised.
+    group: sounds of one group stay on one side of the split; a table without groups has one for
+        each sound.
+    id: what a list of sounds to keep out may call it; empty where the table has none.
+    source: the collection that it is from; empty where the table names none.
     """
 
     file: str
     tags: tuple[str, ...]
     group: str
     id: str = ""
+    source: str = ""
 
 
 def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> list[Sound]:
@@ -80,16 +86,16 @@ def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Column
     """The columns that the table has; an optional one that it lacks stays empty."""
     if not header:
         raise TableError(f"{path}: the file is empty; its first line must name the columns")
-    found = replace(
-        columns,
-        group=columns.group or ("group" if "group" in header else ""),
-        id=columns.id or ("id" if "id" in header else ""),
-    )
+    optional = {
+        name: getattr(columns, name) or (name if name in header else "")
+        for name in ("group", "id", "source")
+    }
+    found = replace(columns, **optional)
     for column in filter(None, astuple(found)):
         if column not in header:
             raise TableError(
                 f"{path}: it has no column {column!r}, only {', '.join(header)}; name its columns "
-                "with --file_column, --tags_column, --group_column and --id_column"
+                "with --file_column, --tags_column, --group_column, --id_column and --source_column"
             )
     return found
 
@@ -115,6 +121,7 @@ def _sound(
         normalize_tags(split_tags(tags), tag_processing),
         group=(row[columns.group] if columns.group else "") or file,
         id=row[columns.id] if columns.id else "",
+        source=row[columns.source] if columns.source else "",
     )
 
 
