@@ -38,6 +38,13 @@ def read_bytes(name: PathLike) -> bytes:
     return path(name).read_bytes()
 
 
+def open_binary(name: PathLike) -> io.FileIO | io.BytesIO:
+    """A local file, unbuffered and with a descriptor; of a store, its content in memory."""
+    if is_local(name):
+        return open(name, "rb", buffering=0)  # noqa: PTH123 the caller closes it
+    return io.BytesIO(read_bytes(name))
+
+
 def read_json(name: PathLike) -> Any:
     """The content of a JSON file in UTF-8.
 

@@ -13,6 +13,7 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
+from coala_jax import storage
 from coala_jax.audio import container, wavpack
 from coala_jax.audio.errors import (
     DecodeError,
@@ -69,7 +70,7 @@ def load(
         if not path.is_file():
             cause = "it is a folder" if path.is_dir() else "there is no such file"
             raise MissingFileError(f"{path}: {cause}; correct the path or leave it out")
-        with path.open("rb", buffering=0) as file:
+        with storage.open_binary(path) as file:
             waveform, peak = _decode(_source(path, file), sample_rate_hz, max_seconds)
     except OSError as error:
         raise UnreadableError(

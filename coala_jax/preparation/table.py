@@ -1,11 +1,13 @@
 """The table of sounds and tags that a dataset is made from: a CSV, one row a sound."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from coala_jax import storage
 from coala_jax.tags.normalize import normalize_tags, split_tags
 
 
@@ -54,24 +56,23 @@ def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> l
     """
     if not path.is_file():
         raise TableError(f"{path}: there is no such file; give the CSV of sounds and tags")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = None
-        try:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, strict=True, delimiter=delimiter)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-            found = _find_columns(path, reader.fieldnames, columns)
-            sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
-        except UnicodeDecodeError as error:
-            raise TableError(
-                f"{path}: it is not in UTF-8 ({error}); save it as CSV UTF-8, as Excel calls it"
-            ) from error
-        except csv.Error as error:
-            raise TableError(
-                f"{path}: line {reader.line_num} or one before it is no CSV ({error}); "
-                "look for a quotation mark that is not closed"
-            ) from error
+    try:
+        text = storage.read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"{path}: it is not in UTF-8 ({error}); save it as CSV UTF-8, as Excel calls it"
+        ) from error
+    delimiter = _delimiter(text.partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    try:
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+        found = _find_columns(path, reader.fieldnames, columns)
+        sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
+    except csv.Error as error:
+        raise TableError(
+            f"{path}: line {reader.line_num} or one before it is no CSV ({error}); "
+            "look for a quotation mark that is not closed"
+        ) from error
     if not sounds:
         raise TableError(f"{path}: it lists no sounds")
     return sorted(_without_repeats(path, sounds), key=lambda sound: sound.file)
