@@ -26,9 +26,8 @@ from tqdm import tqdm
 
 from coala_jax import __version__
 from coala_jax.data import integrity
-from coala_jax.data.example import PATCH_SHAPE, Example
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import write_dataset
+from coala_jax.data.dataset import write_dataset
+from coala_jax.data.schema import PATCH_SHAPE, Example, Manifest
 
 _BYTES_PER_TASK = 512
 _PACKAGES = ("google-crc32c", "numpy", "protobuf")
@@ -69,10 +68,9 @@ def write_small_dataset(folder: Path, records: int = 2) -> Manifest:
     return write_dataset(
         folder,
         name="flips",
-        source="none",
+        fingerprint="none",
         settings={},
         front_end={},
-        scaler={},
         vocabulary=["cat", "dog"],
         tag_processing="paper",
         splits={"train": examples[:records], "validation": examples[records:]},

@@ -29,8 +29,8 @@ from ml_collections import ConfigDict
 
 from benchmarks.measure import BenchmarkError, measure, say
 from benchmarks.result import RESULTS, finish
-from coala_jax.data.example import PATCH_SHAPE
 from coala_jax.data.pipeline import Examples
+from coala_jax.data.schema import PATCH_SHAPE
 from coala_jax.default_config import PRECISIONS, get_config
 from coala_jax.models.coala import build_model
 from coala_jax.training import parallel, steps

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.example import PATCH_SHAPE, Example
-from coala_jax.data.records import write_dataset
+from coala_jax.data.dataset import write_dataset
+from coala_jax.data.schema import PATCH_SHAPE, Example
 
 _COARSE = 12  # a tag's pattern is so many squares high and wide
 _TAGS_DRAWN = 5
@@ -45,9 +44,8 @@ def write_random_dataset(folder: Path, train: int, validation: int, tags: int) -
     write_dataset(
         unfinished,
         name="random",
-        source="random numbers",
+        fingerprint="random numbers",
         front_end=FrontEnd().to_dict(),
-        scaler=Scaler(-15.0, 5.0).to_dict(),
         vocabulary=[f"tag{number}" for number in range(tags)],
         splits={
             "train": RandomSounds(train, tags, seed=0),

@@ -25,7 +25,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from benchmarks.measure import BenchmarkError, say
-from coala_jax.data.manifest import Manifest
+from coala_jax.data.schema import Manifest
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.default_config import PATCH_DTYPES, PRECISIONS, get_config, validate
 

@@ -28,9 +28,8 @@ from benchmarks.measure import BenchmarkError, say
 from benchmarks.random_dataset import write_random_dataset
 from benchmarks.result import RESULTS, finish
 from coala_jax.data import pipeline
-from coala_jax.data.example import parse_example
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Manifest, parse_example
 from coala_jax.data.tfrecord import DatasetError, Shard
 from coala_jax.default_config import PATCH_DTYPES, get_config
 from coala_jax.training import parallel

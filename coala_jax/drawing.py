@@ -6,13 +6,15 @@ input gives equal bytes.
 """
 
 import contextlib
-import os
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from coala_jax import storage
 
 DPI = 100  # pictures are 1200 pixels wide
 # Paul Tol's "muted" colours for the colour-blind, https://personal.sron.nl/~pault; a marker of its
@@ -52,14 +54,11 @@ def styled() -> Iterator[None]:
 
 def write(figure: Figure, out: Path) -> None:
     """The figure as a PNG, its folder made if need be; a failure leaves ``out`` as it was."""
+    image = io.BytesIO()
+    # Without "Software" the bytes do not change with matplotlib's version number.
+    figure.savefig(image, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        # Without "Software" the bytes do not change with matplotlib's version number.
-        figure.savefig(part, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    storage.write_bytes(out, image.getvalue())
 
 
 def cut(text: str, length: int) -> str:

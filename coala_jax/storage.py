@@ -9,9 +9,11 @@ import hashlib
 import io
 import json
 import os
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from absl import logging
@@ -33,6 +35,13 @@ def is_local(name: PathLike) -> bool:
 def read_bytes(name: PathLike) -> bytes:
     """The content of a file. Raises OSError."""
     return path(name).read_bytes()
+
+
+def open_binary(name: PathLike) -> io.FileIO | io.BytesIO:
+    """A local file, unbuffered and with a descriptor; of a store, its content in memory."""
+    if is_local(name):
+        return open(name, "rb", buffering=0)  # noqa: PTH123 the caller closes it
+    return io.BytesIO(read_bytes(name))
 
 
 def read_json(name: PathLike) -> Any:
@@ -77,6 +86,49 @@ def write_json(name: PathLike, content: Any) -> None:
 def json_text(content: Any) -> str:
     """JSON as people read it: indented, not escaped, NaN refused with a ValueError."""
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def open_after(name: PathLike, size: int) -> IO[bytes]:
+    """Opens a local file to go on writing after its first `size` bytes; what follows is cut off.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if size == 0:
+        return path(name).open("wb")
+    file = open(name, "r+b")  # noqa: SIM115, PTH123 the caller closes it; etils has no such mode
+    file.truncate(size)
+    file.seek(size)
+    return file
+
+
+class OpenFiles:
+    """Reads pieces of many files and keeps only the last few of them open; threads may share it."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._files: OrderedDict[str, IO[bytes]] = OrderedDict()
+
+    def read(self, name: PathLike, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on, fewer where the file ends. Raises OSError."""
+        key = os.fspath(name)
+        with self._lock:
+            file = self._files.pop(key, None)
+            if file is None:
+                if len(self._files) == self._most:
+                    self._files.popitem(last=False)[1].close()
+                file = path(name).open("rb")
+            self._files[key] = file
+            file.seek(offset)
+            return file.read(size)
+
+    def close(self) -> None:
+        """Closes what is open; a later `read` opens it again."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def sync(name: PathLike) -> None:

@@ -23,10 +23,11 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from coala_jax import main as training_program
-from coala_jax.data.manifest import MANIFEST, Manifest, write_json
+from coala_jax.data.schema import MANIFEST, Manifest
 from coala_jax.default_config import unknown_keys, validate
 from coala_jax.evaluation import sweep_report
 from coala_jax.evaluation.sweep_outcomes import Outcome, Value, short
+from coala_jax.storage import write_json
 
 _GRID = flags.DEFINE_string("grid", None, "Settings and their values: 'KEY=VALUE,VALUE;KEY=...'.")
 flags.mark_flag_as_required("grid")

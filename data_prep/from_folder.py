@@ -20,9 +20,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from coala_jax.audio.scaler import SCALINGS
+from coala_jax.audio.decode import LEVELS
+from coala_jax.data.scaler import FITTED
 from coala_jax.preparation.exclusion import read_exclusions
-from coala_jax.preparation.folder import prepare
+from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
@@ -40,7 +41,8 @@ _SETTINGS = {
     "seed": (int, None, "of the split"),
     "patches_per_sound": (int, None, "how many of the loudest patches are kept; 0: all"),
     "max_seconds": (float, None, "leave out longer sounds; 0: none"),
-    "scaling": (str, SCALINGS, "one minimum and maximum for all, or one per time column"),
+    "level": (str, LEVELS, "how loud sounds are: as recorded, or all at a peak of 1"),
+    "scaling": (str, FITTED, "one minimum and maximum for all, or one per time column"),
 }
 _FRONT_END = {
     "window": (str, ("hamming", "hann"), "of the spectrogram"),
@@ -134,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"dataset {flags.out}: {counts}, in {time.monotonic() - began:.1f} s")
-    print(f"what became of the sounds: {flags.out / 'report.md'}")
+    print(f"report: {flags.out / 'report.md'}")
     return 0
 
 

@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.example import Example
-from coala_jax.data.manifest import Manifest
+from coala_jax.data.dataset import write_dataset
 from coala_jax.data.pipeline import Batch
-from coala_jax.data.records import write_dataset
+from coala_jax.data.schema import Example, Manifest
 from coala_jax.default_config import get_config
 
 
@@ -58,10 +56,9 @@ def write_random_dataset(folder: Path, train: int, validation: int, tags: int = 
     return write_dataset(
         folder,
         name="random",
-        source="none",
+        fingerprint="none",
         settings={"seed": 0},
         front_end=FrontEnd().to_dict(),
-        scaler=Scaler(-15.0, 5.0).to_dict(),
         vocabulary=[f"tag{number}" for number in range(tags)],
         tag_processing="paper",
         splits={"train": examples[:train], "validation": examples[train:]},

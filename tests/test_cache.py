@@ -72,7 +72,7 @@ def source(tmp_path):
     ("modules", "changed", "counts"),
     [
         (vector_cache._MODULES, "audio/frontend.py", True),
-        (vector_cache._MODULES, "audio/scaler.py", True),
+        (vector_cache._MODULES, "data/scaler.py", True),
         (vector_cache._MODULES, "embedding/clips.py", True),
         (vector_cache._MODULES, "models/convolution.py", True),  # three imports deep
         (vector_cache._MODULES, "evaluation/baselines.py", True),

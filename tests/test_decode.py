@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import soxr
 
+from coala_jax import storage
 from coala_jax.audio import decode, errors
 from coala_jax.audio.decode import DecodeError, load, resample
 
@@ -283,7 +284,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     soundfile.write(tmp_path / "a.wav", sine(8_000), 8_000)
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(storage, "open_binary", refuse)
     with pytest.raises(errors.UnreadableError, match=r"a\.wav: .*Permission denied.*permissions"):
         load(tmp_path / "a.wav", RATE_HZ)
 

@@ -9,9 +9,8 @@ import soundfile
 
 from coala_jax.audio.decode import load
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.example import Example
-from coala_jax.data.records import write_dataset
+from coala_jax.data.dataset import write_dataset
+from coala_jax.data.schema import Example
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.evaluation import descriptors
 from coala_jax.evaluation.descriptors import (
@@ -166,9 +165,8 @@ def corpus(tmp_path: Path) -> tuple[Path, Path]:
     write_dataset(
         dataset,
         name="three",
-        source="none",
+        fingerprint="none",
         front_end=FrontEnd().to_dict(),
-        scaler=Scaler(-15.0, 5.0).to_dict(),
         vocabulary=["tone"],
         splits={"train": [Example(patch, tags, f"{i}.wav") for i in "xy"], "validation": examples},
     )

@@ -84,7 +84,7 @@ def test_a_picture_is_moved_into_place_when_whole(name, tmp_path, monkeypatch):
     out.write_bytes(b"the one before")
 
     def half(_self, path, **_options):
-        path.write_bytes(b"half")
+        path.write(b"half")
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from coala_jax.data.dataset import SplitReader
 from coala_jax.data.pipeline import epoch_batches
-from coala_jax.data.records import SplitReader
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.training import feed, parallel
 from coala_jax.training.feed import Feed, make_feeds
@@ -174,7 +174,7 @@ def test_a_damaged_record_is_named_where_the_training_waits_for_it(tmp_path, res
     split = SplitReader(tmp_path / "dataset", "train")
     (shard,) = (tmp_path / "dataset").glob("*train.tfrecord*")
     content = bytearray(shard.read_bytes())
-    content[split._shards[0]._spans[9].offset + 100] ^= 1
+    content[int(split._shards[0]._offsets[9]) + 100] ^= 1
     shard.write_bytes(content)
     split = SplitReader(tmp_path / "dataset", "train")
     message = rf"{shard.name}: record 9 at byte \d+: its checksum does not match its data; .*repair"

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.data.manifest import Manifest
-from coala_jax.preparation.folder import prepare
+from coala_jax.data.schema import Manifest
+from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.table import Columns
 from data_prep.from_folder import main, parse, settings_of
@@ -80,8 +80,8 @@ def test_success(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(corpus) == 0
     out = capsys.readouterr().out
     assert f"dataset {corpus / 'out'}: 18 train, 2 validation, in " in out
-    assert "20 sounds, 20 decoded and 0 not, 20 with a tag of the 2 in the vocabulary" in out
-    assert f"what became of the sounds: {corpus / 'out' / 'report.md'}" in out
+    assert "20 sounds, 20 with a tag of the 2 in the vocabulary, 0 of these not decoded" in out
+    assert f"report: {corpus / 'out' / 'report.md'}" in out
     assert Manifest.load(corpus / "out").vocabulary == ["cat", "dog"]
     assert run(corpus) == 0
     assert "is there already" in capsys.readouterr().out

@@ -12,8 +12,8 @@ from benchmarks import growth, result, stream
 from benchmarks.growth import Plan, Point, Training
 from benchmarks.measure import BenchmarkError
 from benchmarks.random_dataset import RandomSounds, write_random_dataset
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Manifest
 from tests.synthetic import tiny_config
 
 TAGS = 6

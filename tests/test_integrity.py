@@ -10,9 +10,8 @@ import pytest
 from benchmarks import flips
 from benchmarks.flips import flipped, truncated, write_small_dataset
 from coala_jax.data import integrity
-from coala_jax.data.example import serializer
 from coala_jax.data.integrity import Problem, check_shard, check_side_file, verify
-from coala_jax.data.manifest import MANIFEST, Manifest
+from coala_jax.data.schema import MANIFEST, Manifest, serializer
 from coala_jax.data.tfrecord import DatasetError, walk, write_shard
 from tests.synthetic import random_examples, write_random_dataset
 
@@ -135,7 +134,7 @@ def test_all_problems_are_listed(dataset):
     assert str(report).splitlines()[5:] == [
         "remark: notes.txt: manifest.json does not name it",
         f"{dataset}: 5 problems; 3 records are whole, "
-        f"python -m coala_jax.data.records repair {dataset} keeps what it can",
+        f"python -m coala_jax.data.dataset repair {dataset} keeps what it can",
     ]
 
 
@@ -293,12 +292,12 @@ def test_without_a_manifest_the_shards_are_walked(dataset):
 
 
 def test_a_dataset_of_another_format_is_not_judged_by_the_schema_of_this_one(dataset):
-    content = json.loads((dataset / MANIFEST).read_text()) | {"format": 1}
+    content = json.loads((dataset / MANIFEST).read_text()) | {"format": 2}
     (dataset / MANIFEST).write_text(json.dumps(content))
     write_shard(dataset / SHARDS["train"], [b"of another schema"] * 9)
     report = verify(dataset)
     (problem,) = map(str, report.problems)
-    assert problem.startswith("manifest.json: it says format 1, this version reads format 2; prep")
+    assert problem.startswith("manifest.json: it says format 2, this version reads format 3; prep")
     assert str(report).endswith(f"1 problem; {9 + VALIDATION} records are whole")
 
 

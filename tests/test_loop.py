@@ -12,9 +12,8 @@ import pytest
 
 from coala_jax.audio.decode import resample
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.example import Example
-from coala_jax.data.records import write_dataset
+from coala_jax.data.dataset import write_dataset
+from coala_jax.data.schema import Example
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.retrieval import chance
@@ -321,18 +320,17 @@ def synthetic_dataset(folder, shuffled: bool) -> None:
     numbers = [np.array(sorted(map(vocabulary.index, sound.tags))) for sound in sounds]
     if shuffled:
         numbers[:160] = [numbers[place] for place in np.random.default_rng(0).permutation(160)]
-    scaler = Scaler(float(np.min(patches)), float(np.max(patches)))
     examples = [
-        Example(scaler.scale(patch), tags, str(place))
+        Example(patch, tags, str(place))
         for place, (patch, tags) in enumerate(zip(patches, numbers, strict=True))
     ]
     folder.mkdir()
     write_dataset(
         folder,
         name="synthetic",
-        source="none",
+        fingerprint="none",
         front_end=front_end.to_dict(),
-        scaler=vars(scaler),
+        scaling="global",
         vocabulary=vocabulary,
         splits={"train": examples[:160], "validation": examples[160:]},
     )

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.flips import flipped, truncated
-from coala_jax.data.manifest import MANIFEST, Manifest, digest_side_files, write_json
+from coala_jax.data.schema import MANIFEST, Manifest, digest_side_files
 from coala_jax.data.tfrecord import DatasetError
 
 ENTRY = {"file": "coala-train.x", "records": 3, "bytes": 9, "crc32c": 5, "sha256": "0" * 64}
 WHOLE = Manifest(
     name="corpus é",
-    source="0" * 64,  # looks like the place of the digest, and is not
+    fingerprint="0" * 64,  # looks like the place of the digest, and is not
     settings={"seed": 0, "nested": {"a": [1, None]}},
     front_end={"hop_samples": 512},
     scaler={"minimum": [0.1 + 0.2, -1e300], "clip_above": True},
@@ -45,7 +45,7 @@ def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(dataset):
     found = re.search(rb'"digest": "([0-9a-f]{64})"', content)
     zeroed = content[: found.start(1)] + b"0" * 64 + content[found.end(1) :]
     assert hashlib.sha256(zeroed).hexdigest() == found[1].decode()
-    assert json.loads(content)["format"] == 2
+    assert json.loads(content)["format"] == 3
 
 
 def test_every_flipped_bit_is_found(dataset):
@@ -91,13 +91,13 @@ def renamed(file: str) -> dict:
         pytest.param(lambda d: (d / MANIFEST).write_text("{}"), "is no manifest", id="no-format"),
         pytest.param(lambda d: (d / MANIFEST).write_text("[" * 10**6), "no manifest", id="nested"),
         pytest.param(
-            lambda d: (d / MANIFEST).write_text('{"format": 2}'), "its digest", id="digest"
+            lambda d: (d / MANIFEST).write_text('{"format": 3}'), "its digest", id="digest"
         ),
         # Named as what they are, though their digest is no digest of this format's.
         pytest.param(
-            lambda d: (d / MANIFEST).write_text('{"format": 1}'),
-            "it says format 1, this version reads format 2; prepare the dataset again",
-            id="format-1",
+            lambda d: (d / MANIFEST).write_text('{"format": 2}'),
+            "it says format 2, this version reads format 3; prepare the dataset again",
+            id="format-2",
         ),
         pytest.param(
             lambda d: (d / MANIFEST).write_text('{"format": "99"}'),
@@ -146,72 +146,16 @@ def test_what_is_no_json_is_not_written(dataset, odd):
     assert Manifest.load(dataset) == WHOLE
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    write_json(tmp_path / "file", {"old": 1})
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    for module, step in ((os, "fsync"), (Path, "write_bytes"), (Path, "replace")):
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(module, step, killed)
-            write_json(tmp_path / "file", {"new": 2})
-        assert (tmp_path / "file").read_text() == '{\n "old": 1\n}\n', step
-    write_json(tmp_path / "file", {"new": 2})
-    assert json.loads((tmp_path / "file").read_text()) == {"new": 2}
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_file_and_name_are_on_the_disk_before_it_counts_as_written(tmp_path, monkeypatch):
-    steps, fsync, replace = [], os.fsync, Path.replace
-
-    def record_sync(descriptor):
-        steps.append(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    def record_replace(path, target):
-        steps.append("named")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", record_sync)
-    monkeypatch.setattr(Path, "replace", record_replace)
-    write_json(tmp_path / "file", {"a": 1})
-    file, folder = (tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino
-    assert steps == [file, "named", folder]
-    steps.clear()
-    digest_side_files(tmp_path)
-    assert steps == [file]
-
-
-def test_side_files_are_all_but_the_shards(tmp_path):
-    for name in ("report.md", "coala-train.tfrecord-00000-of-00001", "b.png"):
-        (tmp_path / name).write_text(name)
-    wanted = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("b.png", "report.md")}
-    assert digest_side_files(tmp_path) == wanted
-
-
-@pytest.mark.parametrize("file", ["coala-train.x", "features.json"])
-def test_check_files_names_what_is_missing_or_changed(tmp_path, file):
-    contents = {"coala-train.x": b"shard", "features.json": b"{}"}
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    manifest = dataclasses.replace(
-        WHOLE,
-        shards={"train": [ENTRY | {"sha256": digests.pop("coala-train.x")}], "validation": []},
-        side_files=digests,
-    )
-    manifest.check_files(tmp_path)
-    (tmp_path / file).write_bytes(contents[file] + b" ")
-    with pytest.raises(DatasetError, match=f"{file}: the file has changed since; .*repair"):
-        manifest.check_files(tmp_path)
-    (tmp_path / file).unlink()
-    with pytest.raises(DatasetError, match=f"{file}: the file is missing; .*repair"):
-        manifest.check_files(tmp_path)
+def test_side_files_are_on_the_disk_before_their_digests_count(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda f: (synced.append(os.fstat(f).st_ino), fsync(f)))
+    (tmp_path / "report.md").write_text("abc")
+    assert digest_side_files(tmp_path) == {"report.md": hashlib.sha256(b"abc").hexdigest()}
+    assert synced == [(tmp_path / "report.md").stat().st_ino]
 
 
 def test_the_digest_is_of_what_is_learned_and_not_of_reports_beside_it():
-    same = dataclasses.replace(WHOLE, name="x", side_files={}, settings={"a": 1}, source="y")
+    same = dataclasses.replace(WHOLE, name="x", side_files={}, settings={"a": 1}, fingerprint="y")
     assert same.digest == WHOLE.digest
     shards = {split: [dict(e) for e in entries] for split, entries in WHOLE.shards.items()}
     shards["train"][0]["sha256"] = "1" * 64

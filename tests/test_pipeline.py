@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.example import Example
+from coala_jax.data.dataset import SplitReader, write_dataset
 from coala_jax.data.pipeline import (
     UINT8_STEPS,
     assemble,
@@ -17,7 +16,7 @@ from coala_jax.data.pipeline import (
     load,
     steps_per_epoch,
 )
-from coala_jax.data.records import SplitReader, write_dataset
+from coala_jax.data.schema import Example
 from coala_jax.training import loop
 from coala_jax.training.checkpoint import Checkpoints
 from coala_jax.training.start import start_run
@@ -202,9 +201,8 @@ def write_examples(folder, train, validation, tags):
     write_dataset(
         folder,
         name="few",
-        source="none",
+        fingerprint="none",
         front_end=FrontEnd().to_dict(),
-        scaler=Scaler(-15.0, 5.0).to_dict(),
         vocabulary=[f"tag{number}" for number in range(tags)],
         splits={"train": train, "validation": validation},
     )

@@ -2,14 +2,12 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from coala_jax import drawing
+from coala_jax import drawing, storage
 from coala_jax.preparation.report import markdown, remarks, write_report
 from coala_jax.preparation.report_picture import picture
 from coala_jax.preparation.summary import Summary
@@ -607,19 +605,13 @@ def test_an_interrupted_write_leaves_the_report_before(broken, tmp_path, monkeyp
     for name in ("report.md", "report.png"):
         (tmp_path / name).write_bytes(b"the one before")
 
-    def half_a_picture(_self, path, **_options):
-        path.write_bytes(b"half")
-        if broken == "report.png":
+    def full(name, data):
+        if name.name == broken:
             raise OSError("disk full")
+        write_bytes(name, data)
 
-    def half_a_text(self, data):
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
-        if broken == "report.md" and self.suffix == ".part" and "md" in self.name:
-            raise OSError("disk full")
-
-    monkeypatch.setattr(Figure, "savefig", half_a_picture)
-    monkeypatch.setattr(Path, "write_bytes", half_a_text)
+    write_bytes = storage.write_bytes
+    monkeypatch.setattr(storage, "write_bytes", full)
     with pytest.raises(OSError, match="disk full"):
         write_report(tmp_path, TWELVE)
     assert (tmp_path / broken).read_bytes() == b"the one before"

@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from coala_jax.data import records
+from coala_jax.data import dataset as module
+from coala_jax.data.dataset import SplitReader, write_dataset
 from coala_jax.data.integrity import verify
-from coala_jax.data.manifest import MANIFEST, Manifest
-from coala_jax.data.records import SplitReader, write_dataset
 from coala_jax.data.repair import repair
+from coala_jax.data.schema import MANIFEST, Manifest
 from coala_jax.data.tfrecord import DatasetError, walk
 from tests.synthetic import random_examples
 
@@ -28,10 +28,9 @@ def write(folder, train=EXAMPLES[:TRAIN], validation=EXAMPLES[TRAIN:]) -> None:
     write_dataset(
         folder,
         name="corpus",
-        source="digest",
+        fingerprint="digest",
         settings={"seed": 3},
         front_end={"hop_samples": 512},
-        scaler={"minimum": 0.1 + 0.2},
         vocabulary=VOCABULARY,
         tag_processing="released",
         splits={"train": train, "validation": validation},
@@ -40,7 +39,7 @@ def write(folder, train=EXAMPLES[:TRAIN], validation=EXAMPLES[TRAIN:]) -> None:
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 3)
+    monkeypatch.setattr(module, "RECORDS_PER_SHARD", 3)
     write(tmp_path / "dataset")
     return tmp_path / "dataset"
 
@@ -167,7 +166,7 @@ def test_what_is_whole_is_kept(dataset, damages, lost, said):
         counts[EXAMPLES[number].tags] += 1
     assert report.manifest == dataclasses.replace(
         old,
-        source="repaired " + old.source if lost else old.source,
+        fingerprint="repaired " + old.fingerprint if lost else old.fingerprint,
         counts={"train": len(train), "validation": len(kept) - len(train)},
         tag_counts=counts.tolist(),
         shards=report.manifest.shards,

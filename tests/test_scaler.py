@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import MinMaxScaler
 
-from coala_jax.audio.scaler import Scaler
+from coala_jax.data.scaler import MinMax, Scaler
+
+
+def fit(patches: np.ndarray, scaling: str) -> Scaler:
+    minmax = MinMax(scaling)
+    for patch in patches:
+        minmax.partial_fit(patch)
+    return minmax.scaler()
 
 
 def test_scaler_maps_the_training_range_to_0_and_1_and_clips_the_rest() -> None:
@@ -49,12 +56,12 @@ def test_scaler_refuses_frames_that_cannot_be_scaled(ends: tuple, message: str) 
 
 def test_one_range_of_all_training_patches() -> None:
     patches = np.float32([[[0, 1], [2, 3]], [[-4, 0], [0, 0]], [[0, 0], [9, 0]]])
-    assert Scaler.fit(iter(patches), "global") == Scaler(-4.0, 9.0, clip_above=True)
+    assert fit(patches, "global") == Scaler(-4.0, 9.0, clip_above=True)
 
 
 def test_a_range_per_frame_over_sounds_and_bands() -> None:
     patches = np.float32([[[0, 1, 5], [2, 3, 5]], [[-4, 2, 5], [0, 2, 5]]])
-    scaler = Scaler.fit(iter(patches), "per_frame")
+    scaler = fit(patches, "per_frame")
     assert scaler == Scaler((-4.0, 1.0, 5.0), (2.0, 3.0, 5.0), clip_above=False)
     # Below the range is 0, above it passes 1, and a frame of one value is only shifted.
     scaled = scaler.scale(np.float32([[-10, 2, 5], [5, 5, 5.5]]))
@@ -69,7 +76,7 @@ def test_a_range_per_frame_equals_scikit_learn() -> None:
     patches[3, 5, 8] = np.nextafter(np.float32(-15.5), np.float32(0))  # as good as constant
     train, other = patches[:4], patches[4:] * np.float32(1.1)
     reference = MinMaxScaler().fit(train.reshape(-1, 96))
-    scaler = Scaler.fit(train, "per_frame")
+    scaler = fit(train, "per_frame")
     for part in (train, other):
         expected = reference.transform(part.reshape(-1, 96)).reshape(part.shape)
         assert (part is train) == (expected.max() < 1 + 1e-6)
@@ -80,7 +87,7 @@ def test_a_range_per_frame_equals_scikit_learn() -> None:
 
 @pytest.mark.parametrize("scaling", ["global", "per_frame"])
 def test_scaler_is_the_same_after_json(scaling: str) -> None:
-    scaler = Scaler.fit(np.float32([[[0.1, 0.2], [0.3, 0.7]]]), scaling)
+    scaler = fit(np.float32([[[0.1, 0.2], [0.3, 0.7]]]), scaling)
     for settings in (scaler.to_dict(), vars(scaler)):
         assert Scaler.from_dict(json.loads(json.dumps(settings))) == scaler
         assert Scaler.from_dict(settings) == scaler
@@ -97,6 +104,17 @@ def test_scaler_settings_of_another_version_are_refused() -> None:
 
 def test_scaler_needs_patches_and_a_known_scaling() -> None:
     with pytest.raises(ValueError, match="no training patch"):
-        Scaler.fit(iter(()), "per_frame")
-    with pytest.raises(ValueError, match="scaling must be global or per_frame, got column"):
-        Scaler.fit(np.zeros((1, 96, 96), np.float32), "column")
+        MinMax("per_frame").scaler()
+    with pytest.raises(ValueError, match="scaling must be one of global, per_frame, none, got col"):
+        MinMax("column")
+
+
+def test_patches_that_come_scaled_stay_as_they_are() -> None:
+    patches = np.random.default_rng(0).uniform(0, 1.5, (3, 96, 96)).astype(np.float32)
+    np.testing.assert_array_equal(fit(patches, "none").scale(patches), patches)
+
+
+def test_the_range_does_not_depend_on_the_order_of_the_patches() -> None:
+    patches = np.random.default_rng(0).normal(size=(7, 96, 96)).astype(np.float32)
+    for scaling in ("global", "per_frame"):
+        assert fit(patches, scaling) == fit(patches[::-1], scaling)

@@ -12,7 +12,7 @@ def test_the_text_of_the_paper_is_the_default() -> None:
     settings = Settings("any")
     assert settings.to_dict() == {
         "name": "any",
-        "columns": {"file": "file", "tags": "tags", "group": "", "id": ""},
+        "columns": {"file": "file", "tags": "tags", "group": "", "id": "", "source": ""},
         "tag_processing": "paper",
         "vocabulary_size": 1000,
         "min_tag_sounds": 1,
@@ -22,6 +22,8 @@ def test_the_text_of_the_paper_is_the_default() -> None:
         "seed": 0,
         "patches_per_sound": 1,
         "max_seconds": 0.0,
+        "level": "recorded",
+        "resampler": "soxr HQ",
         "scaling": "global",
     }
     assert settings.front_end == FrontEnd()
@@ -58,6 +60,7 @@ def test_the_released_code_differs_in_three_settings_and_the_front_end() -> None
         ({"max_seconds": float("nan")}, "max_seconds is nan; it must be at least 0"),
         ({"tag_processing": "none"}, "'none'; it must be one of paper, released"),
         ({"split": "even"}, "'even'; it must be one of stratified, random"),
+        ({"level": "loud"}, "'loud'; it must be one of recorded, peak"),
         ({"scaling": "none"}, "'none'; it must be one of global, per_frame"),
     ],
 )

@@ -13,6 +13,7 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
+from coala_jax import storage
 from coala_jax.audio import container, wavpack
 from coala_jax.audio.errors import (
     DecodeError,
@@ -29,6 +30,9 @@ from coala_jax.audio.errors import (
     UnreadableError,
     WrongNameError,
 )
+
+RESAMPLER = "soxr HQ"  # as datasets name what resampled their sounds
+LEVELS = ("recorded", "peak")  # how loud sounds are heard: as recorded (paper), or at a peak of 1
 
 # -144 dB: below the last bit of 24. What is left there is the rounding of some earlier step.
 _SILENT = 2.0**-24
@@ -66,7 +70,7 @@ def load(
         if not path.is_file():
             cause = "it is a folder" if path.is_dir() else "there is no such file"
             raise MissingFileError(f"{path}: {cause}; correct the path or leave it out")
-        with path.open("rb", buffering=0) as file:
+        with storage.open_binary(path) as file:
             waveform, peak = _decode(_source(path, file), sample_rate_hz, max_seconds)
     except OSError as error:
         raise UnreadableError(
@@ -94,6 +98,14 @@ def resample(
             f"{name}: it holds no sound (zero samples at {to_hz} Hz); leave it out"
         )
     return waveform
+
+
+def peak_normalize(
+    waveform: Float32[np.ndarray, " sample"],
+) -> Float32[np.ndarray, " sample"]:
+    """The whole waveform at a peak of 1; digital silence stays silence."""
+    peak = np.abs(waveform).max(initial=0.0)
+    return waveform / peak if peak else waveform
 
 
 class _Source(NamedTuple):

@@ -1,6 +1,5 @@
 """Finds all that is wrong in a dataset, reading every byte of it."""
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +11,16 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from coala_jax.data.example import DATASET_INFO, FEATURES, Example, parse_example
-from coala_jax.data.manifest import MANIFEST, SHARD_MARK, Manifest
+from coala_jax import storage
+from coala_jax.data.schema import (
+    DATASET_INFO,
+    FEATURES,
+    MANIFEST,
+    SHARD_MARK,
+    Example,
+    Manifest,
+    parse_example,
+)
 from coala_jax.data.tfrecord import DatasetError, Span, walk
 
 
@@ -72,7 +79,7 @@ class Report:
             plural = "s" * (len(self.problems) > 1)
             state = f"{len(self.problems)} problem{plural}; {records} records are whole"
             if self.manifest is not None:
-                command = f"python -m coala_jax.data.records repair {self.dataset}"
+                command = f"python -m coala_jax.data.dataset repair {self.dataset}"
                 state += f", {command} keeps what it can"
         return "\n".join([*lines, f"{self.dataset}: {state}"])
 
@@ -134,7 +141,7 @@ def check_shard(
     """
     shard = CheckedShard(path.name)
     try:
-        content = path.read_bytes()
+        content = storage.read_bytes(path)
     except OSError as error:
         shard.problems.append(_unreadable(path, error))
         return shard
@@ -144,7 +151,7 @@ def check_shard(
         if len(content) != size:
             cause = f"it has {len(content)} bytes where the manifest says {size}"
             shard.problems.append(Problem(path.name, cause, offset=min(len(content), size)))
-        is_own = hashlib.sha256(content[:size]).hexdigest() == entry["sha256"]
+        is_own = storage.sha256(content[:size]) == entry["sha256"]
         content = content[:size] if is_own else content  # without what follows its own end
     spans = 0
     for span in walk(content):
@@ -196,7 +203,7 @@ def _compare(
 def check_side_file(path: Path, digest: str) -> list[Problem]:
     """Compares a file that is no shard with its digest in the manifest."""
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = storage.file_sha256(path)
     except OSError as error:
         return [_unreadable(path, error)]
     return [] if found == digest else [Problem(path.name, "it is not as it was written")]

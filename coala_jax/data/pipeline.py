@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Shaped, UInt8
 from tqdm import tqdm
 
-from coala_jax.data.example import PATCH_SHAPE, Example
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import PATCH_SHAPE, Example
 
 PADDING = -1  # the number of no example, of a row that fills up a batch
 NO_STEP = -2  # of the rows of a step that is not taken

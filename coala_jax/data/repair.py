@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from coala_jax.data.example import shard_name, write_schema
+from coala_jax import storage
 from coala_jax.data.integrity import CheckedShard, Report, count_tags, verify
-from coala_jax.data.manifest import (
+from coala_jax.data.schema import (
     MANIFEST,
     MINIMUM_EXAMPLES,
     REPAIRED,
@@ -17,7 +17,8 @@ from coala_jax.data.manifest import (
     SPLITS,
     Manifest,
     digest_side_files,
-    sync,
+    shard_name,
+    write_schema,
 )
 from coala_jax.data.tfrecord import DatasetError, write_shard
 
@@ -62,7 +63,7 @@ def repair(dataset: Path, *, show_progress: bool = False) -> str:
         raise DatasetError(f"{temporary}: the repair did not succeed:\n{remaining}")
     dataset.rename(aside)
     temporary.rename(dataset)
-    sync(dataset.parent)
+    storage.sync(dataset.parent)
     return "\n".join(_say(report, kept, set(remaining.manifest.side_files)))
 
 
@@ -121,7 +122,7 @@ def _write(folder: Path, report: Report, kept: dict[str, list[CheckedShard]]) ->
     train = itertools.chain(*(shard.found for shard in kept["train"]))
     dataclasses.replace(
         old,
-        source=REPAIRED + old.source.removeprefix(REPAIRED) if lost else old.source,
+        fingerprint=REPAIRED + old.fingerprint.removeprefix(REPAIRED) if lost else old.fingerprint,
         tag_counts=count_tags(train, len(old.vocabulary)),
         counts={split: sum(entry["records"] for entry in shards[split]) for split in SPLITS},
         shards=shards,
@@ -144,7 +145,7 @@ def _link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
-        sync(target)
+        storage.sync(target)
 
 
 def _say(report: Report, kept: dict[str, list[CheckedShard]], side_files: set[str]) -> list[str]:

@@ -5,28 +5,30 @@ A record is: length (8 bytes), masked CRC of the length (4), data, masked CRC of
 
 import hashlib
 import itertools
-import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import google_crc32c
 import numpy as np
 
+from coala_jax import storage
+from coala_jax.storage import OpenFiles, PathLike
+
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 _SEARCHED_AT_ONCE = 1 << 20  # bytes
+_BAD_DATA = "its checksum does not match its data"
 
 
 class DatasetError(ValueError):
     """A folder that is no dataset, or is damaged; the message names file, place and cause."""
 
 
-def way_out(dataset: Path) -> str:
+def way_out(dataset: PathLike) -> str:
     """What to do about damaged files, to end a message with."""
     return (
-        f"python -m coala_jax.data.records verify {dataset} lists all that is wrong, and repair "
+        f"python -m coala_jax.data.dataset verify {dataset} lists all that is wrong, and repair "
         "keeps what is whole"
     )
 
@@ -51,32 +53,88 @@ def masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def write_shard(path: Path, records: Iterable[bytes]) -> dict[str, Any]:
+class ShardWriter:
+    """Writes one shard, record after record, and knows its entry in the manifest in the end.
+
+    It can go on with a shard that was begun: of a file whose first `keep` bytes are whole records
+    these stay, and the rest is cut off.
+
+    Attributes:
+        size: bytes written so far, those kept included.
+    """
+
+    def __init__(self, path: PathLike, keep: int = 0) -> None:
+        self._path = storage.path(path)
+        self._digest, self._crc, self._count = hashlib.sha256(), 0, 0
+        self.size = 0
+        kept = self._path.read_bytes()[:keep] if keep else b""
+        self._file = storage.open_after(path, keep)
+        for span in walk(kept):
+            self._count_in(kept[span.offset : span.offset + span.size])
+
+    def write(self, data: bytes) -> None:
+        """Appends one record."""
+        length = struct.pack("<Q", len(data))
+        framed = b"".join(
+            [length, _FOOTER.pack(masked_crc(length)), data, _FOOTER.pack(masked_crc(data))]
+        )
+        self._file.write(framed)
+        self._count_in(framed)
+
+    def flush(self) -> None:
+        """Hands what was written to the system, so that a killed process does not lose it."""
+        self._file.flush()
+
+    def close(self) -> dict[str, Any]:
+        """Waits until the shard is on the disk; returns its entry in the manifest."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return {
+            "file": self._path.name,
+            "records": self._count,
+            "bytes": self.size,
+            "crc32c": self._crc,
+            "sha256": self._digest.hexdigest(),
+        }
+
+    def _count_in(self, framed: bytes) -> None:
+        self._digest.update(framed)
+        self._crc = google_crc32c.extend(self._crc, framed)
+        self._count += 1
+        self.size += len(framed)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def write_shard(path: PathLike, records: Iterable[bytes]) -> dict[str, Any]:
     """Writes one shard through to the disk and returns its entry in the manifest."""
-    digest, crc, count = hashlib.sha256(), 0, 0
-    with path.open("wb") as file:
+    with ShardWriter(path) as shard:
         for data in records:
-            length = struct.pack("<Q", len(data))
-            framed = b"".join(
-                [length, _FOOTER.pack(masked_crc(length)), data, _FOOTER.pack(masked_crc(data))]
-            )
-            file.write(framed)
-            digest.update(framed)
-            crc = google_crc32c.extend(crc, framed)
-            count += 1
-        size = file.tell()
-        file.flush()
-        os.fsync(file.fileno())
-    return {
-        "file": path.name,
-        "records": count,
-        "bytes": size,
-        "crc32c": crc,
-        "sha256": digest.hexdigest(),
-    }
+            shard.write(data)
+        return shard.close()
 
 
-def walk(shard: bytes | mmap.mmap, *, check_data: bool = True) -> Iterator[Span]:
+class _FileBytes:
+    """The bytes of an open file, of which only those are read that are asked for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._size = file, file.seek(0, os.SEEK_END)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(0, stop - start))
+
+
+def walk(shard: bytes | _FileBytes, *, check_data: bool = True) -> Iterator[Span]:
     """Every byte of a shard, in order, as spans; after a broken one it goes on where it can.
 
     Without `check_data` only the framing is read, not the checksums of the data.
@@ -93,7 +151,7 @@ def walk(shard: bytes | mmap.mmap, *, check_data: bool = True) -> Iterator[Span]
         offset += size
 
 
-def _record_at(shard: bytes | mmap.mmap, offset: int, check_data: bool) -> tuple[int, str]:
+def _record_at(shard: bytes | _FileBytes, offset: int, check_data: bool) -> tuple[int, str]:
     """The size of the record that begins here and what is wrong with it.
 
     A record whose header cannot be trusted, or that does not end in the shard, is taken to reach
@@ -102,20 +160,21 @@ def _record_at(shard: bytes | mmap.mmap, offset: int, check_data: bool) -> tuple
     rest = len(shard) - offset
     if rest < _HEADER.size:
         return rest, "the file ends within its header"
-    length, crc = _HEADER.unpack_from(shard, offset)
-    if masked_crc(shard[offset : offset + 8]) != crc:
+    header = shard[offset : offset + _HEADER.size]
+    length, crc = _HEADER.unpack(header)
+    if masked_crc(header[:8]) != crc:
         return rest, "the checksum of its length does not match"
     size = _HEADER.size + length + _FOOTER.size
     if size > rest:
         return rest, "the file ends within its data"
     if check_data:
-        data = shard[offset + _HEADER.size : offset + _HEADER.size + length]
-        if _FOOTER.unpack_from(shard, offset + size - _FOOTER.size)[0] != masked_crc(data):
-            return size, "its checksum does not match its data"
+        framed = shard[offset : offset + size]
+        if not _data_is_whole(framed):
+            return size, _BAD_DATA
     return size, ""
 
 
-def _find_record(shard: bytes | mmap.mmap, start: int, stop: int) -> int:
+def _find_record(shard: bytes | _FileBytes, start: int, stop: int) -> int:
     """Where the first record begins at or after `start`, or `stop` if none does before it.
 
     Only records of 1 byte to 4 GiB are looked for: their lengths end in four zero bytes.
@@ -134,41 +193,63 @@ def _find_record(shard: bytes | mmap.mmap, start: int, stop: int) -> int:
     return stop
 
 
-class Shard:
-    """Random access to the records of one shard; every CRC that is passed is verified."""
+def _data_is_whole(framed: bytes) -> bool:
+    """Whether the data of a record with its framing match their checksum."""
+    data = framed[_HEADER.size : -_FOOTER.size]
+    return _FOOTER.unpack(framed[-_FOOTER.size :])[0] == masked_crc(data)
 
-    def __init__(self, path: Path, expected_records: int) -> None:
-        self.path = path
+
+class Shard:
+    """Random access to the records of one shard; every CRC that is passed is verified.
+
+    It holds 8 bytes a record and no open file: `files` opens those that are read.
+    """
+
+    def __init__(
+        self, path: PathLike, expected_records: int, files: OpenFiles | None = None
+    ) -> None:
+        self.path, self._files = path, files or OpenFiles()
+        offsets = [0]
         try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"{path}: it cannot be read ({error}); {way_out(path.parent)}"
-            ) from error
-        self._spans: list[Span] = []
-        for span in walk(self._map, check_data=False):
-            self._spans.append(span)
-            if span.cause:
-                raise self.damaged(span.record, span.cause)
+            with storage.path(path).open("rb") as file:
+                for span in walk(_FileBytes(file), check_data=False):
+                    if span.cause:
+                        raise self._damaged(span.record, span.offset, span.cause)
+                    offsets.append(span.offset + span.size)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self._offsets = np.array(offsets, np.int64)
         if len(self) != expected_records:
             raise DatasetError(
                 f"{path}: {len(self)} records where the manifest says {expected_records}; "
-                f"the file was cut or replaced; {way_out(path.parent)}"
+                f"the file was cut or replaced; {way_out(storage.path(path).parent)}"
             )
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._offsets) - 1
 
     def read(self, record: int) -> bytes:
-        span = self._spans[record]
-        data = self._map[span.data]
-        if _FOOTER.unpack_from(self._map, span.data.stop)[0] != masked_crc(data):
-            raise self.damaged(record, "its checksum does not match its data")
-        return data
+        """The data of a record. Raises DatasetError where they are damaged, or gone since."""
+        start, stop = self._offsets[record : record + 2].tolist()
+        try:
+            framed = self._files.read(self.path, start, stop - start)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if len(framed) < stop - start:
+            raise self.damaged(record, "the file has become shorter")
+        if not _data_is_whole(framed):
+            raise self.damaged(record, _BAD_DATA)
+        return framed[_HEADER.size : -_FOOTER.size]
 
     def damaged(self, record: int, cause: str) -> DatasetError:
         """The error that says where a record lies, what is wrong with it and what to do."""
-        offset = self._spans[record].offset
+        return self._damaged(record, int(self._offsets[record]), cause)
+
+    def _damaged(self, record: int, offset: int, cause: str) -> DatasetError:
         place = f"{self.path}: record {record} at byte {offset}"
-        return DatasetError(f"{place}: {cause}; {way_out(self.path.parent)}")
+        return DatasetError(f"{place}: {cause}; {way_out(storage.path(self.path).parent)}")
+
+    def _unreadable(self, error: OSError) -> DatasetError:
+        return DatasetError(
+            f"{self.path}: it cannot be read ({error}); {way_out(storage.path(self.path).parent)}"
+        )

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float32, Num, PyTree, UInt8
 from coala_jax import storage
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
+from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import clips
 from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel

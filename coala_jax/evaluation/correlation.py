@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from coala_jax import storage
 from coala_jax.data import pipeline
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Manifest
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, descriptors
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator

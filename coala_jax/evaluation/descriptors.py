@@ -17,8 +17,8 @@ from coala_jax import storage
 from coala_jax.audio.decode import load
 from coala_jax.audio.errors import DecodeError
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Manifest
 from coala_jax.evaluation import cache
 
 DESCRIPTORS = {  # and how many values each has

@@ -12,8 +12,8 @@ from jaxtyping import Float, Float32, Int64, UInt8
 
 from coala_jax import storage
 from coala_jax.data import pipeline
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Manifest
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import pictures, retrieval, sound_map
 

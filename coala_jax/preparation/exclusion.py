@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path, PurePosixPath
 
+from coala_jax import storage
+
 _WAY_OUT = 'write a JSON list such as [1234, "kick.wav"], or a text with one id a line'
 _SEPARATORS = re.compile(r'[,;\t"]')
 _FREESOUND_DOWNLOAD = re.compile(r"([0-9]+)__")  # 1234__user__title.wav
@@ -20,7 +22,7 @@ def read_exclusions(path: Path) -> frozenset[str]:
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; give the list of ids to keep out")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = storage.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: it is no text in UTF-8 ({error}); {_WAY_OUT}") from error
     is_json = path.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{"))

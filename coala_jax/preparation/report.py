@@ -5,7 +5,6 @@ dates, run times or paths of this machine: equal input gives equal bytes.
 """
 
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from coala_jax import drawing
+from coala_jax import drawing, storage
 from coala_jax.preparation.report_picture import picture
 from coala_jax.preparation.summary import (
     Summary,
@@ -46,12 +45,7 @@ def write_report(folder: Path, summary: Summary) -> list[Path]:
     with drawing.styled():
         drawing.write(picture(summary), folder / PICTURE)
     report = folder / REPORT
-    part = report.with_name(f".{REPORT}.{os.getpid()}.part")
-    try:
-        part.write_bytes(text.encode())
-        part.replace(report)
-    finally:
-        part.unlink(missing_ok=True)
+    storage.write_text(report, text)
     return [report, folder / PICTURE]
 
 

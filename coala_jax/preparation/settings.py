@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from coala_jax.audio.decode import LEVELS, RESAMPLER
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import SCALINGS
+from coala_jax.data.scaler import FITTED
 from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
 from coala_jax.tags.normalize import PROCESSINGS
@@ -27,6 +28,7 @@ class Settings:
     max_seconds: float = (
         0.0  # longer sounds are left out, as the paper's query did with 10; 0: none
     )
+    level: str = "recorded"  # as in the paper; peak: every sound at a peak of 1
     scaling: str = "global"  # one minimum and maximum; per_frame: one per time column (released)
     front_end: FrontEnd = field(default_factory=FrontEnd)
 
@@ -57,12 +59,13 @@ class Settings:
         for name, choices in (
             ("tag_processing", PROCESSINGS),
             ("split", METHODS),
-            ("scaling", SCALINGS),
+            ("level", LEVELS),
+            ("scaling", FITTED),
         ):
             require(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
 
     def to_dict(self) -> dict[str, Any]:
         """As the manifest keeps them; the front end has its own place there."""
-        content = asdict(self)
+        content = asdict(self) | {"resampler": RESAMPLER}
         del content["front_end"]
         return content

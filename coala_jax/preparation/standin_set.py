@@ -23,8 +23,8 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
-from coala_jax.data.manifest import write_text
 from coala_jax.preparation.corpus_folder import CorpusError
+from coala_jax.storage import write_text
 
 COLUMNS = ("file", "label", "split", "group")
 FULL_SCALE = 0.99  # a louder clip is turned down to it; 16 bit would cut its peaks off

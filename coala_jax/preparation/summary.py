@@ -1,14 +1,27 @@
 """What a preparation has to report, and how its numbers are said."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from coala_jax import drawing
+from coala_jax.data.scaler import Scaler
+from coala_jax.preparation.extract import ExtractionResult
+from coala_jax.preparation.plan import Plan
+from coala_jax.preparation.settings import Settings
+from coala_jax.preparation.table import Sound
+
+FAILURES = "failures.csv"  # names every sound that was skipped, and why
+UNTAGGED = "untagged.csv"  # names those without a tag of the vocabulary
+COPY = "CopyOfTraining"  # the error of a validation sound that equals a training sound
+
+Results = list[tuple[Sound, ExtractionResult]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,62 @@ class Summary:
     @property
     def kept(self) -> int:
         return self.sounds["train"] + self.sounds["validation"]
+
+
+def summarize(
+    plan: Plan, settings: Settings, results: Mapping[str, Results], scaler: Scaler
+) -> Summary:
+    """What a preparation has to report, from the results of each split's sounds."""
+    front_end = settings.front_end
+    kept = {split: [pair for pair in some if not pair[1].error] for split, some in results.items()}
+    errors = Counter(result.error for _, result in chain(*results.values()) if result.error)
+    copies = errors.pop(COPY, 0)
+    sounds_with = {
+        split: Counter(tag for sound, _ in some for tag in set(sound.tags))
+        for split, some in kept.items()
+    }
+    all_kept = list(chain(*kept.values()))
+    return Summary(
+        name=settings.name,
+        settings=settings.to_dict() | {"front_end": front_end.to_dict()},
+        listed=plan.listed,
+        dropped={
+            "excluded": {"in the list of sounds to keep out": plan.excluded},
+            "tags": {"no tag of the vocabulary": len(plan.untagged)},
+            "decoding": dict(errors.most_common()),
+            "copies": {"the same as a training sound": copies},
+        },
+        sounds={split: len(some) for split, some in kept.items()},
+        patches={split: sum(len(r.frames) for _, r in some) for split, some in kept.items()},
+        groups={split: len({sound.group for sound, _ in some}) for split, some in kept.items()},
+        wanted_fraction=settings.validation_fraction,
+        seconds=np.array([result.seconds for _, result in all_kept]),
+        patch_seconds=front_end.patch_frames * front_end.hop_samples / front_end.sample_rate_hz,
+        clip_seconds=front_end.clip_seconds,
+        named_in={"decoding": FAILURES, "copies": FAILURES, "tags": UNTAGGED},
+        tag_sounds={
+            tag: (sounds_with["train"][tag], sounds_with["validation"][tag])
+            for tag in plan.vocabulary.tags
+        },
+        tags_per_sound=np.array(
+            [len(plan.vocabulary.indices(sound.tags)) for sound, _ in all_kept], np.int64
+        ),
+        tags_left_out=plan.tags_left_out,
+        value_range=(float(np.min(scaler.minimum)), float(np.max(scaler.maximum))),
+    )
+
+
+def in_a_line(summary: Summary) -> str:
+    """The counts, for a terminal."""
+    lost = {stage: sum(causes.values()) for stage, causes in summary.dropped.items()}
+    tagged = summary.listed - lost["excluded"] - lost["tags"]
+    train, validation = summary.sounds.values()
+    return (
+        f"{summary.listed} sounds, {tagged} with a tag of the {len(summary.tag_sounds)} in the "
+        f"vocabulary, {lost['decoding']} of these not decoded; "
+        f"{train} to train on and {validation} to validate on "
+        f"({validation / (train + validation):.1%}, {summary.wanted_fraction:.0%} asked for)"
+    )
 
 
 def stages(summary: Summary) -> Iterator[tuple[str, int, int]]:

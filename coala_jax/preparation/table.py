@@ -1,11 +1,13 @@
 """The table of sounds and tags that a dataset is made from: a CSV, one row a sound."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from coala_jax import storage
 from coala_jax.tags.normalize import normalize_tags, split_tags
 
 
@@ -15,26 +17,32 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns. An empty `group` or `id` takes the column so called if there is one."""
+    """Names of the columns. An empty optional one takes the column so called if there is one."""
 
     file: str = "file"
     tags: str = "tags"
-    group: str = ""
+    group: str = ""  # optional, as those that follow
     id: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """One row: the file relative to the audio folder, its normalised tags, its group, its id.
+    """One row of a table of sounds.
 
-    Sounds of one group stay on one side of the split; a table without groups has one per sound. The
-    id is what a list of sounds to keep out may call it; empty where the table has none.
+    file: relative to the audio folder.
+    tags: normalised.
+    group: sounds of one group stay on one side of the split; a table without groups has one for
+        each sound.
+    id: what a list of sounds to keep out may call it; empty where the table has none.
+    source: the collection that it is from; empty where the table names none.
     """
 
     file: str
     tags: tuple[str, ...]
     group: str
     id: str = ""
+    source: str = ""
 
 
 def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> list[Sound]:
@@ -48,24 +56,23 @@ def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> l
     """
     if not path.is_file():
         raise TableError(f"{path}: there is no such file; give the CSV of sounds and tags")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = None
-        try:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, strict=True, delimiter=delimiter)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-            found = _find_columns(path, reader.fieldnames, columns)
-            sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
-        except UnicodeDecodeError as error:
-            raise TableError(
-                f"{path}: it is not in UTF-8 ({error}); save it as CSV UTF-8, as Excel calls it"
-            ) from error
-        except csv.Error as error:
-            raise TableError(
-                f"{path}: line {reader.line_num} or one before it is no CSV ({error}); "
-                "look for a quotation mark that is not closed"
-            ) from error
+    try:
+        text = storage.read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"{path}: it is not in UTF-8 ({error}); save it as CSV UTF-8, as Excel calls it"
+        ) from error
+    delimiter = _delimiter(text.partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    try:
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+        found = _find_columns(path, reader.fieldnames, columns)
+        sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
+    except csv.Error as error:
+        raise TableError(
+            f"{path}: line {reader.line_num} or one before it is no CSV ({error}); "
+            "look for a quotation mark that is not closed"
+        ) from error
     if not sounds:
         raise TableError(f"{path}: it lists no sounds")
     return sorted(_without_repeats(path, sounds), key=lambda sound: sound.file)
@@ -80,16 +87,16 @@ def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Column
     """The columns that the table has; an optional one that it lacks stays empty."""
     if not header:
         raise TableError(f"{path}: the file is empty; its first line must name the columns")
-    found = replace(
-        columns,
-        group=columns.group or ("group" if "group" in header else ""),
-        id=columns.id or ("id" if "id" in header else ""),
-    )
+    optional = {
+        name: getattr(columns, name) or (name if name in header else "")
+        for name in ("group", "id", "source")
+    }
+    found = replace(columns, **optional)
     for column in filter(None, astuple(found)):
         if column not in header:
             raise TableError(
                 f"{path}: it has no column {column!r}, only {', '.join(header)}; name its columns "
-                "with --file_column, --tags_column, --group_column and --id_column"
+                "with --file_column, --tags_column, --group_column, --id_column and --source_column"
             )
     return found
 
@@ -115,6 +122,7 @@ def _sound(
         normalize_tags(split_tags(tags), tag_processing),
         group=(row[columns.group] if columns.group else "") or file,
         id=row[columns.id] if columns.id else "",
+        source=row[columns.source] if columns.source else "",
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from coala_jax import storage
 from coala_jax.tags.normalize import normalize_tags, require_processing
 from coala_jax.tags.released import readable
 
@@ -204,7 +205,7 @@ def read_id2token(path: Path) -> Vocabulary:
         return ValueError(f"{path}: {cause}; take id2token_top_1000.json as the authors publish it")
 
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=tuple)
+        pairs = json.loads(storage.read_bytes(path).decode(), object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:
         raise refuse(f"it is no JSON text ({error})") from error
     # An object has become a tuple of its pairs: a dict would drop a key that comes twice.

@@ -17,8 +17,8 @@ from jaxtyping import Int32
 from ml_collections import ConfigDict
 
 from coala_jax.data import pipeline
-from coala_jax.data.example import PATCH_SHAPE
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import PATCH_SHAPE
 from coala_jax.training import parallel
 
 # Where the config leaves it open. A CPU is given new memory for each call, which costs a sixth of a

@@ -12,8 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from coala_jax.data import pipeline
-from coala_jax.data.manifest import MINIMUM_EXAMPLES, Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import MINIMUM_EXAMPLES, Manifest
 from coala_jax.models.coala import build_model
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import parallel, steps

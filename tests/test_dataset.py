@@ -1,20 +1,22 @@
 import dataclasses
 import json
+import resource
 import struct
 import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from coala_jax.data import records
-from coala_jax.data.example import Example
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader, write_dataset
+from coala_jax.data import dataset as module
+from coala_jax.data.dataset import SplitReader, write_dataset
 from coala_jax.data.repair import repair
-from coala_jax.data.tfrecord import DatasetError, write_shard
+from coala_jax.data.scaler import Scaler
+from coala_jax.data.schema import Example, Manifest, parse_example
+from coala_jax.data.tfrecord import DatasetError, Shard, write_shard
 from tests.synthetic import random_examples, write_random_dataset
 
 TRAIN, VALIDATION = 7, 3
@@ -50,7 +52,7 @@ def test_reading_past_the_end_is_an_error(dataset):
 
 
 def test_examples_keep_their_order_over_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 3)
+    monkeypatch.setattr(module, "RECORDS_PER_SHARD", 3)
     manifest = write_random_dataset(tmp_path / "d", train=7, validation=3)
     assert [shard["records"] for shard in manifest.shards["train"]] == [3, 3, 1]
     assert [shard["records"] for shard in manifest.shards["validation"]] == [3]
@@ -61,10 +63,9 @@ def test_examples_keep_their_order_over_shards(tmp_path, monkeypatch):
 def write(folder, train, validation=(), **changes) -> Manifest:
     given = {
         "name": "corpus",
-        "source": "digest",
+        "fingerprint": "digest",
         "settings": {"processing": ("a", 1)},
         "front_end": {"hop_samples": 512},
-        "scaler": {"minimum": [0.1, 0.2]},
         "vocabulary": [f"tag{number}" for number in range(6)],
         "tag_processing": "released",
         "splits": {"train": train, "validation": list(validation)},
@@ -77,13 +78,13 @@ def test_the_manifest_holds_what_was_given_and_counted(tmp_path):
     (tmp_path / "report.md").write_text("a report")
     manifest = write(tmp_path, examples[:TRAIN], examples[TRAIN:])
     assert manifest == Manifest.load(tmp_path)
-    assert (manifest.name, manifest.source, manifest.tag_processing) == (
+    assert (manifest.name, manifest.fingerprint, manifest.tag_processing) == (
         "corpus",
         "digest",
         "released",
     )
     assert manifest.settings == {"processing": ["a", 1]}
-    assert manifest.scaler == {"minimum": [0.1, 0.2]}
+    assert Scaler.from_dict(manifest.scaler) == Scaler.none()
     assert manifest.counts == {"train": TRAIN, "validation": VALIDATION}
     counts = np.zeros(6, int)
     for example in examples[:TRAIN]:
@@ -100,6 +101,43 @@ def test_an_empty_split_has_no_shards(tmp_path):
     assert manifest.shards["validation"] == []
     assert manifest.counts == {"train": 3, "validation": 0}
     assert len(SplitReader(tmp_path, "validation")) == 0
+
+
+def test_patches_are_log_mel_on_disk_and_scaled_where_they_are_read(tmp_path):
+    rng = np.random.default_rng(0)
+    raw = [
+        dataclasses.replace(example, patch=rng.uniform(-15, 5, (96, 96)).astype(np.float32))
+        for example in random_examples(TRAIN + VALIDATION, 6)
+    ]
+    louder = dataclasses.replace(raw[-1], patch=raw[-1].patch + 9)
+    manifest = write(tmp_path, raw[:TRAIN], [*raw[TRAIN:-1], louder], scaling="global")
+    low, high = np.min([e.patch for e in raw[:TRAIN]]), np.max([e.patch for e in raw[:TRAIN]])
+    assert Scaler.from_dict(manifest.scaler) == Scaler(float(low), float(high))
+    record = Shard(shard_path(tmp_path), TRAIN).read(3)
+    assert parse_example(record).patch.tobytes() == raw[3].patch.tobytes()
+    read = SplitReader(tmp_path, "train")[3].patch
+    np.testing.assert_allclose(read, (raw[3].patch - low) / (high - low), atol=1e-6)
+    assert read.dtype == np.float32
+    assert SplitReader(tmp_path, "validation")[VALIDATION - 1].patch.max() == 1
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_more_shards_than_a_process_may_open_are_read(tmp_path, monkeypatch, workers):
+    """1,100 shards under a limit of 256 descriptors, in any order, by several threads."""
+    monkeypatch.setattr(module, "RECORDS_PER_SHARD", 1)
+    patch = np.zeros((96, 96), np.float32)
+    examples = [Example(patch, np.array([0]), str(number)) for number in range(1100)]
+    write(tmp_path, examples)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        reader = SplitReader(tmp_path, "train")
+        order = np.random.default_rng(0).permutation(1100).tolist()
+        with ThreadPoolExecutor(workers) as pool:
+            read = list(pool.map(lambda number: reader[number].id, order))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert read == [str(number) for number in order]
 
 
 class MadeWhenAskedFor(Sequence):
@@ -125,7 +163,7 @@ class MadeWhenAskedFor(Sequence):
 
 
 def test_examples_are_asked_for_once_and_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 4)
+    monkeypatch.setattr(module, "RECORDS_PER_SHARD", 4)
     examples = MadeWhenAskedFor(random_examples(10, 6))
     write(tmp_path, examples)
     # The check of the annotations asks for some before and after.
@@ -232,7 +270,7 @@ assert "tensorflow" in sys.modules
 
 def test_tensorflow_datasets_reads_the_same(tmp_path, monkeypatch):
     """In a process of its own: this one must not load TensorFlow."""
-    monkeypatch.setattr(records, "RECORDS_PER_SHARD", 2)
+    monkeypatch.setattr(module, "RECORDS_PER_SHARD", 2)
     datasets = [tmp_path / name for name in ("written", "repaired")]
     for dataset in datasets:
         write_random_dataset(dataset, TRAIN, VALIDATION)
@@ -263,41 +301,41 @@ def as_text(example: Example) -> list:
 
 
 def test_the_command_verifies_and_repairs(dataset, capsys):
-    assert records.main(["verify", str(dataset)]) == 0
+    assert module.main(["verify", str(dataset)]) == 0
     size = sum(path.stat().st_size for path in dataset.iterdir())
     said = f"{dataset}: 10 records in 2 shards, {size} bytes, all whole\n"
     assert capsys.readouterr().out == said
-    assert records.main(["repair", str(dataset)]) == 0
+    assert module.main(["repair", str(dataset)]) == 0
     assert "nothing to repair" in capsys.readouterr().out
 
     path = shard_path(dataset)
     path.write_bytes(path.read_bytes()[:-1])
-    assert records.main(["verify", str(dataset)]) == 1
+    assert module.main(["verify", str(dataset)]) == 1
     out = capsys.readouterr().out
     assert "record 6 at byte" in out
     assert f"repair {dataset}" in out
-    assert records.main(["repair", str(dataset)]) == 0
+    assert module.main(["repair", str(dataset)]) == 0
     assert "9 of 10 records kept" in capsys.readouterr().out
-    assert records.main(["verify", str(dataset)]) == 0
+    assert module.main(["verify", str(dataset)]) == 0
 
     (dataset / "manifest.json").write_text("{}")
     capsys.readouterr()
-    assert records.main(["repair", str(dataset)]) == 1
+    assert module.main(["repair", str(dataset)]) == 1
     assert "cannot be repaired" in capsys.readouterr().err
-    assert records.main(["verify", str(dataset / "nowhere")]) == 1
+    assert module.main(["verify", str(dataset / "nowhere")]) == 1
     assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [[], ["verify"], ["mend", "x"], ["verify", "x", "y"]], ids=str)
 def test_other_flags_are_refused(flags, capsys):
     with pytest.raises(SystemExit) as stopped:
-        records.main(flags)
+        module.main(flags)
     assert stopped.value.code == 2
-    assert "coala_jax.data.records: error:" in capsys.readouterr().err
+    assert "coala_jax.data.dataset: error:" in capsys.readouterr().err
 
 
 def test_the_module_is_the_command(dataset):
-    command = [sys.executable, "-m", "coala_jax.data.records", "verify", str(dataset)]
+    command = [sys.executable, "-m", "coala_jax.data.dataset", "verify", str(dataset)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stdout.endswith("all whole\n")

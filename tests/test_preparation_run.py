@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import random
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +18,17 @@ import soxr
 from matplotlib.figure import Figure
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.audio.scaler import Scaler
-from coala_jax.data.manifest import Manifest
-from coala_jax.data.records import SplitReader
+from coala_jax.data.dataset import SplitReader
 from coala_jax.data.repair import repair
+from coala_jax.data.scaler import Scaler
+from coala_jax.data.schema import Manifest
 from coala_jax.data.tfrecord import DatasetError
-from coala_jax.preparation import assembly, extraction, report
-from coala_jax.preparation.folder import prepare
+from coala_jax.preparation import extract, report, run
+from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
+from coala_jax.preparation.staging import staging_directory
 from coala_jax.preparation.synthetic import write_synthetic_corpus
 from coala_jax.preparation.table import TableError
-from coala_jax.preparation.work_folder import work_folder
 
 SPLITS = ("train", "validation")
 SETTINGS = Settings(name="tiny", validation_fraction=0.2)
@@ -179,8 +181,9 @@ def test_a_corrupt_sound_costs_that_sound_alone(
 ) -> None:
     (tiny.audio / "04.flac").write_bytes(b"no sound")
     soundfile.write(tiny.audio / "06.wav", np.array([np.nan]), 22_000, "FLOAT")
-    manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
-    assert manifest.counts == {"train": 8, "validation": 2}
+    settings = dataclasses.replace(SETTINGS, validation_fraction=0.4)
+    manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    assert sum(manifest.counts.values()) == 10
     examples = read(tmp_path / "dataset")
     assert {*examples["train"], *examples["validation"]} == {*tiny.tags} - {"04.flac", "06.wav"}
 
@@ -219,7 +222,7 @@ def test_four_corrupt_sounds_among_a_thousand_cost_four(tmp_path: Path) -> None:
 
 def test_all_corrupt_is_an_error_and_its_causes_are_listed(tiny: Corpus, tmp_path: Path) -> None:
     for path in tiny.audio.iterdir():
-        path.write_bytes(b"" if path.name == "00.wav" else b"no sound")
+        path.write_bytes(b"" if path.name == "00.wav" else f"no sound {path}".encode())
     with pytest.raises(DatasetError) as raised:
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
     listed = tmp_path / "dataset.work" / "dataset" / "failures.csv"
@@ -262,7 +265,7 @@ def test_a_folder_of_the_user_is_not_taken_for_ours(tiny: Corpus, tmp_path: Path
 
 def test_two_runs_do_not_make_one_dataset(tiny: Corpus, tmp_path: Path) -> None:
     with (
-        work_folder(tmp_path / "dataset", "anything"),
+        staging_directory(tmp_path / "dataset", "anything"),
         pytest.raises(DatasetError, match="dataset: another process is making it"),
     ):
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
@@ -320,23 +323,75 @@ def test_all_patches_of_a_sound_lie_on_one_side(tiny: Corpus, tmp_path: Path) ->
     assert sum(manifest.tag_counts) == manifest.counts["train"]
 
 
-def test_copies_of_a_sound_are_not_split(tmp_path: Path) -> None:
-    """Every second sound is the one before it, as flac under another name and group."""
+def copies(tmp_path: Path, suffix: str) -> Corpus:
+    """Twenty sounds in groups of their own, and each once more under another name."""
     (tmp_path / "audio").mkdir()
     rng = np.random.default_rng(0)
     tags = {}
     for number in range(20):
         waveform = rng.integers(-9000, 9000, 500).astype(np.int16)
-        for name in (f"a{number:02d}.wav", f"z{number:02d}.flac"):
+        for name in (f"a{number:02d}.wav", f"z{number:02d}{suffix}"):
             soundfile.write(tmp_path / "audio" / name, waveform, 22_000)
             tags[name] = {f"tag{number % 2}"}
-    write_table(tmp_path / "sounds.csv", tags, {name: name for name in tags})
+    group = {name: name for name in tags}
+    write_table(tmp_path / "sounds.csv", tags, group)
+    return Corpus(tmp_path / "audio", tmp_path / "sounds.csv", tags, group)
+
+
+def test_equal_files_are_one_group(tmp_path: Path) -> None:
+    corpus = copies(tmp_path, ".wav")
     for seed in range(3):
         settings = Settings("copies", seed=seed, validation_fraction=0.3)
         out = tmp_path / f"{seed}"
-        prepare(tmp_path / "audio", tmp_path / "sounds.csv", out, settings)
+        prepare(corpus.audio, corpus.table, out, settings)
         train, validation = ({file[1:3] for file in files} for files in read(out).values())
         assert len(validation) == 6 and not train & validation
+        assert not (out / "failures.csv").exists()
+        assert {e.group[0] for e in SplitReader(out, "train")} == {"a"}  # the first name
+
+
+def test_a_validation_sound_that_equals_a_training_sound_is_left_out(tmp_path: Path) -> None:
+    """As flac its bytes differ, and only decoding tells."""
+    corpus = copies(tmp_path, ".flac")
+    for seed in range(3):
+        settings = Settings("copies", seed=seed, validation_fraction=0.3)
+        out = tmp_path / f"{seed}"
+        manifest = prepare(corpus.audio, corpus.table, out, settings)
+        train, validation = ({file[1:3] for file in files} for files in read(out).values())
+        assert not train & validation
+        with (out / "failures.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["error"] for row in rows} == {"CopyOfTraining"}
+        assert {row["file"][1:3] for row in rows} <= train
+        assert sum(manifest.counts.values()) == 40 - len(rows)
+        assert manifest.counts["train"] == 28
+        text = (out / "report.md").read_text(encoding="utf-8")
+        assert f"| copies | 40 | {len(rows)} |" in text
+
+
+def test_a_sound_that_fails_moves_neither_vocabulary_nor_split(
+    tiny: Corpus, tmp_path: Path
+) -> None:
+    tags = tiny.tags | {"04.flac": {"onlyhere", "tag1"}}
+    write_table(tiny.table, tags, tiny.group)
+    whole = prepare(tiny.audio, tiny.table, tmp_path / "whole", SETTINGS)
+    (tiny.audio / "04.flac").write_bytes(b"no sound")
+    lacking = prepare(tiny.audio, tiny.table, tmp_path / "lacking", SETTINGS)
+    assert lacking.vocabulary == whole.vocabulary and "onlyhere" in lacking.vocabulary
+    for split, files in read(tmp_path / "lacking").items():
+        assert set(files) == set(read(tmp_path / "whole")[split]) - {"04.flac"}
+    assert lacking.tag_counts[lacking.vocabulary.index("onlyhere")] == 0
+
+
+def test_where_a_sound_is_from_is_in_its_record(tiny: Corpus, tmp_path: Path) -> None:
+    with tiny.table.open("w", encoding="utf-8", newline="") as file:
+        rows = [(n, " ".join(tiny.tags[n]), tiny.group[n], "notes" * (n > "05")) for n in tiny.tags]
+        csv.writer(file).writerows([("file", "tags", "group", "source"), *rows])
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    for split in SPLITS:
+        for example in SplitReader(tmp_path / "dataset", split):
+            assert example.source == ("notes" if example.id > "05" else "tiny")
+            assert example.group == tiny.group[example.id]
 
 
 def released_patch(path: Path) -> np.ndarray:
@@ -412,58 +467,117 @@ def test_allow_missing_goes_on_and_lists_them(tiny: Corpus, tmp_path: Path) -> N
     assert failures[1].startswith("03.wav,MissingFile,there is no such file; ")
 
 
-def killed_at_once(place: Path, *args: object, **kwargs: object) -> None:
-    (place / "half.tfrecord").write_bytes(b"half")
-    raise KeyboardInterrupt
+def killed_after(sounds: int) -> Callable[..., object]:
+    """`extract` that ends the process, so to speak, when it has done so many sounds."""
+    done = []
+
+    def extracting(path: Path, settings: Settings) -> object:
+        if len(done) == sounds:
+            raise KeyboardInterrupt
+        done.append(path)
+        return extract.extract(path, settings)
+
+    return extracting
 
 
-def not_again(*args: object, **kwargs: object) -> None:
-    raise AssertionError("this was done before")
-
-
-def test_killed_while_writing_leaves_no_dataset_and_the_next_run_succeeds(
-    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sounds", [0, 1, 5, 9, 10, 11])
+def test_killed_anywhere_the_next_run_does_the_rest_and_ends_with_the_same_bytes(
+    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sounds: int
 ) -> None:
+    """Shards of 4 sounds: ten to train on, two for validation."""
+    monkeypatch.setattr(run, "RECORDS_PER_SHARD", 4)
     prepare(tiny.audio, tiny.table, tmp_path / "whole", SETTINGS)
     before = {path.name for path in tmp_path.iterdir()}
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(assembly, "write_dataset", killed_at_once)
-        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+        patched.setattr(run, "extract", killed_after(sounds))
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS, workers=1)
     assert not (tmp_path / "dataset").exists()
 
+    decoded = []
     with monkeypatch.context() as patched:
-        patched.setattr(extraction, "load", not_again)
+        patched.setattr(run, "extract", lambda *a: (decoded.append(a[0]), extract.extract(*a))[1])
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert len(decoded) == 12 - sounds
     assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == before | {"dataset"}
 
 
-def test_after_an_error_in_the_tags_the_patches_are_still_good(
-    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["write_report", "_write_failures", "finish", "rename"])
+def test_killed_near_the_end_nothing_is_decoded_again(
+    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    (tiny.audio / "04.flac").write_bytes(b"no sound")
     prepare(tiny.audio, tiny.table, tmp_path / "whole", SETTINGS)
-    with pytest.raises(DatasetError, match=r"no tag is left.* kept in .*dataset\.work"):
-        settings = dataclasses.replace(SETTINGS, min_tag_sounds=9)
-        prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
-    with monkeypatch.context() as patched:
-        patched.setattr(extraction, "load", not_again)
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    where = {"finish": run.DatasetWriter, "rename": Path}.get(step, run)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(where, step, killed)
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    (tmp_path / "dataset.work" / "dataset" / "report.md.1234.tmp").write_text("half")
+    decoded = []
+    monkeypatch.setattr(
+        run, "extract", lambda *a: (decoded.append(a[0].name), extract.extract(*a))[1]
+    )
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert decoded == ["04.flac"]  # which might have been mended
     assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
-    assert not (tmp_path / "dataset.work").exists()
 
 
-@pytest.mark.parametrize("change", ["sound", "front_end", "patches_per_sound", "max_seconds"])
-def test_patches_of_other_sounds_or_another_analysis_are_not_taken(
+def test_killed_by_the_system_in_the_middle_of_a_shard(tiny: Corpus, tmp_path: Path) -> None:
+    prepare(tiny.audio, tiny.table, tmp_path / "whole", SETTINGS)
+    code = f"""
+import os, signal
+from pathlib import Path
+from coala_jax.preparation import run
+from coala_jax.preparation.settings import Settings
+extract, calls = run.extract, []
+def killed(path, settings):
+    calls.append(path)
+    if len(calls) == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return extract(path, settings)
+run.extract = killed
+audio, table, out = map(Path, {[str(tiny.audio), str(tiny.table), str(tmp_path / "dataset")]!r})
+run.prepare(audio, table, out, Settings("tiny", validation_fraction=0.2), workers=1)
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert process.returncode == -9, process.stderr
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
+
+
+def test_what_failed_and_is_mended_since_takes_its_place(tiny: Corpus, tmp_path: Path) -> None:
+    """A missing program may have been installed since; the file is the same."""
+    whole = tmp_path / "whole"
+    prepare(tiny.audio, tiny.table, whole, SETTINGS)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        failing = extract.ExtractionResult(error="MissingDecoder", cause="no program")
+        patched.setattr(
+            run, "extract", lambda p, s: failing if p.name == "02.flac" else extract.extract(p, s)
+        )
+        patched.setattr(run, "_write_failures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
+    assert contents(tmp_path / "dataset") == contents(whole)
+
+
+@pytest.mark.parametrize("change", ["sound", "front_end", "patches_per_sound", "tags", "level"])
+def test_what_was_begun_for_another_dataset_is_not_taken(
     tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(assembly, "write_dataset", killed_at_once)
+        patched.setattr(run, "extract", killed_after(8))
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
     settings = SETTINGS
     if change == "sound":
         soundfile.write(tiny.audio / "05.flac", np.full(9000, 0.5), 22_000)
+    elif change == "tags":
+        other_tags(tiny)
     else:
-        value = {"front_end": FrontEnd(power=1.0), "patches_per_sound": 2, "max_seconds": 9.0}
+        value = {"front_end": FrontEnd(power=1.0), "patches_per_sound": 2, "level": "peak"}
         settings = dataclasses.replace(SETTINGS, **{change: value[change]})
     prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
     prepare(tiny.audio, tiny.table, tmp_path / "whole", settings)
@@ -473,12 +587,12 @@ def test_patches_of_other_sounds_or_another_analysis_are_not_taken(
 def test_a_full_disk_is_known_before_the_work(
     tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12 sounds of 96 x 96 float32 values, twice: 884,736 bytes."""
+    """12 sounds of 96 x 96 float32 values: 442,368 bytes."""
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=884_735))
-    with pytest.raises(DatasetError, match=r"12 sounds need 0\.0 GB .* choose another --out"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_367))
+    with pytest.raises(DatasetError, match=r"12 sounds need 0\.0 GB, .* choose another --out"):
         prepare(tiny.audio, tiny.table, tmp_path / "new" / "dataset", SETTINGS)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=884_736))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_368))
     prepare(tiny.audio, tiny.table, tmp_path / "new" / "dataset", SETTINGS)
 
 

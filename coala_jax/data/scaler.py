@@ -1,14 +1,18 @@
-"""Log-mel patches to patches in [0, 1] (paper, section 3.1)."""
+"""Log-mel patches to patches in [0, 1] (paper, section 3.1), where they are read.
+
+The shards of a dataset hold log-mel as it is; its minimum and maximum over the training patches
+stand in the manifest.
+"""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-SCALINGS = ("global", "per_frame")  # paper, released
+FITTED = ("global", "per_frame")  # to the training patches: paper, released
+SCALINGS = (*FITTED, "none")  # none: for patches that come scaled
 
 LogMel = Float32[np.ndarray, "mel time"]
 
@@ -45,21 +49,9 @@ class Scaler:
             )
 
     @classmethod
-    def fit(cls, patches: Iterable[LogMel], scaling: str) -> "Scaler":
-        """The scaler of training patches; `scaling` is global (paper) or per_frame (released)."""
-        if scaling not in SCALINGS:
-            raise ValueError(f"scaling must be {' or '.join(SCALINGS)}, got {scaling}")
-        axis = 0 if scaling == "per_frame" else None
-        low = high = None
-        for patch in patches:
-            lowest, highest = patch.min(axis=axis), patch.max(axis=axis)
-            low = lowest if low is None else np.minimum(low, lowest)
-            high = highest if high is None else np.maximum(high, highest)
-        if low is None:
-            raise ValueError("there is no training patch to take the range from")
-        if scaling == "global":
-            return cls(float(low), float(high))
-        return cls(tuple(low.tolist()), tuple(high.tolist()), clip_above=False)
+    def none(cls) -> "Scaler":
+        """Leaves patches as they are, for those that come scaled: 0 is their smallest value."""
+        return cls(0.0, 1.0, clip_above=False)
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "Scaler":
@@ -86,3 +78,39 @@ class Scaler:
         span = np.where(span < 10 * np.finfo(np.float32).eps, 1.0, span)
         scaled = (log_mel - low.astype(np.float32)) / span.astype(np.float32)
         return np.clip(scaled, 0.0, 1.0 if self.clip_above else None, dtype=np.float32)
+
+
+class MinMax:
+    """Finds the range of training patches, one patch at a time, in any order.
+
+    scaling: global (paper), per_frame (released), or none for patches that come scaled.
+
+    Raises:
+        ValueError: there is no such scaling.
+    """
+
+    def __init__(self, scaling: str) -> None:
+        if scaling not in SCALINGS:
+            raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}, got {scaling}")
+        self._scaling = scaling
+        self._low = self._high = None
+
+    def partial_fit(self, patch: LogMel) -> None:
+        axis = 0 if self._scaling == "per_frame" else None
+        low, high = patch.min(axis=axis), patch.max(axis=axis)
+        self._low = low if self._low is None else np.minimum(self._low, low)
+        self._high = high if self._high is None else np.maximum(self._high, high)
+
+    def scaler(self) -> Scaler:
+        """The scaler of all patches so far.
+
+        Raises:
+            ValueError: there are none, or they hold one value only.
+        """
+        if self._scaling == "none":
+            return Scaler.none()
+        if self._low is None:
+            raise ValueError("there is no training patch to take the range from")
+        if self._scaling == "global":
+            return Scaler(float(self._low), float(self._high))
+        return Scaler(tuple(self._low.tolist()), tuple(self._high.tolist()), clip_above=False)

@@ -1,0 +1,49 @@
+"""Which files of a folder are equal, byte for byte."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from coala_jax import storage
+
+_HEAD_BYTES = 2**16  # in which almost all files differ that are equally long
+
+
+def file_size(path: Path) -> int:
+    """In bytes; -1 where there is no such file."""
+    return path.stat().st_size if path.is_file() else -1
+
+
+def file_keys(folder: Path, sizes: Mapping[str, int], workers: int) -> dict[str, str]:
+    """A text for each file, the same for equal files and for no others.
+
+    Files are told apart by their `file_size`, then by their beginning; few are read whole. A file
+    that is missing or cannot be read equals no other.
+    """
+
+    def head(file: str) -> str:
+        with storage.path(folder / file).open("rb") as content:
+            return storage.sha256(content.read(_HEAD_BYTES))
+
+    def whole(file: str) -> str:
+        return storage.file_sha256(folder / file)
+
+    def key(file: str, read: Callable[[str], str]) -> str:
+        try:
+            return read(file)
+        except OSError:
+            return f"unreadable {file}"  # it will fail when it is decoded, and say why
+
+    keys = {file: str(size) if size > 0 else f"nothing in {file}" for file, size in sizes.items()}
+    with ThreadPoolExecutor(workers) as pool:
+        for read, what in ((head, "equally long files"), (whole, "files that begin alike")):
+            counts = Counter(keys.values())
+            alike = [file for file in keys if counts[keys[file]] > 1]
+            found = pool.map(functools.partial(key, read=read), alike)
+            shown = tqdm(found, f"comparing {what}", len(alike), unit="file", disable=not alike)
+            keys |= {file: f"{keys[file]} {more}" for file, more in zip(alike, shown, strict=True)}
+    return keys

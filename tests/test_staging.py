@@ -1,0 +1,79 @@
+"""What a killed run left of a shard and its journal, and how much of it is believed."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.flips import flipped, truncated
+from coala_jax.data.tfrecord import ShardWriter
+from coala_jax.preparation.extract import ExtractionResult
+from coala_jax.preparation.staging import Journal, Written
+from coala_jax.preparation.table import Sound
+
+SOUNDS = [Sound(f"{n}.wav", (), "") for n in range(5)]
+FRAMES = [(0,), (), (12, 24), (0,), (0,)]  # the second failed
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    journal = Journal(tmp_path / "journal")
+    with journal.append_after(SOUNDS, []), ShardWriter(tmp_path / "shard") as shard:
+        for sound, frames in zip(SOUNDS, FRAMES, strict=True):
+            for frame in frames:
+                shard.write(f"{sound.file} {frame}".encode())
+            shard.flush()
+            error = "" if frames else "Truncated"
+            result = ExtractionResult(frames, 0.1 * len(frames), "digest", error, "why")
+            journal.append(sound, Written(result, shard.size))
+    return tmp_path / "shard"
+
+
+def recovered(shard: Path) -> list[Written]:
+    return Journal(shard.with_name("journal")).recover(SOUNDS, shard)
+
+
+def test_what_was_written_is_recovered(shard: Path) -> None:
+    found = recovered(shard)
+    assert [written.result.frames for written in found] == FRAMES
+    assert [written.result.seconds for written in found] == [0.1, 0, 0.2, 0.1, 0.1]
+    assert found[1].result.error == "Truncated"
+    assert found[-1].shard_bytes == shard.stat().st_size
+
+
+def test_of_a_truncated_shard_the_whole_sounds_are_recovered(shard: Path) -> None:
+    ends = [written.shard_bytes for written in recovered(shard)]
+    for size in truncated(shard, range(ends[-1])):
+        assert len(recovered(shard)) == sum(end <= size for end in ends)
+
+
+def test_of_a_truncated_journal_the_whole_lines_are_recovered(shard: Path) -> None:
+    journal = shard.with_name("journal")
+    content = journal.read_bytes()
+    for size in truncated(journal, range(len(content))):
+        assert len(recovered(shard)) == content[:size].count(b"\n")
+
+
+def test_a_flipped_bit_in_the_shard_ends_what_is_recovered(shard: Path) -> None:
+    ends = [written.shard_bytes for written in recovered(shard)]
+    for bit in flipped(shard, range(0, 8 * ends[-1], 5)):
+        assert len(recovered(shard)) == sum(end <= bit // 8 for end in ends)
+
+
+def test_a_journal_of_other_sounds_is_not_believed(shard: Path) -> None:
+    others = [SOUNDS[0], *SOUNDS[2:]]
+    assert len(Journal(shard.with_name("journal")).recover(others, shard)) == 1
+
+
+@pytest.mark.parametrize("gone", ["shard", "journal"])
+def test_one_without_the_other_is_nothing(shard: Path, gone: str) -> None:
+    shard.with_name(gone).unlink()
+    assert recovered(shard) == []
+
+
+def test_what_is_appended_after_a_part_of_it_replaces_the_rest(shard: Path) -> None:
+    whole = shard.with_name("journal").read_bytes()
+    kept = recovered(shard)[:3]
+    journal = Journal(shard.with_name("journal"))
+    with journal.append_after(SOUNDS, kept):
+        assert shard.with_name("journal").read_bytes() == b"".join(whole.splitlines(True)[:3])
+        assert len(recovered(shard)) == 3
