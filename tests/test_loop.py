@@ -13,7 +13,7 @@ import pytest
 from coala_jax.audio.decode import resample
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.dataset import write_dataset
-from coala_jax.data.schema import Example
+from coala_jax.data.schema import Example, Manifest
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.retrieval import chance
@@ -226,6 +226,9 @@ def test_what_a_run_leaves(dataset, tmp_path):
     assert list((tmp_path / "w" / "tensorboard").glob("events.out.tfevents.*"))
     saved = PretrainedModel.load(tmp_path / "w" / "model")
     assert saved.vocabulary == model.vocabulary == [f"tag{number}" for number in range(6)]
+    manifest = Manifest.load(dataset)
+    assert (saved.dataset_digest, saved.tag_counts) == (manifest.digest, manifest.tag_counts)
+    assert (saved.level, saved.pooling) == ("recorded", "mean")
     assert str(dataset) not in (tmp_path / "w" / "model" / "model.json").read_text()
 
 

@@ -12,8 +12,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from benchmarks.flips import flipped, truncated
 from coala_jax import storage
+from coala_jax.audio.decode import LEVELS
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.embedding.clips import LEVELS
 from coala_jax.models.coala import initial_variables
 from coala_jax.models.pretrained import (
     DESCRIPTION,
@@ -300,5 +300,5 @@ def test_flipped_bits_and_cuts_are_refused(folder, name):
     PretrainedModel.load(folder)
 
 
-def test_what_a_description_may_say_is_what_the_embedder_knows():
+def test_the_levels_of_a_description_are_those_of_decoding():
     assert KNOWN["level"] == LEVELS

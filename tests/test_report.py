@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from coala_jax.embedding.clips import LEVELS, POLICIES
+from coala_jax.audio.decode import LEVELS
+from coala_jax.embedding.clips import POLICIES
 from coala_jax.evaluation import comparison, report
 from coala_jax.evaluation.outcomes import ProbeResult
 from tests.test_correlation import audio, dataset, run  # noqa: F401

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from coala_jax.audio.decode import LEVELS, peak_normalize
 from coala_jax.audio.frontend import FrontEnd, Patches, Waveform
 
 POLICIES = ("paper", "released", "masked")
-LEVELS = ("recorded", "peak")
 
 
 class Clip(NamedTuple):
@@ -47,8 +47,7 @@ def at_level(waveform: Waveform, level: str) -> Waveform:
     """
     if level not in LEVELS:
         raise ValueError(f"level must be {' or '.join(LEVELS)}, got {level}")
-    peak = np.abs(waveform).max(initial=0.0)
-    return waveform if level == "recorded" or peak == 0 else waveform / peak
+    return peak_normalize(waveform) if level == "peak" else waveform
 
 
 def cut(front_end: FrontEnd, waveform: Waveform, policy: str) -> Clip:

@@ -50,8 +50,9 @@ class Embedder:
         digest: of weights and description, SHA-256 in hex; the same for equal models.
         dataset_digest: of the dataset that trained it, `Manifest.digest`; an untrained model keeps
             that of the model it stands beside.
-        level: how loud sounds are heard, of `clips.LEVELS`; applied to every waveform.
-        front_end, scaler: how its patches are made; without a scaler it takes patches alone.
+        level: how loud sounds are heard, of `decode.LEVELS`; applied to every waveform.
+        front_end, scaler: how its patches are made; `Scaler.none()` where they came scaled, so that
+            it takes patches alone.
         sample_rate_hz: what the model hears; `embed_clips` takes waveforms at this rate.
 
     How a clip that does not fill its patches is padded, and what the padding weighs, is `policy`:
@@ -66,7 +67,7 @@ class Embedder:
         self.level = model.level
         self.front_end = FrontEnd.from_dict(model.front_end)
         self.sample_rate_hz = self.front_end.sample_rate_hz
-        self.scaler = Scaler.from_dict(model.scaler) if model.scaler else None
+        self.scaler = Scaler.from_dict(model.scaler)
         self._variables = jax.device_put(
             jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), model.variables)
         )
@@ -112,7 +113,7 @@ class Embedder:
             ValueError: as `embed_waveform`.
         """
         clips.check_policy(policy)
-        if self.scaler is None:
+        if self.scaler == Scaler.none():
             raise ValueError(
                 "this model cannot take waveforms: it was trained on patches that came scaled, and "
                 "how is not known. Fix: pass patches scaled likewise to embed_patches"

@@ -38,7 +38,7 @@ class Settings:
         heads: of HEADS.
         seeds: of the heads; each is a training of its own.
         policy: what becomes of clips that fill no patch; of `embedding.clips.POLICIES`.
-        level: how loud clips are heard; of `embedding.clips.LEVELS`.
+        level: how loud clips are heard; of `audio.decode.LEVELS`.
         allow_missing: go on without clips that cannot be read.
     """
 

@@ -52,7 +52,7 @@ def extract(
 ) -> Extracted:
     """The vectors of `files` (relative to `root`), from `cache` where they are there.
 
-    `level` is how loud all evaluators hear a clip, of `embedding.clips.LEVELS`.
+    `level` is how loud all evaluators hear a clip, of `audio.decode.LEVELS`.
 
     Equal files are decoded and embedded once. Failures are not cached: the cause may be gone.
     Decoding takes `workers` threads, by default one a core.

@@ -47,7 +47,7 @@ class PretrainedModel:
     tag_processing: str  # that gave the vocabulary: paper or released
     front_end: dict[str, Any]
     level: str  # how loud sounds are heard: recorded, or peak (scaled to a peak of 1)
-    scaler: dict[str, Any] | None  # none: the patches came scaled, and nobody knows how
+    scaler: dict[str, Any]
     pooling: str  # of a clip's patches to its embedding: mean
     config: dict[str, Any]  # that trained it
     dataset_digest: str  # `Manifest.digest` of the dataset that trained it
