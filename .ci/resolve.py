@@ -67,6 +67,7 @@ def resolve(uv: str, root: Path, extras: list[str], more: list[str]) -> Resoluti
     command = [uv, "pip", "compile", "--quiet", "--universal", "--python-version=3.11"]
     command += ["--fork-strategy=fewest", "--no-header", "--no-annotate", "--no-python-downloads"]
     command += ["--constraints=requirements.txt", "pyproject.toml", "-"]
+    command += ["--system-certs"]  # as pip where a company or a sandbox has its own
     command += [f"--extra={extra}" for extra in extras]
     answer = subprocess.run(
         command, cwd=root, input="\n".join(more), capture_output=True, text=True, check=False
