@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ./run.sh               sets up, makes the small corpus, trains the quickstart model, reports
 # ./run.sh test          sets up, checks the code and runs the tests
+# ./run.sh resolve       checks that every extra resolves on top of requirements.txt; installs nothing
 # ./run.sh --config=...  sets up and passes all flags on to coala_jax.main (paths as from this folder)
 #
 # COALA_DEVICE=cpu|cuda|tpu     what to install for and to train on; default: what is found
@@ -45,11 +46,16 @@ install() {
 
 [[ -t 2 ]] || export TQDM_MININTERVAL=10 # a log needs no ten lines a second
 
-set_up() {
-  local python=${PYTHON:-python3}
+python=${PYTHON:-python3}
+
+check_python() {
   command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or newer"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is $("$python" -V); Python 3.11 or newer is needed (PYTHON=... chooses it)"
+}
+
+set_up() {
+  check_python
   export COALA_DEVICE=${COALA_DEVICE:-$(find_device)}
   case $COALA_DEVICE in
     cpu) export JAX_PLATFORMS=cpu ;;
@@ -77,8 +83,8 @@ set_up() {
 run_tests() {
   set_up
   install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
-  .venv/bin/ruff check coala_jax configs data_prep benchmarks tests
-  .venv/bin/ruff format --check coala_jax configs data_prep benchmarks tests
+  .venv/bin/ruff check .ci coala_jax configs data_prep benchmarks tests
+  .venv/bin/ruff format --check .ci coala_jax configs data_prep benchmarks tests
   .venv/bin/python -m pytest
 }
 
@@ -106,9 +112,13 @@ run_quickstart() {
 case ${1-} in
   '') run_quickstart ;;
   test) run_tests ;;
+  resolve)
+    check_python
+    exec "$python" .ci/resolve.py
+    ;;
   --*)
     set_up
     exec .venv/bin/python -m coala_jax.main "$@"
     ;;
-  *) fail "it takes nothing, 'test', or the flags of coala_jax.main, not '$1'" ;;
+  *) fail "it takes nothing, 'test', 'resolve', or the flags of coala_jax.main, not '$1'" ;;
 esac

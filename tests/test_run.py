@@ -97,6 +97,13 @@ def test_without_apt_it_goes_on_with_synthetic_sounds_and_says_so_first_and_last
     ]
 
 
+def test_resolving_needs_nothing_but_python(checkout):
+    process = run(checkout, "resolve")
+    assert process.returncode == 0, process.stderr
+    assert (checkout / "log").read_text().splitlines()[-1] == ".ci/resolve.py"
+    assert calls(checkout) == []  # nothing is installed
+
+
 def test_a_stage_that_fails_stops_the_rest(checkout):
     python = checkout / ".venv/bin/python"
     python.write_text(python.read_text().replace("exit 0", '[[ "$*" != *from_folder* ]]'))
@@ -109,7 +116,7 @@ def test_a_stage_that_fails_stops_the_rest(checkout):
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["nonsense"], {}, "it takes nothing, 'test', or the flags of coala_jax.main"),
+        (["nonsense"], {}, "it takes nothing, 'test', 'resolve', or the flags of coala_jax.main"),
         (["--x"], {"PYTHON": "no-python"}, "there is no no-python; install Python 3.11 or newer"),
         (["--x"], {"COALA_DEVICE": "abacus"}, "COALA_DEVICE is abacus; it must be cpu, cuda or"),
         (["--x"], {"COALA_DEVICE": "cuda"}, "COALA_DEVICE is cuda, but nvidia-smi finds no GPU"),
