@@ -64,7 +64,7 @@ def train_and_evaluate(
         DatasetError: the dataset is none, or damaged.
         DivergedError: a loss became NaN or infinite.
     """
-    run, state = start_run(config, devices or tuple(jax.devices()))
+    run, state = start_run(config, parallel.run_devices(devices))
     checkpoint.claim(workdir, config, run.manifest.digest)
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
