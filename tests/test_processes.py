@@ -153,3 +153,54 @@ def test_processes_whose_devices_are_interleaved_share_the_batch(one, tmp_path):
         assert len(lead) == len(other) == 4
         assert lead + other == batch.tolist()
     assert_same_training(run, tmp_path / "two")
+
+
+# Prints a line for each folder that it comes to.
+CONFIGS = """
+import sys
+from pathlib import Path
+
+import jax
+
+from coala_jax import storage
+from coala_jax.training import checkpoint, parallel
+from tests.synthetic import tiny_config
+
+def told(name, digest="digest", **changes):
+    try:
+        checkpoint.check_or_write_config(root / name, tiny_config(**changes), digest)
+        print("agreed")
+    except ValueError as error:
+        print("refused:", error)
+
+def no_space(*_):
+    raise OSError(28, "No space left on device")
+
+root = Path(sys.argv[1])
+parallel.start("")
+process = jax.process_index()
+told("new")
+told("new")
+told("new", seed=3)
+told("seeds", seed=process)
+told("data", digest=f"digest {process}")
+told("damaged")
+storage.write_json = no_space
+told("full")
+"""
+
+
+def test_processes_agree_on_the_config_or_refuse_it_together(tmp_path):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text('{"data_digest": "dig')
+    outputs = finish([start_python(["-c", CONFIGS, str(tmp_path)], **told) for told in of_two()])
+    lead, other = (re.findall("^(?:agreed|refused.*)$", output, re.M) for output in outputs)
+    assert lead == other
+    assert lead[:2] == ["agreed", "agreed"]
+    assert "has seed = 0, and this one 3. Fix: choose another --workdir" in lead[2]
+    assert re.search("process 1: .* has seed = 0, and this one 1. Fix: choose another", lead[3])
+    assert re.search("process 1: .* was trained on another dataset. Fix:", lead[4])
+    assert f"{tmp_path / 'damaged' / 'config.json'}: not valid JSON" in lead[5]
+    assert "No space left on device" in lead[6]
+    assert len(lead) == 7
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["config.json"]

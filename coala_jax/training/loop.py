@@ -65,7 +65,7 @@ def train_and_evaluate(
         DivergedError: a loss became NaN or infinite.
     """
     run, state = start_run(config, parallel.run_devices(devices))
-    checkpoint.claim(workdir, config, run.manifest.digest)
+    checkpoint.check_or_write_config(workdir, config, run.manifest.digest)
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
         done = int(state.step) // run.training.steps_per_epoch

@@ -3,7 +3,7 @@
 The step is written once, for one device, and mapped over all of them with `jax.pmap`: the batch is
 cut along its rows, the state is the same everywhere and has no device axis. Inside the step,
 `all_sum`, `gather` and `row_index` are the only ways to see beyond the own device. Around it,
-`run_devices` says in which order rows are dealt out.
+`run_devices` says in which order rows are dealt out, `lead_first` lets one process decide for all.
 """
 
 import os
@@ -254,6 +254,51 @@ def keep_compiled_steps() -> None:
 def is_lead() -> bool:
     """Whether this process writes what is written once."""
     return jax.process_index() == 0
+
+
+def lead_first(action: Callable[[], None]) -> None:
+    """Runs the action on the lead, then on all others: what one of them refuses, all refuse.
+
+    Every process must call it, and leaves it when all have run the action. Without that, the
+    others would wait for a process that has gone until JAX ends them.
+
+    Raises:
+        ValueError: the action raised OSError or ValueError somewhere; the same on every process.
+    """
+    for my_turn in (is_lead(), not is_lead()):
+        failure = None
+        if my_turn:
+            try:
+                action()
+            except (OSError, ValueError) as error:
+                failure = error
+        texts = _texts_of_all("" if failure is None else str(failure) or repr(failure))
+        for process, text in enumerate(texts):
+            if text:
+                raise ValueError(f"process {process}: {text}" if process else text) from failure
+
+
+def _texts_of_all(text: str) -> list[str]:
+    """A text of each process, in their order."""
+    if jax.process_count() == 1:
+        return [text]
+    encoded = np.frombuffer(text.encode(), np.uint8)
+    sizes = _gather_processes(np.array([encoded.size], np.int32)).ravel()
+    padded = np.zeros(max(1, sizes.max()), np.uint8)  # nothing can be gathered of no bytes
+    padded[: encoded.size] = encoded
+    rows = _gather_processes(padded)
+    return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
+
+
+def _gather_processes(
+    values: Shaped[np.ndarray, " value"],
+) -> Shaped[np.ndarray, "process value"]:
+    """Values of each process; `process_allgather` of JAX relies on the order of jax.devices()."""
+    devices = run_devices()
+    own = np.repeat(values[None, None], len(_local(devices)), axis=0)
+    rows = jax.pmap(gather, axis_name=AXIS, devices=devices, out_axes=None)(own)
+    _, first_of_process = np.unique([d.process_index for d in devices], return_index=True)
+    return np.asarray(rows)[first_of_process]
 
 
 def require_device(asked: str) -> None:
