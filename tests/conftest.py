@@ -20,8 +20,17 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compiling is most of the time of these tests; the programs compute the same without the rest.
-jax.config.update("jax_disable_most_optimizations", True)
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--optimized", action="store_true", help="compile as users do, with all optimisations"
+    )
+
+
+def pytest_configure(config):
+    # Compiling is most of the time of these tests. What optimisations could change is claimed of
+    # whole runs; see test_optimized.py.
+    jax.config.update("jax_disable_most_optimizations", not config.getoption("optimized"))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from coala_jax import storage
 from coala_jax.training import journal
 from coala_jax.training.journal import Journal, Samples
 
@@ -41,6 +42,30 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
     assert journal.read(tmp_path) == [whole]
     write(tmp_path, 1, [("train", 2, 2, {})])
     assert [entry["step"] for entry in journal.read(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("damaged", [b'{"kind": "tr', b"\xff\xfe", b"[]", b'{"kind": "train"}'])
+def test_a_damaged_line_is_named_with_its_file(tmp_path, damaged):
+    path = tmp_path / journal.METRICS
+    content = b'{"kind": "train", "step": 1}\n' + damaged + b'\n{"kind": "train", "step": 2}\n'
+    path.write_bytes(content)
+    for read in (journal.read, lambda workdir: write(workdir, 2, [])):
+        with pytest.raises(ValueError, match=rf"{path}, line 2: not an entry .*Fix: correct"):
+            read(tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_a_failing_disk_leaves_the_figures_so_far(tmp_path, monkeypatch):
+    write(tmp_path, 0, [("train", 1, 5, {"loss": 2.5})])
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "sync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path, 5, [])
+    assert [entry["step"] for entry in journal.read(tmp_path)] == [5]
+    assert {path.name for path in tmp_path.iterdir()} == {journal.METRICS, "tensorboard"}
 
 
 def events_of(workdir) -> list:

@@ -276,7 +276,15 @@ def test_a_batch_the_devices_cannot_share_is_refused(size, devices, fix):
 
 
 def test_one_process_reads_every_row():
-    assert parallel.own_rows(16, jax.devices()[:8]) == range(16)
+    assert parallel.own_rows(16, jax.devices()[:8]).tolist() == list(range(16))
+
+
+def devices_of(*processes: int) -> list[Mock]:
+    """A device of each of these processes, numbered in this order."""
+    return [
+        Mock(jax.Device, process_index=process, id=number)
+        for number, process in enumerate(processes)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -285,13 +293,53 @@ def test_one_process_reads_every_row():
         pytest.param([0, 0], [[[0, 1], [4, 5]], [[2, 3], [6, 7]]], id="one"),
         pytest.param([0, 1], [[[0, 1], [4, 5]]], id="first-of-two"),
         pytest.param([1, 0], [[[2, 3], [6, 7]]], id="second-of-two"),
+        pytest.param([0, 1, 0, 1], [[[0], [4]], [[2], [6]]], id="interleaved"),
+        pytest.param([1, 0, 0, 1], [[[1], [5]], [[2], [6]]], id="between"),
     ],
 )
 def test_the_rows_of_a_step_are_cut_over_devices_in_order(processes, wanted):
-    """Two steps of four rows over two devices, seen from process 0."""
+    """Two steps of four rows over the devices, seen from process 0."""
     table = np.arange(8, dtype=np.int32).reshape(2, 4)
-    devices = [Mock(jax.Device, process_index=process) for process in processes]
-    assert parallel.split_steps(table, devices).tolist() == wanted
+    assert parallel.split_steps(table, devices_of(*processes)).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    "processes", [[0, 1, 0, 1], [1, 0, 2, 2, 0, 1], [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4]
+)
+def test_every_row_is_read_once_in_whatever_order_devices_come(processes, monkeypatch):
+    read = []
+    for process in set(processes):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        read += parallel.own_rows(2 * len(processes), devices_of(*processes)).tolist()
+    assert sorted(read) == list(range(2 * len(processes)))
+
+
+def test_devices_of_a_process_stand_side_by_side(monkeypatch):
+    mixed = devices_of(1, 0, 1, 0)
+    wanted = (mixed[1], mixed[3], mixed[0], mixed[2])
+    assert parallel.run_devices(mixed) == wanted
+    monkeypatch.setattr(jax, "devices", lambda: mixed)
+    assert parallel.run_devices() == wanted
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_the_rows_of_a_batch_are_checked_on_the_devices(devices, monkeypatch):
+    used = tuple(jax.devices()[:devices])
+    parallel.check_rows(16, used)
+    # As a process between whose devices lie those of another would read from first to last.
+    split_steps = parallel.split_steps
+    monkeypatch.setattr(parallel, "split_steps", lambda *given: split_steps(*given) // 2)
+    with pytest.raises(
+        RuntimeError, match=r"read rows \[0, 0, 1, 1, .* of a batch of 16, not each"
+    ):
+        parallel.check_rows(16, used)
+
+
+def test_rows_that_do_not_know_their_place_are_refused(monkeypatch):
+    monkeypatch.setattr(parallel, "row_index", lambda rows: jnp.arange(rows, dtype=jnp.int32))
+    parallel.check_rows(8, jax.devices()[:1])
+    with pytest.raises(RuntimeError, match=r"read rows \[0, 1, 2, 3, 0, 1, 2, 3\] of a batch"):
+        parallel.check_rows(8, jax.devices()[:2])
 
 
 def test_the_device_asked_for_must_be_there():

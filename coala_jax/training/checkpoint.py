@@ -4,14 +4,15 @@ A checkpoint holds the whole train state; the step in it is also the position in
 config that it belongs to stands beside the checkpoints and must agree when a run goes on.
 """
 
-import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
+from coala_jax import storage
 from coala_jax.training import parallel
 from coala_jax.training.steps import TrainState
 
@@ -27,6 +28,17 @@ _FREE = {
     ("data", "placement"),
 }
 _FREE_SECTIONS = {"checkpoint", "report"}
+
+# What a message of TensorStore or JAX begins with when a file, a store or memory is not to be had.
+_UNREACHABLE = (
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+)
+# Words of Orbax, which has no class of its own for this.
+_MISMATCH = ("tree structures do not match", "not compatible with the stored shape")
 
 
 class Checkpoints:
@@ -51,12 +63,8 @@ class Checkpoints:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.saveable(like))
         try:
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        except Exception as error:  # of TensorStore, of JSON, of the file system: all mean the same
-            raise ValueError(
-                f"{self._folder / str(step)}: this checkpoint cannot be read "
-                f"({str(error).splitlines()[0]}); delete that folder, and the run goes on from the "
-                "one before"
-            ) from error
+        except Exception as error:  # some of what TensorStore raises Orbax makes a bare Exception
+            raise ValueError(_restore_error(self._folder / str(step), error)) from error
         return parallel.usable(restored)
 
     def latest(self) -> str:
@@ -71,32 +79,56 @@ class Checkpoints:
         self._manager.close()
 
 
-def claim(workdir: Path, config: ConfigDict, data_digest: str) -> None:
+def check_or_write_config(workdir: Path, config: ConfigDict, data_digest: str) -> None:
     """Records the config of a new run, or checks it against that of the run to go on with.
 
+    The lead records, then all processes check, each its own config and data: what one of them
+    refuses, all refuse.
+
     Raises:
-        ValueError: `workdir` holds a run with other settings or other data; says which.
+        ValueError: `workdir` holds a run with other settings or other data, or cannot be used.
     """
     path = workdir / CONFIG
     wanted = {"data_digest": data_digest, **config.to_dict()}
-    if not path.exists():
-        workdir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(wanted, indent=1) + "\n")
-        temporary.rename(path)
-        return
-    found, wanted = _compared(json.loads(path.read_text())), _compared(wanted)
-    for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) == wanted.get(key):
+
+    def check_or_write() -> None:
+        if path.exists():
+            _check_config(path, wanted)
+        elif parallel.is_lead():
+            workdir.mkdir(parents=True, exist_ok=True)
+            storage.write_json(path, wanted)
+        else:
+            raise ValueError(
+                f"{path}: not there for every process of this run. Fix: give all of them the same "
+                "--workdir, on storage that they share"
+            )
+
+    parallel.lead_first(check_or_write)
+
+
+def _check_config(path: Path, wanted: dict[str, Any]) -> None:
+    """Raises ValueError where the run that `path` describes is not the one that is wanted."""
+    hint = "Fix: choose another --workdir"
+    try:
+        saved = storage.read_json(path)
+        if not (isinstance(saved, dict) and isinstance(saved.get("data_digest"), str)):
+            raise ValueError(f"{path}: not the config of a run")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. {hint}; or, if this is the config and the dataset of the run in this "
+            "folder, move that file aside, and it is written anew"
+        ) from error
+    found, compared = _compared(saved), _compared(wanted)
+    for key in sorted(found.keys() | compared.keys()):
+        if found.get(key) == compared.get(key):
             continue
         if key == ("data_digest",):
             raise ValueError(
-                f"{workdir}: the run in this folder was trained on another dataset; "
-                "choose another --workdir, or delete this one"
+                f"{path.parent}: the run in this folder was trained on another dataset. {hint}"
             )
         raise ValueError(
-            f"{workdir}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
-            f"this one {wanted.get(key)!r}; choose another --workdir, or delete this one"
+            f"{path.parent}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
+            f"this one {compared.get(key)!r}. {hint}"
         )
 
 
@@ -109,3 +141,32 @@ def _compared(config: dict) -> dict[tuple[str, ...], object]:
         else:
             flat[(section,)] = value
     return {k: v for k, v in flat.items() if k not in _FREE and k[0] not in _FREE_SECTIONS}
+
+
+def _restore_error(folder: Path, error: BaseException) -> str:
+    """Why a checkpoint cannot be restored, and a way on that loses no data."""
+    while error.__cause__ is not None:  # Orbax reports what it was doing, TensorStore the reason
+        error = error.__cause__
+    text = str(error).partition(" [tensorstore_spec")[0]
+    reason = f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"
+    missing = isinstance(error, FileNotFoundError) or text.startswith("NOT_FOUND")
+    if not missing and (
+        isinstance(error, (OSError, MemoryError))
+        or "os_error_code" in text
+        or text.startswith(_UNREACHABLE)
+    ):
+        return (
+            f"{folder}: this checkpoint cannot be read, which says nothing against its content: "
+            f"{reason}. Fix: mend that and start again"
+        )
+    if any(phrase in text for phrase in _MISMATCH):
+        return (
+            f"{folder}: this checkpoint is of another model or optimizer than the config asks "
+            f"for: {reason}. Fix: start again with the version of coala_jax that saved it, or "
+            "choose another --workdir"
+        )
+    return (
+        f"{folder}: this checkpoint is damaged or incomplete: {reason}. Fix: move that folder "
+        f"aside, such as to {folder.parent.parent / f'damaged-{folder.name}'}; the run then goes "
+        "on from the checkpoint before it"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from coala_jax import storage
 from coala_jax.training import parallel
 
 METRICS = "metrics.jsonl"
@@ -34,9 +35,7 @@ class Journal:
             return
         path = workdir / METRICS
         kept = [entry for entry in read(workdir) if entry["step"] <= step] if path.exists() else []
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-        temporary.rename(path)
+        storage.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self._file = path.open("a")
         self._board = _summary_writer()(str(workdir / "tensorboard"), purge_step=step + 1)
 
@@ -90,9 +89,21 @@ def _cell(value: object) -> str:
 
 
 def read(workdir: Path) -> list[dict]:
-    """The entries of a run's metrics.jsonl; a last line that was cut off is left out."""
-    entries = []
-    for line in (workdir / METRICS).read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            entries.append(json.loads(line))
+    """The entries of a run's metrics.jsonl; a last line that was cut off is left out.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is damaged; the message names it.
+    """
+    path, entries = workdir / METRICS, []
+    for number, line in enumerate(storage.read_bytes(path).split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            int(entry["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not an entry ({error!r}). Fix: correct that line, or move "
+                "the file aside, and the figures so far are not reported"
+            ) from error
+        entries.append(entry)
     return entries

@@ -64,8 +64,8 @@ def train_and_evaluate(
         DatasetError: the dataset is none, or damaged.
         DivergedError: a loss became NaN or infinite.
     """
-    run, state = start_run(config, devices or tuple(jax.devices()))
-    checkpoint.claim(workdir, config, run.manifest.digest)
+    run, state = start_run(config, parallel.run_devices(devices))
+    checkpoint.check_or_write_config(workdir, config, run.manifest.digest)
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
         done = int(state.step) // run.training.steps_per_epoch

@@ -2,7 +2,8 @@
 
 The step is written once, for one device, and mapped over all of them with `jax.pmap`: the batch is
 cut along its rows, the state is the same everywhere and has no device axis. Inside the step,
-`all_sum`, `gather` and `row_index` are the only ways to see beyond the own device.
+`all_sum`, `gather` and `row_index` are the only ways to see beyond the own device. Around it,
+`run_devices` says in which order rows are dealt out, `lead_first` lets one process decide for all.
 """
 
 import os
@@ -48,6 +49,17 @@ def row_index(rows: int) -> Int[Array, " row"]:
 # --- Around the step --------------------------------------------------------------------------
 
 
+def run_devices(chosen: Sequence[jax.Device] | None = None) -> tuple[jax.Device, ...]:
+    """The devices of a run, all of JAX's or those chosen, in the order rows are dealt out to them.
+
+    That is by process, then by id. `jax.devices()` promises no order, and on some TPU slices it
+    interleaves processes: `pmap` and much of `multihost_utils` refuse that, or take one process's
+    values for another's.
+    """
+    devices = jax.devices() if chosen is None else chosen
+    return tuple(sorted(devices, key=lambda device: (device.process_index, device.id)))
+
+
 def map_step(
     step: Callable[[PyTree, PyTree], Any], devices: Sequence[jax.Device], outputs: int
 ) -> Callable[[PyTree, PyTree], Any]:
@@ -85,20 +97,18 @@ def map_steps(
 
 def place_state(state: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     """Puts the state where the mapped step will keep it, so that the step compiles only once."""
-    local = [device for device in devices if device.process_index == jax.process_index()]
-    return jax.device_put(state, NamedSharding(_mesh(local), PartitionSpec()))
+    return jax.device_put(state, NamedSharding(_mesh(_local(devices)), PartitionSpec()))
 
 
 def place_data(data: PyTree, devices: Sequence[jax.Device], shared: bool) -> PyTree:
     """Puts data where `map_steps` reads them: whole on every device, or cut along axis 0."""
-    local = [device for device in devices if device.process_index == jax.process_index()]
     spec = PartitionSpec() if shared else PartitionSpec(AXIS)
-    return jax.device_put(data, NamedSharding(_mesh(local), spec))
+    return jax.device_put(data, NamedSharding(_mesh(_local(devices)), spec))
 
 
 def split_rows(batch: dict[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, Any]:
     """This process's rows of a batch, cut over its devices."""
-    local = sum(device.process_index == jax.process_index() for device in devices)
+    local = len(_local(devices))
     return {name: rows.reshape(local, -1, *rows.shape[1:]) for name, rows in batch.items()}
 
 
@@ -106,14 +116,13 @@ def split_steps(
     numbers: Int32[np.ndarray, "step batch"], devices: Sequence[jax.Device]
 ) -> Int32[np.ndarray, "device step row"]:
     """This process's rows of each step of a table, cut over its devices."""
-    rows = own_rows(numbers.shape[1], devices)
-    own = numbers[:, rows.start : rows.stop]
-    local = sum(device.process_index == jax.process_index() for device in devices)
+    own = numbers[:, own_rows(numbers.shape[1], devices)]
+    local = len(_local(devices))
     return np.ascontiguousarray(own.reshape(len(own), local, -1).swapaxes(0, 1))
 
 
-def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
-    """The rows of the global batch that this process reads.
+def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> Int[np.ndarray, " row"]:
+    """The rows of the global batch that this process reads, those of one device after another.
 
     Raises:
         ValueError: the batch cannot be cut evenly over the devices.
@@ -126,9 +135,34 @@ def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> range:
             f"config.train.batch_size is {batch_size}, which {count} devices cannot share evenly; "
             f"make it {fix}"
         )
-    mine = [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
-    rows = batch_size // count
-    return range(mine[0] * rows, (mine[-1] + 1) * rows)
+    mine = [device.process_index == jax.process_index() for device in devices]
+    return np.arange(batch_size).reshape(count, -1)[mine].ravel()
+
+
+def check_rows(batch_size: int, devices: Sequence[jax.Device]) -> None:
+    """Checks, on the devices, that all processes together read each row of a batch exactly once.
+
+    A row read twice in place of another would train on half the data without a word.
+
+    Raises:
+        ValueError: the batch cannot be cut evenly over the devices.
+        RuntimeError: a row is read twice, not at all, or not where `row_index` says.
+    """
+    everything = np.arange(batch_size, dtype=np.int32)
+    (own,) = split_steps(everything[None], devices).swapaxes(0, 1)
+    see_all = jax.pmap(
+        lambda rows: (gather(rows), gather(row_index(rows.shape[0]))),
+        axis_name=AXIS,
+        devices=devices,
+        out_axes=None,
+    )
+    for read in see_all(own):
+        if not np.array_equal(read, everything):
+            raise RuntimeError(
+                f"the {len(devices)} devices read rows {np.asarray(read).tolist()} of a batch of "
+                f"{batch_size}, not each row once and in order: devices and processes do not "
+                "agree. Fix: report it with the output of jax.devices() in each process"
+            )
 
 
 def memory_bytes(devices: Sequence[jax.Device]) -> int:
@@ -136,7 +170,7 @@ def memory_bytes(devices: Sequence[jax.Device]) -> int:
 
     0 where a device does not say.
     """
-    local = [device for device in devices if device.process_index == jax.process_index()]
+    local = _local(devices)
     if local[0].platform == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(local)
     return min((device.memory_stats() or {"bytes_limit": 0})["bytes_limit"] for device in local)
@@ -147,7 +181,7 @@ def saveable(state: PyTree) -> PyTree:
     if jax.process_count() == 1:
         return state
     return multihost_utils.host_local_array_to_global_array(
-        state, _mesh(jax.devices()), PartitionSpec()
+        state, _mesh(run_devices()), PartitionSpec()
     )
 
 
@@ -156,8 +190,12 @@ def usable(state: PyTree) -> PyTree:
     if jax.process_count() == 1:
         return state
     return multihost_utils.global_array_to_host_local_array(
-        state, _mesh(jax.devices()), PartitionSpec()
+        state, _mesh(run_devices()), PartitionSpec()
     )
+
+
+def _local(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:
@@ -216,6 +254,51 @@ def keep_compiled_steps() -> None:
 def is_lead() -> bool:
     """Whether this process writes what is written once."""
     return jax.process_index() == 0
+
+
+def lead_first(action: Callable[[], None]) -> None:
+    """Runs the action on the lead, then on all others: what one of them refuses, all refuse.
+
+    Every process must call it, and leaves it when all have run the action. Without that, the
+    others would wait for a process that has gone until JAX ends them.
+
+    Raises:
+        ValueError: the action raised OSError or ValueError somewhere; the same on every process.
+    """
+    for my_turn in (is_lead(), not is_lead()):
+        failure = None
+        if my_turn:
+            try:
+                action()
+            except (OSError, ValueError) as error:
+                failure = error
+        texts = _texts_of_all("" if failure is None else str(failure) or repr(failure))
+        for process, text in enumerate(texts):
+            if text:
+                raise ValueError(f"process {process}: {text}" if process else text) from failure
+
+
+def _texts_of_all(text: str) -> list[str]:
+    """A text of each process, in their order."""
+    if jax.process_count() == 1:
+        return [text]
+    encoded = np.frombuffer(text.encode(), np.uint8)
+    sizes = _gather_processes(np.array([encoded.size], np.int32)).ravel()
+    padded = np.zeros(max(1, sizes.max()), np.uint8)  # nothing can be gathered of no bytes
+    padded[: encoded.size] = encoded
+    rows = _gather_processes(padded)
+    return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
+
+
+def _gather_processes(
+    values: Shaped[np.ndarray, " value"],
+) -> Shaped[np.ndarray, "process value"]:
+    """Values of each process; `process_allgather` of JAX relies on the order of jax.devices()."""
+    devices = run_devices()
+    own = np.repeat(values[None, None], len(_local(devices)), axis=0)
+    rows = jax.pmap(gather, axis_name=AXIS, devices=devices, out_axes=None)(own)
+    _, first_of_process = np.unique([d.process_index for d in devices], return_index=True)
+    return np.asarray(rows)[first_of_process]
 
 
 def require_device(asked: str) -> None:

@@ -67,8 +67,9 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
         ValueError: the batch cannot be cut over the devices, there are too few sounds, or they are
             too large for where the config wants them.
         DatasetError: the dataset is none, or damaged.
+        RuntimeError: the devices do not read each row of a batch exactly once.
     """
-    parallel.own_rows(config.train.batch_size, devices)
+    parallel.check_rows(config.train.batch_size, devices)
     dataset = Path(config.data.path)
     manifest = Manifest.load(dataset)
     if config.precision == "float64":
