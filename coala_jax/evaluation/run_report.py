@@ -16,6 +16,7 @@ from coala_jax.data.manifest import Manifest
 from coala_jax.data.records import SplitReader
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import pictures, retrieval, sound_map
+from coala_jax.evaluation.scores import cosine
 
 REPORT = "report.json"
 _MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
@@ -53,7 +54,7 @@ class ValidationSounds:
             scores["heard"] = embedder.tag_logits(patches)
         else:
             single = embedder.project_tags(np.eye(len(words), dtype=np.uint8))
-            scores["heard"] = retrieval.cosine(embedder.project_audio(patches), single)
+            scores["heard"] = cosine(embedder.project_audio(patches), single)
         if embedder.case == "ae_c":
             scores["decoded"] = embedder.reconstruct_tags(tags)
         rows = [
