@@ -12,21 +12,11 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
+from coala_jax.default_config import result_settings
 from coala_jax.training import parallel
 from coala_jax.training.steps import TrainState
 
 CONFIG = "config.json"
-
-# What may change between two starts of one run: how long it goes on, how often it saves, where the
-# data lies (its content is compared by the digest below), how it comes to the device and what is
-# reported.
-_FREE = {
-    ("train", "epochs"),
-    ("train", "steps_per_call"),
-    ("data", "path"),
-    ("data", "placement"),
-}
-_FREE_SECTIONS = {"checkpoint", "report"}
 
 
 class Checkpoints:
@@ -85,27 +75,17 @@ def claim(workdir: Path, config: ConfigDict, data_digest: str) -> None:
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
         temporary.rename(path)
         return
-    found, wanted = _compared(json.loads(path.read_text())), _compared(wanted)
+    found, wanted = (result_settings(run) for run in (json.loads(path.read_text()), wanted))
     for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) == wanted.get(key):
+        # A run may go on for longer. What its data hold is compared by their digest.
+        if found.get(key) == wanted.get(key) or key == "train.epochs":
             continue
-        if key == ("data_digest",):
+        if key == "data_digest":
             raise ValueError(
                 f"{workdir}: the run in this folder was trained on another dataset; "
                 "choose another --workdir, or delete this one"
             )
         raise ValueError(
-            f"{workdir}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
+            f"{workdir}: the run in this folder has {key} = {found.get(key)!r}, and "
             f"this one {wanted.get(key)!r}; choose another --workdir, or delete this one"
         )
-
-
-def _compared(config: dict) -> dict[tuple[str, ...], object]:
-    """The settings that must not change within a run, by path."""
-    flat = {}
-    for section, value in config.items():
-        if isinstance(value, dict):
-            flat.update({(section, name): item for name, item in value.items()})
-        else:
-            flat[(section,)] = value
-    return {k: v for k, v in flat.items() if k not in _FREE and k[0] not in _FREE_SECTIONS}

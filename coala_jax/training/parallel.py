@@ -5,6 +5,7 @@ cut along its rows, the state is the same everywhere and has no device axis. Ins
 `all_sum`, `gather` and `row_index` are the only ways to see beyond the own device.
 """
 
+import math
 import os
 import sys
 import tempfile
@@ -158,6 +159,44 @@ def usable(state: PyTree) -> PyTree:
     return multihost_utils.global_array_to_host_local_array(
         state, _mesh(jax.devices()), PartitionSpec()
     )
+
+
+def process_place() -> tuple[int, int]:
+    """The number of this process, and how many there are."""
+    return jax.process_index(), jax.process_count()
+
+
+def gather_rows(rows: Shaped[np.ndarray, "_ ..."]) -> Shaped[np.ndarray, "_ ..."]:
+    """The rows of all processes in their order, of which each may bring any number.
+
+    All processes must call it. Rows cross the devices as bytes: JAX would make float64 float32.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return rows
+    backwards = sorted(jax.devices(), key=lambda device: -device.id)
+    firsts = {device.process_index: device for device in backwards}
+    mesh = _mesh([firsts[process] for process in range(count)])
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def gather_equal(own: np.ndarray) -> np.ndarray:
+        spread = multihost_utils.host_local_array_to_global_array(
+            own[None], mesh, PartitionSpec(AXIS)
+        )
+        gathered = jax.jit(_same, out_shardings=whole)(spread)
+        return np.asarray(gathered.addressable_data(0))
+
+    counts = gather_equal(np.array([len(rows)], np.int32))[:, 0]
+    row_bytes = rows.dtype.itemsize * math.prod(rows.shape[1:])
+    padded = np.zeros((counts.max(), row_bytes), np.uint8)
+    padded[: len(rows)] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), row_bytes)
+    parts = zip(gather_equal(padded), counts, strict=True)
+    joined = np.concatenate([part[:count] for part, count in parts])
+    return joined.view(rows.dtype).reshape(-1, *rows.shape[1:])
+
+
+def _same(array: Array) -> Array:
+    return array
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:
