@@ -7,11 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from coala_jax.default_config import unknown_keys, validate
+
+if TYPE_CHECKING:
+    from coala_jax.evaluation.run_report import ValidationSounds
+    from coala_jax.training.loop import EvaluateFn
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings of the run.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and the model.")
@@ -30,26 +35,21 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     # JAX takes a second to import: a wrong flag is told before that.
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation import run_report
-    from coala_jax.models.pretrained import PretrainedModel
     from coala_jax.training import journal, loop, parallel
 
     device = os.environ.get("COALA_DEVICE", "")
     parallel.start(device)
     parallel.require_device(device)
     parallel.keep_compiled_steps()
-    sounds = run_report.ValidationSounds(Path(config.data.path))
-
-    def judge(model: PretrainedModel) -> loop.Judgement:
-        embedder = Embedder(model)
-        shown = sounds.samples(embedder, config.report.samples) if config.report.samples else None
-        return loop.Judgement(sounds.judge(embedder), shown and journal.Samples(*shown))
-
-    model = loop.train_and_evaluate(config, workdir, judge)
+    sounds = validation_sounds(config)
+    model = loop.train_and_evaluate(config, workdir, make_evaluate_fn(config, sounds))
+    trained, untrained = Embedder(model), Embedder(model.untrained(config.seed + 1))
+    measured = run_report.measure(trained, untrained, sounds)
     if not parallel.is_lead():
         return
     written = run_report.write_report(
-        Embedder(model),
-        Embedder(model.untrained(config.seed + 1)),
+        trained,
+        measured,
         sounds,
         journal.read(workdir),
         workdir,
@@ -60,6 +60,32 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     print(run_report.table(written))
     for name in [run_report.REPORT, *written["pictures"], "metrics.jsonl", "tensorboard", "model"]:
         print(f"  {workdir / name}")
+
+
+def validation_sounds(config: ConfigDict) -> "ValidationSounds":
+    """The validation split, of which each process reads its share."""
+    from coala_jax.evaluation.run_report import ValidationSounds
+    from coala_jax.evaluation.work_shard import WorkShard
+    from coala_jax.training import parallel
+
+    shard = WorkShard(*parallel.process_place(), parallel.gather_rows)
+    return ValidationSounds(Path(config.data.path), shard)
+
+
+def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "EvaluateFn":
+    """Tag retrieval on all processes, samples on the lead."""
+    from coala_jax.embedding.embedder import Embedder
+    from coala_jax.models.pretrained import PretrainedModel
+    from coala_jax.training import journal, loop, parallel
+
+    def evaluate_fn(model: PretrainedModel) -> loop.EvalResult:
+        embedder = Embedder(model)
+        figures, count = sounds.evaluate(embedder), config.report.samples
+        if not (count and parallel.is_lead()):
+            return loop.EvalResult(figures)
+        return loop.EvalResult(figures, journal.Samples(*sounds.samples(embedder, count)))
+
+    return evaluate_fn
 
 
 def main(argv: list[str]) -> None:

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 from coala_jax import main as training_program
 from coala_jax.data.schema import MANIFEST, Manifest
-from coala_jax.default_config import unknown_keys, validate
+from coala_jax.default_config import is_no_result, result_settings, unknown_keys, validate
 from coala_jax.evaluation import sweep_report
 from coala_jax.evaluation.sweep_outcomes import Outcome, Value, short
 from coala_jax.storage import write_json
@@ -35,8 +35,6 @@ flags.adopt_module_key_flags(training_program)
 
 RECORD = "sweep.json"
 DIVERGED = "diverged.json"
-# What may change between two starts of one sweep, as between two starts of one run.
-_FREE_SECTIONS = ("checkpoint", "report")
 
 Grid = dict[str, list[Value]]
 
@@ -117,7 +115,7 @@ def parse_grid(text: str, config: ConfigDict) -> Grid:
 def _default(key: str, config: ConfigDict) -> Value:
     if complaints := unknown_keys([f"--config.{key}="]):
         raise ValueError("--grid: " + complaints[0])
-    if key.split(".")[0] in ("data", *_FREE_SECTIONS):
+    if key.split(".")[0] == "data" or is_no_result(key):
         raise ValueError(f"--grid: config.{key} must be the same for all points, to compare them")
     section, _, name = key.rpartition(".")
     default = (config[section] if section else config)[name]
@@ -221,18 +219,8 @@ def _compare(workdir: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
 
 def _compared(record: dict[str, Any]) -> dict[str, Any]:
     """The settings that all points share, by dotted key, less those that are free to change."""
-    shared = {}
-    for section, value in record["config"].items():
-        if isinstance(value, dict):
-            shared |= {f"{section}.{name}": item for name, item in value.items()}
-        else:
-            shared[section] = value
-    free = {"data.path", *record["grid"]}
-    return {
-        key: value
-        for key, value in shared.items()
-        if key not in free and key.split(".")[0] not in _FREE_SECTIONS
-    }
+    shared = result_settings(record["config"])
+    return {key: value for key, value in shared.items() if key not in record["grid"]}
 
 
 def _train(point: Point, given: Sequence[str]) -> None:

@@ -18,4 +18,5 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.case = "cnn"
     config.loss.tag_weight = 1.0  # its only loss, which the paper gives no weight
     config.train.epochs = 20
+    config.eval.every_epochs = 1
     return config

@@ -17,4 +17,5 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 0.003
     config.train.batch_size = 32
     config.train.epochs = 20
+    config.eval.every_epochs = 1
     return config

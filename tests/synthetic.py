@@ -19,6 +19,7 @@ def tiny_config(**changes):
         config.model.tag_hidden = 16
         config.train.batch_size = 8
         config.train.epochs = 2
+        config.eval.every_epochs = 1
         config.update_from_flattened_dict(
             {key.replace("__", "."): value for key, value in changes.items()}
         )

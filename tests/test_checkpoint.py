@@ -62,6 +62,7 @@ def test_a_folder_belongs_to_one_config_and_one_dataset(tmp_path):
         {"data__placement": "host"},
         {"train__steps_per_call": 5},
         {"checkpoint__keep": 5},
+        {"eval__every_epochs": 0},
         {"report__reconstructions": 0},
     ],
 )

@@ -163,6 +163,7 @@ def test_every_config_says_its_command_and_is_valid(path):
         ("train.last_batch", "pad", "one of keep, drop"),
         ("checkpoint.every_epochs", 0, "greater than 0"),
         ("checkpoint.keep", 0, "greater than 0"),
+        ("eval.every_epochs", -1, "0 .after the last epoch. or more"),
         ("report.reconstructions", -1, "0 or more"),
         ("report.samples", -1, "0 or more"),
     ],

@@ -83,6 +83,14 @@ def test_any_number_of_rows_gives_what_the_module_gives(ae_c, embedder):
         assert_close(embedder.embed_patches(patches[-rows:]), wanted[-rows:])
 
 
+def test_rows_spread_over_all_devices_are_bit_for_bit_those_of_one(embedder):
+    """Two calls of eight devices, the last one almost empty, beside calls of one device."""
+    assert len(jax.local_devices()) == 8
+    patches = np.random.default_rng(1).random((8 * 32 + 1, 96, 96), np.float32)
+    one = [embedder.project_audio(patches[start : start + 32]) for start in range(0, 257, 32)]
+    np.testing.assert_array_equal(embedder.project_audio(patches), np.concatenate(one))
+
+
 def test_the_methods_are_those_of_the_module(ae_c, embedder):
     rng = np.random.default_rng(0)
     patches = rng.random((3, 96, 96), np.float32)

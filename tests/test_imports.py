@@ -16,7 +16,7 @@ ROOMS = {
     "data": set(),
     "models": set(),
     "preparation": {"audio", "tags", "data", "drawing"},
-    "training": {"data", "models"},
+    "training": {"data", "default_config", "models"},
     "embedding": {"audio", "tags", "models", "data.scaler"},
     "evaluation": {"audio", "tags", "data", "embedding", "drawing"},
 }

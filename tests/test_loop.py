@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+import time
 from contextlib import closing
 
 import jax
@@ -55,7 +56,7 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_if_it_had_not_been(datas
     def interrupt_in_epoch_2(model):
         if len(journal.read(tmp_path / "parts")) == 3:
             raise Interrupted
-        return loop.Judgement({})
+        return loop.EvalResult({})
 
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path / "parts", interrupt_in_epoch_2, DEVICES)
@@ -91,10 +92,10 @@ def config_of_seven(folder, placement, steps_per_call, **changes):
     )
 
 
-def train_seven(folder, name, placement, steps_per_call, judge=None, **changes):
+def train_seven(folder, name, placement, steps_per_call, evaluate_fn=None, **changes):
     """What is left of a run of two epochs: its journal and its weights."""
     config = config_of_seven(folder, placement, steps_per_call, **changes)
-    loop.train_and_evaluate(config, folder / name, judge, DEVICES[:1])
+    loop.train_and_evaluate(config, folder / name, evaluate_fn, DEVICES[:1])
     saved = (folder / name / "model" / "model.safetensors").read_bytes()
     about = (folder / name / "model" / "model.json").read_text()
     return lasting(journal.read(folder / name)), saved, about
@@ -118,7 +119,7 @@ def test_a_run_goes_on_bit_for_bit_from_elsewhere_and_in_other_calls(seven_steps
     def interrupt_in_epoch_2(model):
         if len(journal.read(folder / "parts")) == 3:
             raise Interrupted
-        return loop.Judgement({})
+        return loop.EvalResult({})
 
     with pytest.raises(Interrupted):
         train_seven(folder, "parts", "host", 3, interrupt_in_epoch_2)
@@ -196,10 +197,60 @@ def test_a_call_begins_before_the_metrics_of_the_one_before_are_fetched():
     assert fetched[1] == [{"loss": (1.0, 1.0)}, {"loss": (2.0, 1.0)}]
 
 
+@pytest.mark.parametrize(
+    ("every", "epochs", "evaluated"),
+    [(0, 3, [3]), (1, 3, [1, 2, 3]), (2, 3, [2, 3]), (3, 3, [3]), (4, 3, [3]), (2, 4, [2, 4])],
+)
+def test_it_is_evaluated_at_its_cadence_and_after_the_last_epoch(
+    every, epochs, evaluated, dataset, tmp_path
+):
+    called = []
+
+    def evaluate_fn(model):
+        called.append(model)
+        return loop.EvalResult({"score": float(len(called))}, journal.Samples([]))
+
+    config = config_for(dataset, case="e_c", train__epochs=epochs, eval__every_epochs=every)
+    loop.train_and_evaluate(config, tmp_path / "w", evaluate_fn, DEVICES[:1])
+    entries = journal.read(tmp_path / "w")
+    checked = {entry["epoch"]: entry for entry in entries if entry["kind"] == "validation"}
+    assert list(checked) == list(range(1, epochs + 1))
+    assert all("loss" in entry for entry in checked.values())
+    scores = {epoch: e["score"] for epoch, e in checked.items() if "score" in e}
+    assert scores == {epoch: n for n, epoch in enumerate(evaluated, start=1)}
+    timed = [epoch for epoch, entry in checked.items() if "evaluation_seconds" in entry]
+    assert timed == evaluated
+    assert [e["epoch"] for e in entries if e["kind"] == "samples"] == evaluated
+
+
+def test_the_time_of_an_evaluation_is_not_that_of_validation(dataset, tmp_path):
+    def evaluate_fn(model):
+        time.sleep(0.5)
+        return loop.EvalResult({})
+
+    config = config_for(dataset, case="e_c", eval__every_epochs=1)
+    loop.train_and_evaluate(config, tmp_path / "w", evaluate_fn, DEVICES[:1])
+    _, first, second, last = journal.read(tmp_path / "w")
+    assert min(first["evaluation_seconds"], last["evaluation_seconds"]) >= 0.5
+    assert second["validation_seconds"] < 0.5
+
+
+def test_a_run_goes_on_at_another_cadence(dataset, tmp_path):
+    """It changes no weight, and no name in the model that is left."""
+    whole = config_for(dataset, case="e_c", eval__every_epochs=1)
+    loop.train_and_evaluate(whole, tmp_path / "whole", devices=DEVICES[:1])
+    for epochs, every in [(1, 1), (2, 0)]:
+        config = config_for(dataset, case="e_c", train__epochs=epochs, eval__every_epochs=every)
+        loop.train_and_evaluate(config, tmp_path / "parts", devices=DEVICES[:1])
+    for name in ("model.safetensors", "model.json"):
+        bytes_of = [(tmp_path / run / "model" / name).read_bytes() for run in ("whole", "parts")]
+        assert bytes_of[0] == bytes_of[1]
+
+
 def test_what_a_run_leaves(dataset, tmp_path):
     config = config_for(dataset)
     model = loop.train_and_evaluate(
-        config, tmp_path / "w", lambda m: loop.Judgement({"score": 0.5}), DEVICES
+        config, tmp_path / "w", lambda m: loop.EvalResult({"score": 0.5}), DEVICES
     )
     entries = journal.read(tmp_path / "w")
     assert [(e["kind"], e["epoch"], e["step"]) for e in entries] == [
@@ -356,7 +407,7 @@ def retrieval_after_training(folder, shuffled: bool) -> tuple[dict, dict]:
     )
     model = loop.train_and_evaluate(config, folder / "w", devices=DEVICES[:1])
     sounds = ValidationSounds(folder / "dataset")
-    return sounds.judge(Embedder(model)), chance(sounds.tags)
+    return sounds.evaluate(Embedder(model)), chance(sounds.tags)
 
 
 def test_it_finds_the_tags_of_sounds_it_was_not_trained_on(tmp_path):

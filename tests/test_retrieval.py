@@ -1,13 +1,19 @@
 """Retrieval measures against values worked out by hand, scikit-learn, chance and popularity."""
 
+import functools
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jaxtyping
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from coala_jax.evaluation import retrieval
+from benchmarks.retrieval import one_at_a_time
+from coala_jax.evaluation import ranking, retrieval
+from coala_jax.evaluation.scores import cosine
+from coala_jax.evaluation.work_shard import WorkShard
 
 MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
 
@@ -208,7 +214,7 @@ def test_cosine_is_the_loops_and_zero_for_zero_vectors():
     b = generator.normal(size=(4, 7)).astype(np.float32)
     a[2] = 0
     b[1] = 0
-    got = retrieval.cosine(a, b)
+    got = cosine(a, b)
     for i, j in itertools.product(range(5), range(4)):
         product = sum(float(x) * float(y) for x, y in zip(a[i], b[j], strict=True))
         lengths = np.linalg.norm(a[i].astype(float)) * np.linalg.norm(b[j].astype(float))
@@ -219,14 +225,14 @@ def test_cosine_is_the_loops_and_zero_for_zero_vectors():
 def test_cosine_survives_any_scale_and_stays_within_one():
     row = np.random.default_rng(13).normal(size=(1, 33))
     scaled = np.concatenate([row, row * 1e-300, row * 1e300, -row])
-    assert retrieval.cosine(scaled, row).ravel().tolist() == [1.0, 1.0, 1.0, -1.0]
+    assert cosine(scaled, row).ravel().tolist() == [1.0, 1.0, 1.0, -1.0]
 
 
 def test_cosine_of_a_collapsed_encoder_ties_exactly():
     generator = np.random.default_rng(14)
     sounds = np.tile(generator.normal(size=(1, 1152)).astype(np.float32), (67, 1))
     tags = generator.normal(size=(31, 1152)).astype(np.float32)
-    assert np.all(retrieval.cosine(sounds, tags) == retrieval.cosine(sounds[:1], tags))
+    assert np.all(cosine(sounds, tags) == cosine(sounds[:1], tags))
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
@@ -239,7 +245,7 @@ def test_a_score_that_is_not_finite_is_named(which, broken):
         "set_scores": np.zeros((len(targets), len(sets))),
     }
     scores[which][3, 2] = broken
-    with pytest.raises(ValueError, match=rf"1 {which} are NaN or infinite, .* \(3, 2\)"):
+    with pytest.raises(ValueError, match=rf"{which} are NaN or infinite, the first at \(3, 2\)"):
         retrieval.retrieval_metrics(**scores, targets=targets, own_set=own_set)
 
 
@@ -334,6 +340,18 @@ def test_an_aligned_model_that_knows_gets_one_and_a_dead_one_chance(case):
     assert dead == pytest.approx(retrieval.chance(targets), abs=1e-12)
 
 
+@pytest.mark.parametrize("sounds", [127, 128, 129, 300])
+def test_a_collapsed_encoder_gets_chance_in_every_chunk(sounds):
+    """Of every sound and of every tag set it has the same vector, with cosine neither 0 nor 1."""
+    targets, generator = random_targets(28, sounds), np.random.default_rng(29)
+    model = FakeAligned(targets)
+    audio, tag = generator.normal(size=(2, 1, 1152)).astype(np.float32) + np.float32(1)
+    model.project_audio = lambda patches: np.repeat(audio, len(patches), axis=0)
+    model.project_tags = lambda multi_hot: np.repeat(tag, len(multi_hot), axis=0)
+    got = retrieval.evaluate_retrieval(model, patches_with(targets), targets)
+    assert got == pytest.approx(retrieval.chance(targets), abs=1e-12)
+
+
 def test_the_classifier_ranks_sets_by_their_bernoulli_likelihood():
     targets = random_targets(18)
     logits = np.random.default_rng(19).normal(size=targets.shape).astype(np.float32) * 3
@@ -347,6 +365,102 @@ def test_the_classifier_ranks_sets_by_their_bernoulli_likelihood():
     assert got["mrr"] == pytest.approx(np.mean(1 / rank), abs=1e-12)
     assert got["map"] == pytest.approx(metrics_of(logits, targets)["map"], abs=1e-12)
     assert 1 / len(sets) < got["mrr"] < 1
+
+
+@pytest.mark.parametrize("levels", [1, 3, 1000], ids=["all tied", "many ties", "hardly a tie"])
+@pytest.mark.parametrize("chunk", [1, 23, 24, 25])
+def test_chunks_change_nothing(chunk, levels, monkeypatch):
+    """24 sounds, in one chunk or several; 14 tags and about 20 sets."""
+    monkeypatch.setattr(retrieval, "_CHUNK_ROWS", chunk)
+    targets, generator = random_targets(21), np.random.default_rng(22)
+    sets, own_set = retrieval.distinct_sets(targets)
+    tag_scores = generator.integers(0, levels, targets.shape).astype(np.float32)
+    set_scores = generator.integers(0, levels, (24, len(sets))).astype(np.float64)
+    got = retrieval.retrieval_metrics(tag_scores, set_scores, targets, own_set)
+    expected = one_at_a_time(tag_scores, set_scores, targets, own_set)
+    assert {m: got[m] for m in MEASURES} == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("sounds", "tags"), [(1, 1), (1, 5), (2, 1), (4, 2)])
+def test_the_smallest_splits(sounds, tags):
+    """One sound or one tag; a tag on too few sounds for an AUC."""
+    targets = np.ones((sounds, tags), np.uint8)
+    targets[1:, 1:] = 0
+    sets, own_set = retrieval.distinct_sets(targets)
+    generator = np.random.default_rng(23)
+    tag_scores, set_scores = generator.random((sounds, tags)), generator.random((sounds, len(sets)))
+    got = retrieval.retrieval_metrics(tag_scores, set_scores, targets, own_set)
+    expected = one_at_a_time(tag_scores, set_scores, targets, own_set)
+    assert expected["macro_auc"] is None
+    assert {m: got[m] for m in MEASURES} == pytest.approx(expected, abs=1e-12)
+
+
+def test_distinct_sets_are_the_rows_in_lexical_order():
+    targets = random_targets(24, sounds=40, tags=9)
+    sets, own_set = retrieval.distinct_sets(targets)
+    assert sets.tolist() == sorted(map(list, {tuple(row) for row in targets.tolist()}))
+    np.testing.assert_array_equal(sets[own_set], targets)
+
+
+class InProcesses:
+    """Runs a function once a process, in threads that meet at each gather."""
+
+    def __init__(self, count):
+        self.count, self.barrier, self.rows = count, threading.Barrier(count), [None] * count
+
+    def run(self, function):
+        def all_gather(index, rows):
+            self.barrier.wait(timeout=60)  # all have read what was gathered before
+            self.rows[index] = rows
+            self.barrier.wait(timeout=60)
+            return np.concatenate(self.rows)
+
+        shards = [
+            WorkShard(index, self.count, functools.partial(all_gather, index))
+            for index in range(self.count)
+        ]
+        with ThreadPoolExecutor(self.count) as pool:
+            return list(pool.map(function, shards))
+
+
+@pytest.mark.parametrize("case", ["ae_c", "cnn"])
+@pytest.mark.parametrize(("sounds", "processes"), [(24, 2), (24, 3), (25, 4), (2, 3)])
+def test_processes_that_share_the_work_get_what_one_gets(case, sounds, processes, monkeypatch):
+    """Of 2 sounds, one of 3 processes has none."""
+    targets = random_targets(25, sounds=sounds, tags=5)
+    noise = np.random.default_rng(26).normal(size=targets.shape)
+    patches = patches_with((targets + noise).astype(np.float32))
+    model = FakeAligned(targets) if case == "ae_c" else FakeClassifier(5)
+    whole = retrieval.evaluate_retrieval(model, patches, targets)
+    ranked, ranks = [], ranking.precision_and_recall
+
+    def counting(scores, *arguments):
+        ranked.append(len(scores))
+        return ranks(scores, *arguments)
+
+    monkeypatch.setattr(ranking, "precision_and_recall", counting)
+    found = InProcesses(processes).run(
+        lambda shard: retrieval.evaluate_retrieval(model, patches[shard.of(sounds)], targets, shard)
+    )
+    assert sum(ranked) == sounds
+    assert max(ranked) == -(-sounds // processes)
+    assert all(one == found[0] for one in found)
+    assert found[0] == pytest.approx(whole, abs=1e-12)
+
+
+@pytest.mark.parametrize(("items", "count"), [(0, 3), (1, 3), (2, 3), (3, 3), (4, 3), (18_990, 7)])
+def test_shares_cover_everything_once_and_are_even(items, count):
+    shares = [range(items)[WorkShard(index, count).of(items)] for index in range(count)]
+    assert [item for share in shares for item in share] == list(range(items))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_process_must_bring_the_patches_of_its_own_sounds():
+    targets = random_targets(27)
+    with pytest.raises(ValueError, match=r"24 patches but targets for 24 sounds, .* has 12"):
+        retrieval.evaluate_retrieval(
+            FakeAligned(targets), patches_with(targets), targets, WorkShard(0, 2)
+        )
 
 
 def test_an_unknown_case_is_named():

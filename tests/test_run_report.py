@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from coala_jax.evaluation.run_report import ValidationSounds
 from tests.synthetic import random_examples, write_random_dataset
 
 TRAIN, VALIDATION, TAGS = 9, 14, 4
+IDS = [example.id for example in random_examples(TRAIN + VALIDATION, TAGS)[TRAIN:]]
 METRICS = [{"kind": kind, "epoch": 1, "step": 3, "loss": 2.0} for kind in ("train", "validation")]
 
 
@@ -49,7 +51,8 @@ def sounds(tmp_path_factory):
 
 def test_the_validation_sounds_are_those_of_the_dataset(sounds):
     wanted = random_examples(TRAIN + VALIDATION, TAGS)[TRAIN:]
-    assert sounds.ids == [example.id for example in wanted]
+    found = sounds.read(np.arange(VALIDATION))
+    assert [example.id for example in found] == [example.id for example in wanted]
     for row, example in enumerate(wanted):
         np.testing.assert_array_equal(sounds.patches[row], example.patch)
         assert np.flatnonzero(sounds.tags[row]).tolist() == example.tags.tolist()
@@ -91,7 +94,7 @@ def test_samples_give_a_sound_as_many_tags_as_it_has_the_best_first(sounds, case
     """Of the first, the last and two between them."""
     rows, picture = sounds.samples(ScoringEmbedder(case), 4)
     places = [0, 4, 8, 13]
-    assert [row["id"] for row in rows] == [sounds.ids[place] for place in places]
+    assert [row["id"] for row in rows] == [IDS[place] for place in places]
     counts = [len(row["tags"]) for row in rows]
     assert len(set(counts)) > 1  # or the number of tags could be a constant
     for row, place, count in zip(rows, places, counts, strict=True):
@@ -108,18 +111,22 @@ def test_samples_give_a_sound_as_many_tags_as_it_has_the_best_first(sounds, case
 
 
 def test_samples_show_patches_above_reconstructions_and_low_bands_at_the_bottom(sounds):
+    bright = 1.2 * sounds.patches  # as the released scaling may have them
     brighter = copy.copy(sounds)
-    brighter.patches = 1.2 * sounds.patches  # as the released scaling may have them
+    brighter.read = lambda places: [
+        dataclasses.replace(example, patch=bright[place])
+        for place, example in zip(places, sounds.read(places), strict=True)
+    ]
     _, picture = brighter.samples(ScoringEmbedder("ae_c"), 3)
     assert picture.shape == (2 * 96, 3 * 96)
     assert picture.dtype == np.float32
     for number, place in enumerate([0, 6, 13]):
         column = picture[:, 96 * number : 96 * (number + 1)]
-        patch = brighter.patches[place]
+        patch = bright[place]
         for band in range(96):
             np.testing.assert_array_equal(column[95 - band], np.clip(patch[band], 0, 1))
             np.testing.assert_array_equal(column[191 - band], np.clip(1.5 - patch[band], 0, 1))
-    assert brighter.patches.max() > 1 == picture.max()  # 1.1 times 255 is no grey of 8 bits
+    assert bright.max() > 1 == picture.max()  # 1.1 times 255 is no grey of 8 bits
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_samples_show_patches_above_reconstructions_and_low_bands_at_the_bottom(
 )
 def test_samples_are_spread_over_the_split(sounds, count, places):
     rows, picture = sounds.samples(ScoringEmbedder("ae_c"), count)
-    assert [row["id"] for row in rows] == [sounds.ids[place] for place in places]
+    assert [row["id"] for row in rows] == [IDS[place] for place in places]
     assert picture.shape == (192, 96 * len(places))
 
 
@@ -138,9 +145,9 @@ def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, m
 
 
 def test_the_report_holds_the_model_and_what_it_has_to_beat(sounds, tmp_path):
-    written = run_report.write_report(
-        FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds, METRICS, tmp_path, 3, "cmd"
-    )
+    trained = FakeEmbedder(sounds, 1.0)
+    measured = run_report.measure(trained, FakeEmbedder(sounds, 0.0), sounds)
+    written = run_report.write_report(trained, measured, sounds, METRICS, tmp_path, 3, "cmd")
     assert written == json.loads((tmp_path / "report.json").read_text())
     assert (written["corpus"], written["case"], written["command"]) == ("random", "ae_c", "cmd")
     assert written["sounds"] == {"train": TRAIN, "validation": VALIDATION}
@@ -167,29 +174,24 @@ def test_popularity_ranks_by_the_training_tags(sounds):
         hits = np.flatnonzero(row)
         precisions.append(np.mean([(n + 1) / (place + 1) for n, place in enumerate(hits)]))
     embedder = FakeEmbedder(sounds, 1.0)
-    found = run_report.retrieval_report(embedder, embedder, sounds)["popularity"]
+    found = run_report.measure(embedder, embedder, sounds).retrieval["popularity"]
     assert found["map"] == pytest.approx(np.mean(precisions))
 
 
 def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
     for case in ("e_c", "cnn"):
+        trained = FakeEmbedder(sounds, 1.0, case)
+        measured = run_report.measure(trained, FakeEmbedder(sounds, 0.0, case), sounds)
         written = run_report.write_report(
-            FakeEmbedder(sounds, 1.0, case),
-            FakeEmbedder(sounds, 0.0, case),
-            sounds,
-            METRICS,
-            tmp_path / case,
-            3,
-            "cmd",
+            trained, measured, sounds, METRICS, tmp_path / case, 3, "cmd"
         )
         assert written["pictures"] == ["losses.png", "embedding_map.png"]
         assert written["retrieval"]["trained"]["macro_auc"] > 0.99
 
 
 def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
-    figures = run_report.retrieval_report(
-        FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds
-    )
+    measured = run_report.measure(FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds)
+    figures = measured.retrieval
     header, *rows = run_report.table({"retrieval": figures}).splitlines()
     assert header.split() == ["macro_auc", "mrr", "map", "recall_at_10"]
     assert [row.split()[0] for row in rows] == ["trained", "untrained", "chance", "popularity"]
@@ -201,9 +203,10 @@ def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
 
 def test_what_is_reported_while_training_is_the_same(sounds):
     embedder = FakeEmbedder(sounds, 0.5)
-    judged = sounds.judge(embedder)
-    reported = run_report.retrieval_report(embedder, embedder, sounds)["trained"]
-    assert judged == {name: reported[name] for name in judged}
+    evaluated = sounds.evaluate(embedder)
+    assert evaluated.keys() == {"macro_auc", "mrr", "map", "recall_at_10"}
+    reported = run_report.measure(embedder, embedder, sounds).retrieval["trained"]
+    assert evaluated == {name: reported[name] for name in evaluated}
 
 
 def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
@@ -211,8 +214,8 @@ def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
     write_random_dataset(tmp_path / "dataset", train=5, validation=3, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
     embedder = FakeEmbedder(few, 1.0)
-    assert few.judge(embedder).keys() == {"mrr", "map", "recall_at_10"}
-    figures = run_report.retrieval_report(embedder, embedder, few)
+    assert few.evaluate(embedder).keys() == {"mrr", "map", "recall_at_10"}
+    figures = run_report.measure(embedder, embedder, few).retrieval
     shown = run_report.table({"retrieval": figures})
     assert figures["trained"]["macro_auc"] is None
     assert shown.splitlines()[1].split()[:3] == ["trained", "-", "1.000"]
@@ -223,5 +226,6 @@ def test_two_sounds_are_reported_without_a_map(tmp_path):
     write_random_dataset(tmp_path / "dataset", train=5, validation=2, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
     embedder = FakeEmbedder(few, 1.0)
-    written = run_report.write_report(embedder, embedder, few, METRICS, tmp_path / "w", 1, "cmd")
+    measured = run_report.measure(embedder, embedder, few)
+    written = run_report.write_report(embedder, measured, few, METRICS, tmp_path / "w", 1, "cmd")
     assert written["pictures"] == ["losses.png", "reconstructions.png"]

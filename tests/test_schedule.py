@@ -16,10 +16,11 @@ def entry(kind, epoch, **figures):
 
 EPOCHS = [
     entry("train", 1, seconds=10.0, input_seconds=1.0, patches_per_second=5.0),
-    entry("validation", 1, loss=2.0),
+    entry("validation", 1, loss=2.0, evaluation_seconds=1.5),
     entry("train", 2, seconds=6.0, validation_seconds=2.0, patches_per_second=8.0),
     entry("train", 3, seconds=4.0, validation_seconds=2.0, checkpoint_seconds=0.5)
     | {"input_seconds": 0.25, "patches_per_second": 9.0},
+    entry("validation", 3, loss=1.5, evaluation_seconds=0.5),
 ]
 
 
@@ -29,8 +30,11 @@ def test_what_epochs_leave_of_a_run_is_start_up_and_end():
         "steps_s": 20.0,
         "input_s": 1.25,
         "validation_s": 4.0,
+        "evaluation_s": 2.0,
+        "evaluations": 2,
+        "median_evaluation_s": 1.0,
         "checkpoint_s": 0.5,
-        "start_up_and_end_s": 5.5,
+        "start_up_and_end_s": 3.5,
         "patches_per_second_of_median_epoch": 8.0,
         "went_on": False,
     }
@@ -38,8 +42,8 @@ def test_what_epochs_leave_of_a_run_is_start_up_and_end():
 
 def test_of_a_run_that_went_on_the_earlier_epochs_count_too():
     split = split_time(EPOCHS, EPOCHS[:2], wall_s=20.0)
-    assert split["start_up_and_end_s"] == 20.0 - (6 + 2 + 4 + 2 + 0.5)
-    assert split["total_s"] == 10.0 + 20.0
+    assert split["start_up_and_end_s"] == 20.0 - (6 + 2 + 4 + 2 + 0.5 + 0.5)
+    assert split["total_s"] == 10.0 + 1.5 + 20.0
     assert split["steps_s"] == 20.0
     assert split["went_on"]
 
@@ -107,14 +111,16 @@ def test_a_missing_package_is_one_sentence(tmp_path, capsys, monkeypatch):
 
 
 def test_the_schedule_end_to_end_and_again(tmp_path, capsys):
-    sizes = ["case=cnn", "model.filters=4", "train.batch_size=8"]
+    sizes = ["case=cnn", "model.filters=4", "train.batch_size=8", "eval.every_epochs=1"]
     flags = flags_for(tmp_path, "--precision=float32", "--set", *sizes)
     assert schedule.main(flags) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert first["counts"] == {"train": 12, "validation": 5}
     assert first["total_s"] == pytest.approx(
-        first["steps_s"] + first["start_up_and_end_s"] + first["validation_s"]
+        first["steps_s"] + first["start_up_and_end_s"] + first["evaluation_s"]
     )
+    assert first["evaluations"] == 1
+    assert 0 < first["median_evaluation_s"] == first["evaluation_s"]
     assert first["minutes"] == first["total_s"] / 60
     assert first["patches_per_second"] == pytest.approx(12 / first["steps_s"])
     assert not first["went_on"]
@@ -126,6 +132,7 @@ def test_the_schedule_end_to_end_and_again(tmp_path, capsys):
     assert again["went_on"]
     assert again["dataset_written_s"] == 0
     assert again["steps_s"] > first["steps_s"]
+    assert again["evaluations"] == 2
     written = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     trained = [json.loads(line)["epoch"] for line in written if '"train"' in line]
     assert trained == [1, 2]

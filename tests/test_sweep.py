@@ -45,18 +45,18 @@ def real(dataset, tmp_path_factory):
     """A sweep that was interrupted in the second epoch of its first point, and then went on."""
     workdir = tmp_path_factory.mktemp("real") / "w"
     config = config_for(dataset, model__filters=2, report__samples=0)
-    judge, epochs = ValidationSounds.judge, []
+    evaluate, epochs = ValidationSounds.evaluate, []
 
     def interrupted(sounds, embedder):
         epochs.append(len(epochs) + 1)
         if len(epochs) == 2:
             raise KeyboardInterrupt
-        return judge(sounds, embedder)
+        return evaluate(sounds, embedder)
 
     one = jax.devices()[:1]  # of the eight: it compiles in half the time
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "devices", lambda: one)
-        patch.setattr(ValidationSounds, "judge", interrupted)
+        patch.setattr(ValidationSounds, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             sweep.run(config, RATES, workdir)
         assert not (workdir / "results.json").exists()

@@ -1,5 +1,6 @@
 """What a run learned, as figures and pictures: `report.json` and PNGs in its folder."""
 
+import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -13,25 +14,31 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from coala_jax import storage
 from coala_jax.data import pipeline
 from coala_jax.data.dataset import SplitReader
-from coala_jax.data.schema import Manifest
+from coala_jax.data.schema import Example, Manifest
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import pictures, retrieval, sound_map
+from coala_jax.evaluation.scores import cosine
+from coala_jax.evaluation.work_shard import WHOLE, WorkShard
 
 REPORT = "report.json"
 _MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
 
 
 class ValidationSounds:
-    """The validation split in memory: patches in [0, 1], multi-hot tags, file names."""
+    """The validation split.
 
-    def __init__(self, dataset: Path) -> None:
+    Attributes:
+        patches: of this process's share of the sounds, in memory, values in [0, 1].
+        tags: of all sounds.
+    """
+
+    def __init__(self, dataset: Path, shard: WorkShard = WHOLE) -> None:
         self.manifest = Manifest.load(dataset)
-        split = SplitReader(dataset, "validation", self.manifest)
-        examples = [split[number] for number in range(len(split))]
-        batch = pipeline.assemble(examples, len(examples), split.vocabulary_size)
-        self.patches: Float32[np.ndarray, "sound 96 96"] = batch["patches"]
-        self.tags: UInt8[np.ndarray, "sound tag"] = batch["tags"]
-        self.ids = [example.id for example in examples]
+        self._split, self._shard = SplitReader(dataset, "validation", self.manifest), shard
+        own = np.arange(len(self._split))[shard.of(len(self._split))]
+        examples = pipeline.load(self._split, own, np.dtype(np.float32))
+        self.patches: Float32[np.ndarray, "own_sound 96 96"] = examples["patches"]
+        self.tags: UInt8[np.ndarray, "sound tag"] = shard.all_gather(examples["tags"])
 
     def tag_names(self) -> list[list[str]]:
         words = self.manifest.vocabulary
@@ -46,20 +53,21 @@ class ValidationSounds:
         decoded: those that the tag autoencoder returns (AE-C). As many as the sound's own tags.
         The picture has the patches above their reconstructions, values in [0, 1] (AE-C).
         """
-        places = self.spread(count)
-        patches, tags, words = self.patches[places], self.tags[places], self.manifest.vocabulary
+        places, words = self.spread(count), self.manifest.vocabulary
+        examples, tags = self.read(places), self.tags[places]
+        patches = np.stack([example.patch for example in examples])
         scores = {}
         if embedder.case == "cnn":
             scores["heard"] = embedder.tag_logits(patches)
         else:
             single = embedder.project_tags(np.eye(len(words), dtype=np.uint8))
-            scores["heard"] = retrieval.cosine(embedder.project_audio(patches), single)
+            scores["heard"] = cosine(embedder.project_audio(patches), single)
         if embedder.case == "ae_c":
             scores["decoded"] = embedder.reconstruct_tags(tags)
         rows = [
-            {"id": self.ids[place], "tags": [words[tag] for tag in np.flatnonzero(own)]}
+            {"id": example.id, "tags": [words[tag] for tag in np.flatnonzero(own)]}
             | {name: _first(found[row], int(own.sum()), words) for name, found in scores.items()}
-            for row, (place, own) in enumerate(zip(places, tags, strict=True))
+            for row, (example, own) in enumerate(zip(examples, tags, strict=True))
         ]
         if embedder.case != "ae_c":
             return rows, None
@@ -69,31 +77,53 @@ class ValidationSounds:
 
     def spread(self, count: int) -> Int64[np.ndarray, " place"]:
         """Places spread evenly over the split, so that what is shown does not depend on luck."""
-        return np.linspace(0, len(self.ids) - 1, min(count, len(self.ids))).astype(np.int64)
+        return np.linspace(0, len(self.tags) - 1, min(count, len(self.tags))).astype(np.int64)
 
-    def judge(self, embedder: Embedder) -> dict[str, float]:
+    def read(self, places: Int64[np.ndarray, " place"]) -> list[Example]:
+        """These sounds from disk, in whosever share they are."""
+        return [self._split[place] for place in places.tolist()]
+
+    def measure(self, embedder: Embedder) -> retrieval.Metrics:
+        """How well all sounds find their tags, computed by all processes together."""
+        return retrieval.evaluate_retrieval(embedder, self.patches, self.tags, self._shard)
+
+    def evaluate(self, embedder: Embedder) -> dict[str, float]:
         """The retrieval measures of a model, to be reported while it trains."""
-        found = retrieval.evaluate_retrieval(embedder, self.patches, self.tags)
+        found = self.measure(embedder)
         return {name: found[name] for name in _MEASURES if found[name] is not None}
 
+    def embed(self, embedder: Embedder) -> Float32[np.ndarray, "sound latent"]:
+        """The embeddings of all sounds, computed by all processes together."""
+        return self._shard.map_rows(embedder.embed_patches, self.patches)
 
-def retrieval_report(
-    trained: Embedder, untrained: Embedder, sounds: ValidationSounds
-) -> dict[str, retrieval.Metrics]:
-    """How well validation sounds find their tags: the model, and what it has to beat."""
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What all processes compute for the report together.
+
+    retrieval: how well validation sounds find their tags, with the model and with what it has to
+        beat. embeddings: the model's, of all validation sounds.
+    """
+
+    retrieval: dict[str, retrieval.Metrics]
+    embeddings: Float32[np.ndarray, "sound latent"]
+
+
+def measure(trained: Embedder, untrained: Embedder, sounds: ValidationSounds) -> Measured:
     training_sounds = sounds.manifest.counts["train"]
     frequency = np.array(sounds.manifest.tag_counts) / training_sounds
-    return {
-        "trained": retrieval.evaluate_retrieval(trained, sounds.patches, sounds.tags),
-        "untrained": retrieval.evaluate_retrieval(untrained, sounds.patches, sounds.tags),
+    found = {
+        "trained": sounds.measure(trained),
+        "untrained": sounds.measure(untrained),
         "chance": retrieval.chance(sounds.tags),
         "popularity": retrieval.popularity(frequency, sounds.tags, training_sounds),
     }
+    return Measured(found, sounds.embed(trained))
 
 
 def write_report(
     trained: Embedder,
-    untrained: Embedder,
+    measured: Measured,
     sounds: ValidationSounds,
     metrics: Sequence[Mapping[str, Any]],
     workdir: Path,
@@ -107,10 +137,9 @@ def write_report(
     """
     drawn = [workdir / "losses.png"]
     pictures.loss_curves(metrics, drawn[0])
-    if len(sounds.ids) >= 3:  # fewer are no map
+    if len(sounds.tags) >= 3:  # fewer are no map
         drawn.append(workdir / "embedding_map.png")
-        embeddings = trained.embed_patches(sounds.patches)
-        sound_map.embedding_map(embeddings, sounds.tag_names(), drawn[-1], seed=0)
+        sound_map.embedding_map(measured.embeddings, sounds.tag_names(), drawn[-1], seed=0)
     if trained.case == "ae_c" and reconstructions:
         drawn.append(workdir / "reconstructions.png")
         _draw_reconstructions(trained, sounds, reconstructions, drawn[-1])
@@ -119,7 +148,7 @@ def write_report(
         "case": trained.case,
         "sounds": sounds.manifest.counts,
         "tags": len(sounds.manifest.vocabulary),
-        "retrieval": retrieval_report(trained, untrained, sounds),
+        "retrieval": measured.retrieval,
         "pictures": [path.name for path in drawn],
         "command": command,
         "device": jax.devices()[0].device_kind,
@@ -155,8 +184,11 @@ def _cell(figure: float | None) -> str:
 def _draw_reconstructions(
     embedder: Embedder, sounds: ValidationSounds, count: int, out: Path
 ) -> None:
-    places = sounds.spread(count)
-    patches = sounds.patches[places]
-    names = sounds.tag_names()
-    titles = [f"{Path(sounds.ids[place]).stem}\n{', '.join(names[place])}" for place in places]
+    places, names = sounds.spread(count), sounds.tag_names()
+    examples = sounds.read(places)
+    patches = np.stack([example.patch for example in examples])
+    titles = [
+        f"{Path(example.id).stem}\n{', '.join(names[place])}"
+        for place, example in zip(places, examples, strict=True)
+    ]
     pictures.reconstructions(patches, embedder.reconstruct(patches), titles, out)

@@ -53,7 +53,8 @@ class Outcome:
         if not self.report:
             return row
         epochs = [entry for entry in self.entries if entry["kind"] == "validation"]
-        best = max(epochs, key=lambda entry: entry["mrr"])
+        evaluated = [entry for entry in epochs if "mrr" in entry]
+        best = max(evaluated, key=lambda entry: entry["mrr"])
         trained = [entry["seconds"] for entry in self.entries if entry["kind"] == "train"]
         return row | {
             "status": "finished",

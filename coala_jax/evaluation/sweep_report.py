@@ -86,8 +86,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     parts = [
         f"# Sweep over {' and '.join(keys)}",
         f"{finished} of {len(rows)} points are finished. The figures are those of the validation "
-        "sounds after the last epoch, and of the epoch with the best mrr; the best in **bold**; "
-        "the seconds those of training alone.",
+        "sounds after the last epoch, and of the evaluated epoch with the best mrr; the best in "
+        "**bold**; the seconds those of training alone.",
         "\n".join(lines),
         *_remarks(outcomes),
     ]

@@ -13,21 +13,11 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from coala_jax import storage
+from coala_jax.default_config import result_settings
 from coala_jax.training import parallel
 from coala_jax.training.steps import TrainState
 
 CONFIG = "config.json"
-
-# What may change between two starts of one run: how long it goes on, how often it saves, where the
-# data lies (its content is compared by the digest below), how it comes to the device and what is
-# reported.
-_FREE = {
-    ("train", "epochs"),
-    ("train", "steps_per_call"),
-    ("data", "path"),
-    ("data", "placement"),
-}
-_FREE_SECTIONS = {"checkpoint", "report"}
 
 # What a message of TensorStore or JAX begins with when a file, a store or memory is not to be had.
 _UNREACHABLE = (
@@ -118,29 +108,19 @@ def _check_config(path: Path, wanted: dict[str, Any]) -> None:
             f"{error}. {hint}; or, if this is the config and the dataset of the run in this "
             "folder, move that file aside, and it is written anew"
         ) from error
-    found, compared = _compared(saved), _compared(wanted)
+    found, compared = result_settings(saved), result_settings(wanted)
     for key in sorted(found.keys() | compared.keys()):
-        if found.get(key) == compared.get(key):
+        # A run may go on for longer. What its data hold is compared by their digest.
+        if found.get(key) == compared.get(key) or key == "train.epochs":
             continue
-        if key == ("data_digest",):
+        if key == "data_digest":
             raise ValueError(
                 f"{path.parent}: the run in this folder was trained on another dataset. {hint}"
             )
         raise ValueError(
-            f"{path.parent}: the run in this folder has {'.'.join(key)} = {found.get(key)!r}, and "
+            f"{path.parent}: the run in this folder has {key} = {found.get(key)!r}, and "
             f"this one {compared.get(key)!r}. {hint}"
         )
-
-
-def _compared(config: dict) -> dict[tuple[str, ...], object]:
-    """The settings that must not change within a run, by path."""
-    flat = {}
-    for section, value in config.items():
-        if isinstance(value, dict):
-            flat.update({(section, name): item for name, item in value.items()})
-        else:
-            flat[(section,)] = value
-    return {k: v for k, v in flat.items() if k not in _FREE and k[0] not in _FREE_SECTIONS}
 
 
 def _restore_error(folder: Path, error: BaseException) -> str:

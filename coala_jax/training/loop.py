@@ -1,4 +1,4 @@
-"""Trains, validates after each epoch, reports, checkpoints, and freezes the model at the end."""
+"""Trains, validates each epoch, evaluates, reports, checkpoints, freezes the model at the end."""
 
 import dataclasses
 import itertools
@@ -33,24 +33,26 @@ class DivergedError(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Judgement:
-    """What is said of a model after an epoch besides its losses, computed above this room.
+class EvalResult:
+    """What is said of a model besides its losses, computed above this room.
 
-    figures: numbers by name. samples: a few validation sounds, as `journal.Samples`.
+    figures: numbers by name, the same on all processes.
+    samples: a few validation sounds, as `journal.Samples`; the lead's are written.
     """
 
     figures: dict[str, float]
     samples: Samples | None = None
 
 
-Judge = Callable[[PretrainedModel], Judgement]
+# Called on all processes, so that they can share the work.
+EvaluateFn = Callable[[PretrainedModel], EvalResult]
 StepPairs = dict[str, tuple[SupportsFloat, SupportsFloat]]  # the metrics of one step, fetched
 
 
 def train_and_evaluate(
     config: ConfigDict,
     workdir: Path,
-    judge: Judge | None = None,
+    evaluate_fn: EvaluateFn | None = None,
     devices: tuple[jax.Device, ...] | None = None,
 ) -> PretrainedModel:
     """Trains up to `config.train.epochs`, from the newest checkpoint in `workdir` if there is one.
@@ -76,7 +78,7 @@ def train_and_evaluate(
             )
         say_start(run, int(state.step))
         if done < config.train.epochs:
-            state = _train(run, state, workdir, judge, checkpoints)
+            state = _train(run, state, workdir, evaluate_fn, checkpoints)
     model = run.freeze(state)
     if parallel.is_lead():
         model.save_pretrained(workdir / MODEL_FOLDER)
@@ -87,7 +89,7 @@ def _train(
     run: Run,
     state: steps.TrainState,
     workdir: Path,
-    judge: Judge | None,
+    evaluate_fn: EvaluateFn | None,
     checkpoints: checkpoint.Checkpoints,
 ) -> steps.TrainState:
     """All epochs that are left."""
@@ -108,20 +110,27 @@ def _train(
             journal.write("train", epoch + 1, step, figures)
             with stopwatch.timing("validation_seconds"):
                 checked = _validate(run, state, epoch, validation, checkpoints)
-                if judge is not None and parallel.is_lead():
-                    judgement = judge(run.freeze(state))
-                    checked |= judgement.figures
-                    journal.write_samples(epoch + 1, step, judgement.samples)
+            if evaluate_fn is not None and _is_due(epoch, epochs, config.eval.every_epochs):
+                began = time.monotonic()
+                result = evaluate_fn(run.freeze(state))
+                # Beside the figures: of the last evaluation, no training entry would tell.
+                checked |= result.figures | {"evaluation_seconds": time.monotonic() - began}
+                journal.write_samples(epoch + 1, step, result.samples)
             journal.write("validation", epoch + 1, step, checked)
             progress.set_postfix_str(
                 f"epoch {epoch + 1}/{epochs}, loss {figures['loss']:.4g}, "
                 f"validation {checked['loss']:.4g}, "
                 f"{figures['patches_per_second']:.0f} patches/s"
             )
-            if epoch + 1 == epochs or (epoch + 1) % config.checkpoint.every_epochs == 0:
+            if _is_due(epoch, epochs, config.checkpoint.every_epochs):
                 with stopwatch.timing("checkpoint_seconds"):
                     checkpoints.save(state)
     return state
+
+
+def _is_due(epoch: int, epochs: int, every: int) -> bool:
+    """Whether what is done every so many epochs is due after this one, as it is after the last."""
+    return epoch + 1 == epochs or (every > 0 and (epoch + 1) % every == 0)
 
 
 def _train_epoch(

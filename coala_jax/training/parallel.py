@@ -6,6 +6,7 @@ cut along its rows, the state is the same everywhere and has no device axis. Ins
 `run_devices` says in which order rows are dealt out, `lead_first` lets one process decide for all.
 """
 
+import math
 import os
 import sys
 import tempfile
@@ -198,6 +199,43 @@ def _local(devices: Sequence[jax.Device]) -> list[jax.Device]:
     return [device for device in devices if device.process_index == jax.process_index()]
 
 
+def process_place() -> tuple[int, int]:
+    """The number of this process, and how many there are."""
+    return jax.process_index(), jax.process_count()
+
+
+def gather_rows(rows: Shaped[np.ndarray, "_ ..."]) -> Shaped[np.ndarray, "_ ..."]:
+    """The rows of all processes in their order, of which each may bring any number.
+
+    All processes must call it. Rows cross the devices as bytes: JAX would make float64 float32.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return rows
+    firsts = {device.process_index: device for device in reversed(run_devices())}
+    mesh = _mesh([firsts[process] for process in range(count)])
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def gather_equal(own: np.ndarray) -> np.ndarray:
+        spread = multihost_utils.host_local_array_to_global_array(
+            own[None], mesh, PartitionSpec(AXIS)
+        )
+        gathered = jax.jit(_same, out_shardings=whole)(spread)
+        return np.asarray(gathered.addressable_data(0))
+
+    counts = gather_equal(np.array([len(rows)], np.int32))[:, 0]
+    row_bytes = rows.dtype.itemsize * math.prod(rows.shape[1:])
+    padded = np.zeros((counts.max(), row_bytes), np.uint8)
+    padded[: len(rows)] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), row_bytes)
+    parts = zip(gather_equal(padded), counts, strict=True)
+    joined = np.concatenate([part[:count] for part, count in parts])
+    return joined.view(rows.dtype).reshape(-1, *rows.shape[1:])
+
+
+def _same(array: Array) -> Array:
+    return array
+
+
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
@@ -283,22 +321,9 @@ def _texts_of_all(text: str) -> list[str]:
     if jax.process_count() == 1:
         return [text]
     encoded = np.frombuffer(text.encode(), np.uint8)
-    sizes = _gather_processes(np.array([encoded.size], np.int32)).ravel()
-    padded = np.zeros(max(1, sizes.max()), np.uint8)  # nothing can be gathered of no bytes
-    padded[: encoded.size] = encoded
-    rows = _gather_processes(padded)
-    return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
-
-
-def _gather_processes(
-    values: Shaped[np.ndarray, " value"],
-) -> Shaped[np.ndarray, "process value"]:
-    """Values of each process; `process_allgather` of JAX relies on the order of jax.devices()."""
-    devices = run_devices()
-    own = np.repeat(values[None, None], len(_local(devices)), axis=0)
-    rows = jax.pmap(gather, axis_name=AXIS, devices=devices, out_axes=None)(own)
-    _, first_of_process = np.unique([d.process_index for d in devices], return_index=True)
-    return np.asarray(rows)[first_of_process]
+    sizes = gather_rows(np.array([encoded.size], np.int32))
+    together = gather_rows(encoded)
+    return [part.tobytes().decode() for part in np.split(together, np.cumsum(sizes)[:-1])]
 
 
 def require_device(asked: str) -> None:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from coala_jax.data import pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import MINIMUM_EXAMPLES, Manifest
+from coala_jax.default_config import result_settings
 from coala_jax.models.coala import build_model
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import parallel, steps
@@ -52,11 +53,10 @@ class Run:
 
 def _that_trains(config: ConfigDict) -> dict[str, Any]:
     """What shaped the weights; where the data lay and what was reported did not."""
-    sections = config.to_dict()
-    for section in ("checkpoint", "report"):
-        del sections[section]
-    for section, key in (("data", "path"), ("data", "placement"), ("train", "steps_per_call")):
-        del sections[section][key]
+    sections: dict[str, Any] = {}
+    for key, value in result_settings(config.to_dict()).items():
+        section, _, name = key.rpartition(".")
+        (sections.setdefault(section, {}) if section else sections)[name] = value
     return sections
 
 

@@ -1,0 +1,63 @@
+"""How well rows match columns: matrices that are too large to be there whole."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+# Far below what float32 embeddings tell. The embeddings of a collapsed encoder must tie, and a
+# matrix product may give equal rows sums that differ in the last bit, by where they are in it.
+COSINE_DIGITS = 12
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """A matrix of scores, of which rows are taken as from an array: an array, or `Products`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def T(self) -> "Scores": ...
+
+    def __getitem__(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row column"]: ...
+
+
+class Products:
+    """The product of every row of `a` with every row of `b`, computed where it is asked for."""
+
+    def __init__(
+        self,
+        a: Float64[np.ndarray, "row term"],
+        b: Float64[np.ndarray, "column term"],
+        digits: int | None = None,
+    ) -> None:
+        """digits: that products are rounded to; None: not at all."""
+        self._a, self._b, self._digits = a, b, digits
+        self.shape = (len(a), len(b))
+
+    @property
+    def T(self) -> "Products":
+        return Products(self._b, self._a, self._digits)
+
+    def __getitem__(self, rows: slice | Int[np.ndarray, " row"]) -> Float64[np.ndarray, "_ column"]:
+        products = self._a[rows] @ self._b.T
+        return products if self._digits is None else products.round(self._digits, out=products)
+
+
+def cosine(
+    a: Float[np.ndarray, "row dimension"], b: Float[np.ndarray, "column dimension"]
+) -> Float64[np.ndarray, "row column"]:
+    """Cosine of every row of ``a`` with every row of ``b``, rounded to 12 digits; 0 of zeros."""
+    return Products(unit(a), unit(b), COSINE_DIGITS)[:]
+
+
+def unit(rows: Float[np.ndarray, "row dimension"]) -> Float64[np.ndarray, "row dimension"]:
+    """The rows at length 1, computed in place on one copy; rows of zeros stay."""
+    # Divided by the largest value first, so that no square over- or underflows.
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    with np.errstate(invalid="ignore"):  # infinities become NaN, which is refused as a score
+        rows = np.divide(rows, np.where(largest > 0, largest, 1), dtype=np.float64)
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    rows /= np.where(length > 0, length, 1)
+    return rows
