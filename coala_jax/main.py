@@ -35,6 +35,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     # JAX takes a second to import: a wrong flag is told before that.
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation import run_report
+    from coala_jax.evaluation.evaluators import ModelEvaluator
     from coala_jax.training import journal, loop, parallel
 
     device = os.environ.get("COALA_DEVICE", "")
@@ -43,12 +44,13 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     parallel.keep_compiled_steps()
     sounds = validation_sounds(config)
     model = loop.train_and_evaluate(config, workdir, make_evaluate_fn(config, sounds))
-    trained, untrained = Embedder(model), Embedder(model.untrained(config.seed + 1))
-    measured = run_report.measure(trained, untrained, sounds)
+    trained = ModelEvaluator("trained", Embedder(model), model.case)
+    untrained = ModelEvaluator("untrained", Embedder(model.untrained(config.seed + 1)))
+    measured = run_report.measure([trained, untrained], sounds)
     if not parallel.is_lead():
         return
     written = run_report.write_report(
-        trained,
+        trained.embedder,
         measured,
         sounds,
         journal.read(workdir),
@@ -75,15 +77,16 @@ def validation_sounds(config: ConfigDict) -> "ValidationSounds":
 def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "EvaluateFn":
     """Tag retrieval on all processes, samples on the lead."""
     from coala_jax.embedding.embedder import Embedder
+    from coala_jax.evaluation.evaluators import ModelEvaluator
     from coala_jax.models.pretrained import PretrainedModel
     from coala_jax.training import journal, loop, parallel
 
     def evaluate_fn(model: PretrainedModel) -> loop.EvalResult:
-        embedder = Embedder(model)
-        figures, count = sounds.evaluate(embedder), config.report.samples
+        evaluator = ModelEvaluator("trained", Embedder(model), model.case)
+        figures, count = sounds.evaluate(evaluator), config.report.samples
         if not (count and parallel.is_lead()):
             return loop.EvalResult(figures)
-        return loop.EvalResult(figures, journal.Samples(*sounds.samples(embedder, count)))
+        return loop.EvalResult(figures, journal.Samples(*sounds.samples(evaluator.embedder, count)))
 
     return evaluate_fn
 

@@ -5,6 +5,8 @@ knows. A file is written whole or not at all: under another name first, through 
 renamed. Nothing else in this package opens files for writing, but for what is appended to.
 """
 
+import ast
+import functools
 import hashlib
 import io
 import json
@@ -12,7 +14,9 @@ import os
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +24,8 @@ from absl import logging
 from etils import epath
 
 PathLike = str | os.PathLike[str]
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 def path(name: PathLike) -> epath.Path:
@@ -173,6 +179,38 @@ def file_sha256(name: PathLike) -> str:
 def fingerprint(content: Any) -> str:
     """The SHA-256 of anything that JSON can hold: equal content, in any order of keys, is equal."""
     return sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+
+
+@functools.cache
+def source_digests(modules: tuple[str, ...], root: Traversable | None = None) -> dict[str, str]:
+    """SHA-256 of the source of the modules, and of those of the package that they import, deep.
+
+    root: where the package's source lies, if that is not the one at work.
+    """
+    root = root or resources.files(_PACKAGE)
+    waiting, digests = list(modules), {}
+    while waiting:
+        name = waiting.pop()
+        package, *parts = name.split(".")
+        if package != _PACKAGE or not parts or name in digests:
+            continue
+        for end in ([f"{parts[-1]}.py"], [parts[-1], "__init__.py"]):
+            file = root.joinpath(*parts[:-1], *end)
+            if file.is_file():  # else the name is one in a module
+                source = file.read_bytes()
+                digests[name] = sha256(source)
+                waiting += _imports(source)
+    return digests
+
+
+def _imports(source: bytes) -> Iterator[str]:
+    """All that may be the name of an imported module, also where a function imports it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:

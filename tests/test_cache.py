@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import coala_jax
+from coala_jax import storage
 from coala_jax.evaluation import cache, comparison, descriptors, vector_cache
 
 MODULE = "coala_jax.evaluation.heads"
@@ -88,13 +89,13 @@ def source(tmp_path):
     ],
 )
 def test_source_that_computes_counts_and_no_other(source, modules, changed, counts):
-    before = cache.source_digests(modules)
-    cache.source_digests.cache_clear()
-    assert cache.source_digests(modules, source) == before
-    cache.source_digests.cache_clear()
+    before = storage.source_digests(modules)
+    storage.source_digests.cache_clear()
+    assert storage.source_digests(modules, source) == before
+    storage.source_digests.cache_clear()
     with (source / changed).open("a") as file:
         file.write("\n")
-    assert (cache.source_digests(modules, source) != before) == counts
+    assert (storage.source_digests(modules, source) != before) == counts
 
 
 def test_what_is_kept_is_not_computed_again(tmp_path):

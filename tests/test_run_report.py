@@ -8,6 +8,7 @@ import pytest
 
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import run_report
+from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.run_report import ValidationSounds
 from tests.synthetic import random_examples, write_random_dataset
 
@@ -40,6 +41,12 @@ class FakeEmbedder(Embedder):
     def reconstruct(self, patches):
         assert self.case == "ae_c"
         return np.clip(patches + 0.1, 0, 1).astype(np.float32)
+
+
+def measured_of(sounds, *embedders):
+    names = ("trained", "untrained")
+    pairs = zip(names, embedders, strict=True)
+    return run_report.measure([ModelEvaluator(*pair) for pair in pairs], sounds)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +153,7 @@ def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, m
 
 def test_the_report_holds_the_model_and_what_it_has_to_beat(sounds, tmp_path):
     trained = FakeEmbedder(sounds, 1.0)
-    measured = run_report.measure(trained, FakeEmbedder(sounds, 0.0), sounds)
+    measured = measured_of(sounds, trained, FakeEmbedder(sounds, 0.0))
     written = run_report.write_report(trained, measured, sounds, METRICS, tmp_path, 3, "cmd")
     assert written == json.loads((tmp_path / "report.json").read_text())
     assert (written["corpus"], written["case"], written["command"]) == ("random", "ae_c", "cmd")
@@ -174,14 +181,14 @@ def test_popularity_ranks_by_the_training_tags(sounds):
         hits = np.flatnonzero(row)
         precisions.append(np.mean([(n + 1) / (place + 1) for n, place in enumerate(hits)]))
     embedder = FakeEmbedder(sounds, 1.0)
-    found = run_report.measure(embedder, embedder, sounds).retrieval["popularity"]
+    found = measured_of(sounds, embedder, embedder).retrieval["popularity"]
     assert found["map"] == pytest.approx(np.mean(precisions))
 
 
 def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
     for case in ("e_c", "cnn"):
         trained = FakeEmbedder(sounds, 1.0, case)
-        measured = run_report.measure(trained, FakeEmbedder(sounds, 0.0, case), sounds)
+        measured = measured_of(sounds, trained, FakeEmbedder(sounds, 0.0, case))
         written = run_report.write_report(
             trained, measured, sounds, METRICS, tmp_path / case, 3, "cmd"
         )
@@ -190,7 +197,7 @@ def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
 
 
 def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
-    measured = run_report.measure(FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0), sounds)
+    measured = measured_of(sounds, FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0))
     figures = measured.retrieval
     header, *rows = run_report.table({"retrieval": figures}).splitlines()
     assert header.split() == ["macro_auc", "mrr", "map", "recall_at_10"]
@@ -203,9 +210,9 @@ def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
 
 def test_what_is_reported_while_training_is_the_same(sounds):
     embedder = FakeEmbedder(sounds, 0.5)
-    evaluated = sounds.evaluate(embedder)
+    evaluated = sounds.evaluate(ModelEvaluator("trained", embedder))
     assert evaluated.keys() == {"macro_auc", "mrr", "map", "recall_at_10"}
-    reported = run_report.measure(embedder, embedder, sounds).retrieval["trained"]
+    reported = measured_of(sounds, embedder, embedder).retrieval["trained"]
     assert evaluated == {name: reported[name] for name in evaluated}
 
 
@@ -214,8 +221,12 @@ def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
     write_random_dataset(tmp_path / "dataset", train=5, validation=3, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
     embedder = FakeEmbedder(few, 1.0)
-    assert few.evaluate(embedder).keys() == {"mrr", "map", "recall_at_10"}
-    figures = run_report.measure(embedder, embedder, few).retrieval
+    assert few.evaluate(ModelEvaluator("trained", embedder)).keys() == {
+        "mrr",
+        "map",
+        "recall_at_10",
+    }
+    figures = measured_of(few, embedder, embedder).retrieval
     shown = run_report.table({"retrieval": figures})
     assert figures["trained"]["macro_auc"] is None
     assert shown.splitlines()[1].split()[:3] == ["trained", "-", "1.000"]
@@ -226,6 +237,6 @@ def test_two_sounds_are_reported_without_a_map(tmp_path):
     write_random_dataset(tmp_path / "dataset", train=5, validation=2, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
     embedder = FakeEmbedder(few, 1.0)
-    measured = run_report.measure(embedder, embedder, few)
+    measured = measured_of(few, embedder, embedder)
     written = run_report.write_report(embedder, measured, few, METRICS, tmp_path / "w", 1, "cmd")
     assert written["pictures"] == ["losses.png", "reconstructions.png"]

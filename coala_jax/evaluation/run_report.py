@@ -17,6 +17,7 @@ from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import pictures, retrieval, sound_map
+from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.scores import cosine
 from coala_jax.evaluation.work_shard import WHOLE, WorkShard
 
@@ -83,42 +84,43 @@ class ValidationSounds:
         """These sounds from disk, in whosever share they are."""
         return [self._split[place] for place in places.tolist()]
 
-    def measure(self, embedder: Embedder) -> retrieval.Metrics:
+    def measure(self, evaluator: ModelEvaluator) -> retrieval.Metrics:
         """How well all sounds find their tags, computed by all processes together."""
-        return retrieval.evaluate_retrieval(embedder, self.patches, self.tags, self._shard)
+        return retrieval.evaluate_retrieval(
+            evaluator.embedder, self.patches, self.tags, self._shard
+        )
 
-    def evaluate(self, embedder: Embedder) -> dict[str, float]:
+    def evaluate(self, evaluator: ModelEvaluator) -> dict[str, float]:
         """The retrieval measures of a model, to be reported while it trains."""
-        found = self.measure(embedder)
+        found = self.measure(evaluator)
         return {name: found[name] for name in _MEASURES if found[name] is not None}
 
-    def embed(self, embedder: Embedder) -> Float32[np.ndarray, "sound latent"]:
+    def embed(self, evaluator: ModelEvaluator) -> Float32[np.ndarray, "sound latent"]:
         """The embeddings of all sounds, computed by all processes together."""
-        return self._shard.map_rows(embedder.embed_patches, self.patches)
+        return self._shard.map_rows(evaluator.embedder.embed_patches, self.patches)
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """What all processes compute for the report together.
 
-    retrieval: how well validation sounds find their tags, with the model and with what it has to
-        beat. embeddings: the model's, of all validation sounds.
+    retrieval: how well validation sounds find their tags, by the names of the evaluators and of
+        what they have to beat. embeddings: the first evaluator's, of all validation sounds.
     """
 
     retrieval: dict[str, retrieval.Metrics]
     embeddings: Float32[np.ndarray, "sound latent"]
 
 
-def measure(trained: Embedder, untrained: Embedder, sounds: ValidationSounds) -> Measured:
+def measure(evaluators: Sequence[ModelEvaluator], sounds: ValidationSounds) -> Measured:
     training_sounds = sounds.manifest.counts["train"]
     frequency = np.array(sounds.manifest.tag_counts) / training_sounds
     found = {
-        "trained": sounds.measure(trained),
-        "untrained": sounds.measure(untrained),
+        **{evaluator.name: sounds.measure(evaluator) for evaluator in evaluators},
         "chance": retrieval.chance(sounds.tags),
         "popularity": retrieval.popularity(frequency, sounds.tags, training_sounds),
     }
-    return Measured(found, sounds.embed(trained))
+    return Measured(found, sounds.embed(evaluators[0]))
 
 
 def write_report(

@@ -21,7 +21,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from coala_jax import __version__, storage
+from coala_jax import storage
 from coala_jax.data.dataset import RECORDS_PER_SHARD, DatasetWriter
 from coala_jax.data.schema import MANIFEST, REPAIRED, SHARD_MARK, SPLITS, Example, Manifest
 from coala_jax.data.tfrecord import DatasetError
@@ -35,7 +35,9 @@ from coala_jax.preparation.summary import COPY, FAILURES, UNTAGGED, Results, in_
 from coala_jax.preparation.table import Sound, TableError, read_table
 
 _NAMED = 5  # failures on the terminal; the file lists them all
-_MAKERS = ("numpy", "scipy", "soundfile", "soxr")  # what the bits of a patch depend on
+# What the bytes of a shard depend on besides sounds and settings.
+_LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
+_MODULES = ("coala_jax.preparation.extract", "coala_jax.preparation.plan")
 
 
 def prepare(
@@ -76,8 +78,9 @@ def prepare(
     try:
         plan = make_plan(len(listed), sounds, settings, file_keys(audio, sizes, workers))
         _check_disk(out, plan, settings)
-        versions = [__version__, *(importlib.metadata.version(name) for name in _MAKERS)]
-        with staging_directory(out, storage.fingerprint([fingerprint, versions])) as staging:
+        versions = [importlib.metadata.version(name) for name in _LIBRARIES]
+        begun = storage.fingerprint([fingerprint, versions, storage.source_digests(_MODULES)])
+        with staging_directory(out, begun) as staging:
             manifest = _write(plan, audio, settings, staging, workers, fingerprint)
             (staging / "dataset").rename(out)
             shutil.rmtree(staging)
