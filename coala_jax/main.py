@@ -71,7 +71,7 @@ def validation_sounds(config: ConfigDict) -> "ValidationSounds":
     from coala_jax.training import parallel
 
     shard = WorkShard(*parallel.process_place(), parallel.gather_rows)
-    return ValidationSounds(Path(config.data.path), shard)
+    return ValidationSounds(config.data.path, shard)
 
 
 def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "EvaluateFn":

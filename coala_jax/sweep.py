@@ -10,9 +10,7 @@ the new points.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -23,11 +21,11 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from coala_jax import main as training_program
-from coala_jax.data.schema import MANIFEST, Manifest
+from coala_jax import storage
+from coala_jax.data.schema import Manifest
 from coala_jax.default_config import is_no_result, result_settings, unknown_keys, validate
 from coala_jax.evaluation import sweep_report
 from coala_jax.evaluation.sweep_outcomes import Outcome, Value, short
-from coala_jax.storage import write_json
 
 _GRID = flags.DEFINE_string("grid", None, "Settings and their values: 'KEY=VALUE,VALUE;KEY=...'.")
 flags.mark_flag_as_required("grid")
@@ -75,7 +73,7 @@ def run(config: ConfigDict, grid_text: str, workdir: Path, given: Sequence[str] 
         trained += 1
         sweep_report.write(workdir, [_outcome(point) for point in points])
     written = sweep_report.write(workdir, [_outcome(point) for point in points])
-    print(written[0].read_text())
+    print(storage.read_bytes(written[0]).decode())
     for path in written:
         print(f"  {path}")
 
@@ -165,24 +163,26 @@ def _claim(workdir: Path, config: ConfigDict, grid: Grid) -> Grid:
     Returns the grid with its keys in the order that the points are named by.
     """
     dataset = Path(config.data.path)
-    Manifest.load(dataset)
     wanted = {
-        "data_digest": hashlib.sha256((dataset / MANIFEST).read_bytes()).hexdigest(),
+        "data_digest": Manifest.load(dataset).digest,
         "grid": grid,
         "config": config.to_dict(),
     }
     path = workdir / RECORD
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            found = storage.read_json(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; choose another --workdir") from error
+        try:
             _compare(workdir, found, wanted)
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        except (KeyError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"{path}: this is no record of a sweep ({error!r}); choose another --workdir"
             ) from error
         wanted["grid"] = grid = {key: grid[key] for key in found["grid"]}
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
+    storage.write_json(path, wanted)
     return grid
 
 
@@ -238,7 +238,7 @@ def _train(point: Point, given: Sequence[str]) -> None:
     except DivergedError as error:
         print(f"{point.name} diverged: {error}", flush=True)
         cause = {"step": error.step, "epoch": error.epoch, "message": str(error)}
-        write_json(point.folder / DIVERGED, cause)
+        storage.write_json(point.folder / DIVERGED, cause)
 
 
 def _outcome(point: Point) -> Outcome:
@@ -247,12 +247,12 @@ def _outcome(point: Point) -> Outcome:
     from coala_jax.training import journal
 
     if (point.folder / DIVERGED).exists():
-        cause = json.loads((point.folder / DIVERGED).read_text())
+        cause = storage.read_json(point.folder / DIVERGED)
         return Outcome(point.name, point.changes, diverged=cause)
     if (point.folder / REPORT).exists():
         entries = journal.read(point.folder)
         if entries[-1]["epoch"] == point.config.train.epochs:
-            report = json.loads((point.folder / REPORT).read_text())
+            report = storage.read_json(point.folder / REPORT)
             return Outcome(point.name, point.changes, entries, report)
     return Outcome(point.name, point.changes)
 

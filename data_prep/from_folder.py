@@ -13,13 +13,13 @@ the settings below that is given replaces the mode's.
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from coala_jax import storage
 from coala_jax.audio.decode import LEVELS
 from coala_jax.data.scaler import FITTED
 from coala_jax.preparation.exclusion import read_exclusions
@@ -112,7 +112,7 @@ def corpus_name(table: Path) -> str:
     if not description.is_file():
         return table.resolve().parent.name
     try:
-        return json.loads(description.read_text(encoding="utf-8"))["name"]
+        return storage.read_json(description)["name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{description}: it names no corpus ({error!r}); give --name") from error
 

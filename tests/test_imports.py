@@ -77,6 +77,35 @@ def test_a_top_module_imports_only_what_it_may(module):
     assert imported_rooms(PACKAGE / f"{module}.py") <= TOP[module]
 
 
+# What makes corpora and proxy tasks from archives on this machine; it is to leave the library.
+MAKERS = ("arrangements", "corpus_folder", "debian", "debian_list", "resource", "soundfonts")
+MAKERS += ("standin_events", "standin_genre", "standin_notes", "standin_set", "synthetic")
+FILE_METHODS = ("open", "read_bytes", "read_text", "write_bytes", "write_text")
+
+
+def opened_by_another_road(path: Path) -> list[str]:
+    """The calls in a file that open files, but for those of `storage` or on a path that it made."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        called, place = node.func, f"{path.name}:{node.lineno}"
+        if isinstance(called, ast.Name) and called.id == "open":
+            found.append(place)
+        if isinstance(called, ast.Attribute) and called.attr in FILE_METHODS:
+            owner = ast.unparse(called.value)
+            # Sound is read by soundfile, what the package ships by importlib.resources.
+            if not owner.startswith(("storage", "files(", "(files(")):
+                found.append(place)
+    return found
+
+
+def test_no_module_opens_files_but_through_storage():
+    paths = [path for path in PACKAGE.rglob("*.py") if path.stem not in (*MAKERS, "storage")]
+    assert [place for path in paths for place in opened_by_another_road(path)] == []
+    assert opened_by_another_road(PACKAGE / "storage.py")  # or this test would show nothing
+
+
 def loaded_by(statement: str) -> set[str]:
     code = f"import sys\n{statement}\nprint(*sorted(sys.modules))"
     process = subprocess.run(

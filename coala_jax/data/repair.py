@@ -135,7 +135,7 @@ def _take(source: Path, target: Path, shard: CheckedShard, entry: dict[str, Any]
     if not shard.problems:
         _link(source, target)
         return entry | {"file": target.name}
-    content = source.read_bytes()
+    content = storage.read_bytes(source)
     return write_shard(target, (content[found.span.data] for found in shard.found))
 
 

@@ -67,7 +67,7 @@ class ShardWriter:
         self._path = storage.path(path)
         self._digest, self._crc, self._count = hashlib.sha256(), 0, 0
         self.size = 0
-        kept = self._path.read_bytes()[:keep] if keep else b""
+        kept = storage.read_bytes(path)[:keep] if keep else b""
         self._file = storage.open_after(path, keep)
         for span in walk(kept):
             self._count_in(kept[span.offset : span.offset + span.size])

@@ -19,6 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from coala_jax import storage
+
 HEADS = ("mlp", "logistic_regression", "svm")
 POLICIES = ("paper", "released", "masked")
 LEVELS = ("recorded", "peak")
@@ -138,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         print(f"coala_jax.evaluation.report: {error}", file=sys.stderr)
         return 1
-    print((flags.out / "report.md").read_text(encoding="utf-8").partition("## Pictures")[0])
+    print(storage.read_bytes(flags.out / "report.md").decode().partition("## Pictures")[0])
     for path in written:
         print(f"  {path}")
     return 0

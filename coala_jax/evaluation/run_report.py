@@ -33,7 +33,7 @@ class ValidationSounds:
         tags: of all sounds.
     """
 
-    def __init__(self, dataset: Path, shard: WorkShard = WHOLE) -> None:
+    def __init__(self, dataset: storage.PathLike, shard: WorkShard = WHOLE) -> None:
         self.manifest = Manifest.load(dataset)
         self._split, self._shard = SplitReader(dataset, "validation", self.manifest), shard
         own = np.arange(len(self._split))[shard.of(len(self._split))]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from coala_jax import storage
+
 
 class TaskError(ValueError):
     """A data set that cannot be used; the message names the file, the cause and the way out."""
@@ -14,7 +16,7 @@ class TaskError(ValueError):
 
 def read_text(source: Path, way_out: str) -> str:
     try:
-        return source.read_bytes().decode("utf-8-sig")
+        return storage.read_bytes(source).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaskError(
             f"{source}: it is not in UTF-8 ({error}), so it is damaged or was saved in another "

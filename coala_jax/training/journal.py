@@ -36,7 +36,7 @@ class Journal:
         path = workdir / METRICS
         kept = [entry for entry in read(workdir) if entry["step"] <= step] if path.exists() else []
         storage.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        self._file = path.open("a")
+        self._file = storage.path(path).open("a")
         self._board = _summary_writer()(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def write(self, kind: str, epoch: int, step: int, figures: dict[str, float]) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -70,7 +69,7 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
         RuntimeError: the devices do not read each row of a batch exactly once.
     """
     parallel.check_rows(config.train.batch_size, devices)
-    dataset = Path(config.data.path)
+    dataset = config.data.path
     manifest = Manifest.load(dataset)
     if config.precision == "float64":
         jax.config.update("jax_enable_x64", True)
@@ -101,7 +100,7 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
 
 
 def _feeds(
-    config: ConfigDict, dataset: Path, manifest: Manifest, devices: tuple[jax.Device, ...]
+    config: ConfigDict, dataset: str, manifest: Manifest, devices: tuple[jax.Device, ...]
 ) -> tuple[Feed, Feed]:
     train, validation = (SplitReader(dataset, split, manifest) for split in ("train", "validation"))
     if min(len(train), len(validation)) < MINIMUM_EXAMPLES:
