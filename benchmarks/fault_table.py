@@ -212,8 +212,8 @@ _SCALER = (
         "per_frame_over_time",
         "The `released` scaler has a range for each mel band over time, not for each frame.",
         "coala_jax/data/scaler.py",
-        '        axis = 0 if scaling == "per_frame" else None\n',
-        '        axis = 1 if scaling == "per_frame" else None\n',
+        '        axis = 0 if self._scaling == "per_frame" else None\n',
+        '        axis = 1 if self._scaling == "per_frame" else None\n',
         _tests("scaler", "preparation_run"),
     ),
     Fault(
@@ -239,9 +239,8 @@ _PLAN = (
         "copies_on_both_sides",
         "The same sound under two names may be trained on and validated on.",
         "coala_jax/preparation/plan.py",
-        "    groups = join_copies([sound.group for sound in tagged], "
-        "[contents[sound.file] for sound in tagged])\n",
-        "    groups = [sound.group for sound in tagged]\n",
+        "join_copies([sound.group for sound in tagged], [contents[sound.file] for sound in tagged])",
+        "[sound.group for sound in tagged]",
         _tests("plan", "preparation_run"),
     ),
     Fault(
