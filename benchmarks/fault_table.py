@@ -239,7 +239,8 @@ _PLAN = (
         "copies_on_both_sides",
         "The same sound under two names may be trained on and validated on.",
         "coala_jax/preparation/plan.py",
-        "join_copies([sound.group for sound in tagged], [contents[sound.file] for sound in tagged])",
+        "join_copies(\n        [sound.group for sound in tagged], "
+        "[contents[sound.file] for sound in tagged]\n    )",
         "[sound.group for sound in tagged]",
         _tests("plan", "preparation_run"),
     ),
