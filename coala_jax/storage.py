@@ -25,6 +25,7 @@ from etils import epath
 
 PathLike = str | os.PathLike[str]
 
+_NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -211,6 +212,22 @@ def _imports(source: bytes) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def seal(form: int, content: Mapping[str, Any]) -> tuple[str, str]:
+    """The `json_text` of some content with its format's number and its own digest in it, so that
+    every damage shows; and that digest.
+
+    The digest is the SHA-256 of the text with zeros in the digest's place.
+    """
+    text = json_text({"format": form, "digest": _NO_DIGEST} | dict(content))
+    digest = sha256(text.encode())
+    return text.replace(_NO_DIGEST, digest, 1), digest
+
+
+def is_sealed(text: str, digest: object) -> bool:
+    """Whether the text is as `seal` made it, given the digest that stands in it."""
+    return isinstance(digest, str) and digest == sha256(text.replace(digest, _NO_DIGEST).encode())
 
 
 def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:

@@ -25,7 +25,6 @@ REPAIRED = "repaired "  # before the fingerprint of a dataset that lacks some of
 SPLITS = ("train", "validation")
 MINIMUM_EXAMPLES = 2  # of each split: a single pair has no negatives
 SHARD_MARK = ".tfrecord-"  # in the name of every shard
-_NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed
 _WAY_OUT = (
     f"copy {MANIFEST} again from where the dataset came from, or delete the dataset's folder and "
     "prepare it again"
@@ -196,7 +195,7 @@ class Manifest:
                 f"{path}: it says format {found!r}, this version reads format {FORMAT}; "
                 "prepare the dataset again, or use the version that wrote it"
             )
-        if not isinstance(digest, str) or digest != _digest(text.replace(digest, _NO_DIGEST)):
+        if not storage.is_sealed(text, digest):
             raise DatasetError(
                 f"{path}: its digest is not that of its content, so it is damaged or was edited; "
                 f"{_WAY_OUT}"
@@ -240,9 +239,7 @@ class Manifest:
 
     def save(self, dataset: PathLike) -> None:
         """Writes the manifest into the dataset's folder, its own digest in it."""
-        fields = {"format": FORMAT, "digest": _NO_DIGEST} | dataclasses.asdict(self)
-        text = storage.json_text(fields)
-        text = text.replace(_NO_DIGEST, _digest(text), 1)
+        text, _ = storage.seal(FORMAT, dataclasses.asdict(self))
         storage.write_text(storage.path(dataset) / MANIFEST, text)
 
     def digests(self) -> dict[str, str]:
@@ -268,7 +265,3 @@ def digest_side_files(folder: PathLike) -> dict[str, str]:
             storage.sync(path)
             digests[path.name] = storage.file_sha256(path)
     return digests
-
-
-def _digest(text: str) -> str:
-    return storage.sha256(text.encode())

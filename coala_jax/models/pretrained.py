@@ -23,7 +23,6 @@ FORMAT = 3
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 DTYPES = ("float32", "float16")  # of arrays in the file; computed with as float32
 KNOWN = {"pooling": ("mean",), "level": ("recorded", "peak"), "bank": (None,)}
-_NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed
 
 
 class ModelError(ValueError):
@@ -96,9 +95,7 @@ class PretrainedModel:
         }
         # Sorted, so that equal models give equal bytes whatever order their settings came in.
         fields = json.loads(json.dumps(fields, sort_keys=True))
-        text = storage.json_text({"format": FORMAT, "digest": _NO_DIGEST} | fields)
-        digest = storage.sha256(text.encode())
-        return weights, text.replace(_NO_DIGEST, digest, 1), digest
+        return weights, *storage.seal(FORMAT, fields)
 
     @classmethod
     def load(cls, folder: storage.PathLike) -> "PretrainedModel":
@@ -162,9 +159,7 @@ def _read_description(file: storage.PathLike) -> dict[str, Any]:
             f"{file}: format {found!r}: this version reads format {FORMAT}. Fix: train again, or "
             "use the version that wrote it"
         )
-    if not isinstance(digest, str) or digest != storage.sha256(
-        text.replace(digest, _NO_DIGEST).encode()
-    ):
+    if not storage.is_sealed(text, digest):
         raise ModelError(
             f"{file}: damaged or edited: its digest is not that of its content. Fix: copy it again"
         )
