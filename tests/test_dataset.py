@@ -83,7 +83,12 @@ def test_the_manifest_holds_what_was_given_and_counted(tmp_path):
         "digest",
         "released",
     )
-    assert manifest.settings == {"processing": ["a", 1]}
+    assert manifest.settings == {
+        "level": "recorded",
+        "resampler": "unknown",
+        "scaling": "none",
+        "processing": ["a", 1],
+    }
     assert Scaler.from_dict(manifest.scaler) == Scaler.none()
     assert manifest.counts == {"train": TRAIN, "validation": VALIDATION}
     counts = np.zeros(6, int)

@@ -15,7 +15,12 @@ ENTRY = {"file": "coala-train.x", "records": 3, "bytes": 9, "crc32c": 5, "sha256
 WHOLE = Manifest(
     name="corpus é",
     fingerprint="0" * 64,  # looks like the place of the digest, and is not
-    settings={"seed": 0, "nested": {"a": [1, None]}},
+    settings={
+        "level": "recorded",
+        "resampler": "soxr HQ",
+        "scaling": "global",
+        "nested": {"a": [1, None]},
+    },
     front_end={"hop_samples": 512},
     scaler={"minimum": [0.1 + 0.2, -1e300], "clip_above": True},
     tag_processing="paper",
@@ -106,6 +111,7 @@ def renamed(file: str) -> dict:
         ),
         pytest.param(edited(scaler="gone"), "missing or unknown: scaler", id="key-missing"),
         pytest.param(edited(colour=1), "missing or unknown: colour", id="key-unknown"),
+        pytest.param(edited(settings={"seed": 0}), "lack one of level, resampler", id="settings"),
         pytest.param(edited(counts={"train": 1}), "splits are not train and valid", id="splits"),
         pytest.param(
             edited(shards={"train": [{"file": "x"}], "validation": []}),

@@ -203,7 +203,8 @@ def write_dataset(
         splits: the examples of each of SPLITS, in the order in which they shall lie on disk; each
             is asked for once.
         scaling: of SCALINGS; `none` where the patches come scaled.
-        settings: what made the examples, to be kept with them.
+        settings: what made the examples, to be kept with them; where it does not say, at the level
+            of the recording, resampled by nobody knows what.
 
     Raises:
         ValueError: an example is not what the schema promises, or comes twice.
@@ -226,7 +227,8 @@ def write_dataset(
     return writer.finish(
         name=name,
         fingerprint=fingerprint,
-        settings=settings or {},
+        settings={"level": "recorded", "resampler": "unknown", "scaling": scaling}
+        | (settings or {}),
         front_end=front_end,
         tag_processing=tag_processing,
     )

@@ -24,6 +24,7 @@ MANIFEST = "manifest.json"
 REPAIRED = "repaired "  # before the fingerprint of a dataset that lacks some of its records
 SPLITS = ("train", "validation")
 MINIMUM_EXAMPLES = 2  # of each split: a single pair has no negatives
+NEEDED_SETTINGS = {"level", "resampler", "scaling"}  # what use must do alike, or has to know
 SHARD_MARK = ".tfrecord-"  # in the name of every shard
 _WAY_OUT = (
     f"copy {MANIFEST} again from where the dataset came from, or delete the dataset's folder and "
@@ -165,7 +166,7 @@ class Manifest:
 
     name: str  # of the corpus
     fingerprint: str  # of what it was made from
-    settings: dict[str, Any]  # of the preparation; level, resampler and scaling among them
+    settings: dict[str, Any]  # of the preparation, NEEDED_SETTINGS among them
     front_end: dict[str, Any]
     scaler: dict[str, Any]
     tag_processing: str
@@ -214,6 +215,8 @@ class Manifest:
         """It may come from a stranger, and must name no file outside its folder."""
         if not set(self.shards) == set(self.counts) == set(SPLITS):
             raise ValueError(f"its splits are not {' and '.join(SPLITS)}")
+        if not self.settings.keys() >= NEEDED_SETTINGS:
+            raise ValueError(f"its settings lack one of {', '.join(sorted(NEEDED_SETTINGS))}")
         entries = list(itertools.chain(*self.shards.values()))
         if len({entry["file"] for entry in entries}) < len(entries):
             raise ValueError("a shard comes twice")

@@ -41,7 +41,7 @@ class Run:
             tag_counts=self.manifest.tag_counts,
             tag_processing=self.manifest.tag_processing,
             front_end=self.manifest.front_end,
-            level=self.manifest.settings.get("level", "recorded"),
+            level=self.manifest.settings["level"],
             scaler=self.manifest.scaler,
             pooling="mean",
             config=_that_trains(self.config),
