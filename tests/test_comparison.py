@@ -4,7 +4,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from coala_jax.evaluation import cache, comparison
+from coala_jax import storage
+from coala_jax.evaluation import comparison
 from coala_jax.evaluation.comparison import Settings, compare, majority
 from coala_jax.evaluation.tasks import TaskError, load_task
 from tests.tiny_task import LABELS, Deaf, Ears, write_task
@@ -78,7 +79,7 @@ def test_what_was_computed_is_not_computed_again(folder, tmp_path, monkeypatch):
 
 def test_predictions_of_other_source_are_made_anew(folder, tmp_path, monkeypatch):
     outcome_of(folder, Ears(), tmp_path / "work")
-    monkeypatch.setattr(cache, "source_digests", lambda modules: {name: "0" for name in modules})
+    monkeypatch.setattr(storage, "source_digests", lambda modules: {name: "0" for name in modules})
     monkeypatch.setitem(comparison.HEADS, "mlp", None)
     with pytest.raises(TypeError, match="NoneType"):
         outcome_of(folder, Ears(), tmp_path / "work")

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from etils import epath
 
+from coala_jax import storage
 from coala_jax.audio import decode
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import cache as kept
 from coala_jax.evaluation import features, vector_cache
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.evaluators import ModelEvaluator
@@ -131,10 +131,10 @@ def test_what_belongs_to_another_is_not_taken(root, cache, name, policy):
 
 def test_what_other_source_made_is_not_taken(root, cache, monkeypatch):
     vectors_of(root, FILES, cache, Counting())
-    seen = kept.source_digests(vector_cache._MODULES)
+    seen = storage.source_digests(vector_cache._MODULES)
     changed = seen | {"coala_jax.models.layers": "of the next commit"}
     assert changed.keys() == seen.keys()
-    monkeypatch.setattr(kept, "source_digests", lambda modules: changed)
+    monkeypatch.setattr(storage, "source_digests", lambda modules: changed)
     again = Counting()
     vectors_of(root, FILES, cache, again)
     assert len(again.asked) == len(FILES)

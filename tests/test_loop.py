@@ -16,6 +16,7 @@ from coala_jax.data.dataset import write_dataset
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
+from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.retrieval import chance
 from coala_jax.evaluation.run_report import ValidationSounds
 from coala_jax.models.pretrained import PretrainedModel
@@ -407,7 +408,7 @@ def retrieval_after_training(folder, shuffled: bool) -> tuple[dict, dict]:
     )
     model = loop.train_and_evaluate(config, folder / "w", devices=DEVICES[:1])
     sounds = ValidationSounds(folder / "dataset")
-    return sounds.evaluate(Embedder(model)), chance(sounds.tags)
+    return sounds.evaluate(ModelEvaluator("trained", Embedder(model))), chance(sounds.tags)
 
 
 def test_it_finds_the_tags_of_sounds_it_was_not_trained_on(tmp_path):
