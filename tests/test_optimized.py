@@ -37,7 +37,7 @@ def test_xla_optimizes_where_it_is_asked_to(pytestconfig):
     assert nearer_to_best == pytestconfig.getoption("optimized")
 
 
-def test_claims_of_whole_runs_hold_with_optimizations(capsys):
+def test_claims_of_whole_runs_hold_with_optimizations():
     process = subprocess.run(
         [sys.executable, "-m", "pytest", "--optimized", "-v", *(f"tests/{test}" for test in TESTS)],
         cwd=ROOT,
@@ -45,7 +45,5 @@ def test_claims_of_whole_runs_hold_with_optimizations(capsys):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with capsys.disabled():
-        print(f"\n{process.stdout}")
-    assert process.returncode == 0
+    assert process.returncode == 0, process.stdout
     assert re.search(rf"= {len(TESTS)} passed in ", process.stdout)  # and none was skipped
