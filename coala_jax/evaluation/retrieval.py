@@ -28,13 +28,14 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 from threadpoolctl import threadpool_limits
 
 from coala_jax.evaluation import ranking
-from coala_jax.evaluation.scores import COSINE_DIGITS, Products, Scores, unit
+from coala_jax.evaluation.scores import COSINE_STEPS, Products, Scores, unit
 from coala_jax.evaluation.work_shard import WHOLE, WorkShard
 
 MINIMUM_SOUNDS = 3  # sounds of a tag, below which its AUC is mostly noise
 CUTOFF = 10  # of recall_at_10
-# Rankings in a chunk, which one core computes: enough for products near their full rate. With
-# 18,990 columns its scores take 19 MB, and what sorting them needs 140 MB: hence not more threads.
+# Rankings in a chunk, which one core computes. With 18,990 columns its scores take 19 MB, and what
+# sorting them needs 140 MB: hence not more threads. Sets are counted and not sorted, and chunks of
+# twice the rows bring their products nearer to the full rate.
 _CHUNK_ROWS = 128
 _MOST_THREADS = 16
 
@@ -103,9 +104,10 @@ def evaluate_retrieval(
             return unit(shard.map_rows(model.project_tags, multi_hot[shard.of(len(multi_hot))]))
 
         sounds = unit(shard.map_rows(model.project_audio, patches))
+        sounds *= COSINE_STEPS
         one_hots = np.eye(targets.shape[1], dtype=np.uint8)
-        tag_scores = Products(sounds, project_tags(one_hots), COSINE_DIGITS)
-        set_scores = Products(sounds, project_tags(sets), COSINE_DIGITS)
+        tag_scores = Products(sounds, project_tags(one_hots), in_steps=True)
+        set_scores = Products(sounds, project_tags(sets), in_steps=True)
     elif model.case == "cnn":
         logits = shard.map_rows(model.tag_logits, patches).astype(np.float64)
         tag_scores, set_scores = logits, Products(logits, sets.astype(np.float64))
@@ -157,7 +159,7 @@ def retrieval_metrics(
         return ranking.auc(tag_scores.T[tags], relevant.T[tags])
 
     precision, recall = _sums(rank_tags, own_sounds, measures=2)
-    (reciprocal_rank,) = _sums(rank_sets, own_sounds)
+    (reciprocal_rank,) = _sums(rank_sets, own_sounds, chunk_rows=2 * _CHUNK_ROWS)
     (auc,) = _sums(rank_sounds, own_tags)
     merged = shard.all_gather(np.array([[auc, reciprocal_rank, precision, recall]]))
     auc, reciprocal_rank, precision, recall = map(math.fsum, merged.T)
@@ -176,13 +178,15 @@ def _sums(
     measure: Callable[[Int[np.ndarray, " row"]], Float64[np.ndarray, "..."]],
     rows: Int[np.ndarray, " row"],
     measures: int = 1,
+    chunk_rows: int | None = None,
 ) -> list[float]:
     """The sum over the rows of each measure, which is given them in chunks, one a core.
 
     NumPy sorts and compares on one core only, and products that share all cores wait for the
     slowest at each chunk.
     """
-    chunks = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
+    size = chunk_rows or _CHUNK_ROWS
+    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
     threads = min(os.cpu_count() or 1, _MOST_THREADS)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         parts = [values.reshape(measures, -1) for values in pool.map(measure, chunks)]
@@ -306,9 +310,8 @@ def _check_shapes(
 def _finite(
     name: str, scores: Float[np.ndarray, "row column"], sounds: Int[np.ndarray, " row"]
 ) -> Float[np.ndarray, "row column"]:
-    finite = np.isfinite(scores)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0].tolist()
+    if not np.isfinite(scores.sum()):  # a quarter of the time of asking each score
+        row, column = np.argwhere(~np.isfinite(scores))[0].tolist()
         raise ValueError(
             f"{name} are NaN or infinite, the first at ({int(sounds[row])}, {column}): "
             "the model diverged"

@@ -5,9 +5,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-# Far below what float32 embeddings tell. The embeddings of a collapsed encoder must tie, and a
-# matrix product may give equal rows sums that differ in the last bit, by where they are in it.
-COSINE_DIGITS = 12
+# Cosines are counted in steps far below what float32 embeddings tell. The embeddings of a collapsed
+# encoder must tie, and a matrix product may give equal rows sums that differ in the last bit, by
+# where they are in it.
+COSINE_STEPS = 1e12  # from 0 to 1
 
 
 @runtime_checkable
@@ -30,26 +31,26 @@ class Products:
         self,
         a: Float64[np.ndarray, "row term"],
         b: Float64[np.ndarray, "column term"],
-        digits: int | None = None,
+        in_steps: bool = False,
     ) -> None:
-        """digits: that products are rounded to; None: not at all."""
-        self._a, self._b, self._digits = a, b, digits
+        """in_steps: whether products are rounded to whole numbers."""
+        self._a, self._b, self._in_steps = a, b, in_steps
         self.shape = (len(a), len(b))
 
     @property
     def T(self) -> "Products":
-        return Products(self._b, self._a, self._digits)
+        return Products(self._b, self._a, self._in_steps)
 
     def __getitem__(self, rows: slice | Int[np.ndarray, " row"]) -> Float64[np.ndarray, "_ column"]:
         products = self._a[rows] @ self._b.T
-        return products if self._digits is None else products.round(self._digits, out=products)
+        return np.rint(products, out=products) if self._in_steps else products
 
 
 def cosine(
     a: Float[np.ndarray, "row dimension"], b: Float[np.ndarray, "column dimension"]
 ) -> Float64[np.ndarray, "row column"]:
     """Cosine of every row of ``a`` with every row of ``b``, rounded to 12 digits; 0 of zeros."""
-    return Products(unit(a), unit(b), COSINE_DIGITS)[:]
+    return Products(unit(a) * COSINE_STEPS, unit(b), in_steps=True)[:] / COSINE_STEPS
 
 
 def unit(rows: Float[np.ndarray, "row dimension"]) -> Float64[np.ndarray, "row dimension"]:
