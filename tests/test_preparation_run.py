@@ -564,6 +564,25 @@ def test_what_failed_and_is_mended_since_takes_its_place(tiny: Corpus, tmp_path:
     assert contents(tmp_path / "dataset") == contents(whole)
 
 
+def test_a_mended_training_sound_takes_its_copy_out_of_validation(tmp_path: Path) -> None:
+    """Whose record a killed run had written, for it did not know the training sound."""
+    corpus = copies(tmp_path, ".flac")
+    settings = Settings("copies", validation_fraction=0.3)
+    prepare(corpus.audio, corpus.table, tmp_path / "whole", settings)
+    with (tmp_path / "whole" / "failures.csv").open(encoding="utf-8", newline="") as file:
+        lost = next(row["file"] for row in csv.DictReader(file))
+    (twin,) = (name for name in corpus.tags if name[1:3] == lost[1:3] and name != lost)
+    failing = extract.ExtractionResult(error="MissingDecoder", cause="no program")
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(
+            run, "extract", lambda p, s: failing if p.name == twin else extract.extract(p, s)
+        )
+        patched.setattr(run, "_write_failures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        prepare(corpus.audio, corpus.table, tmp_path / "dataset", settings)
+    prepare(corpus.audio, corpus.table, tmp_path / "dataset", settings)
+    assert contents(tmp_path / "dataset") == contents(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("change", ["sound", "front_end", "patches_per_sound", "tags", "level"])
 def test_what_was_begun_for_another_dataset_is_not_taken(
     tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str

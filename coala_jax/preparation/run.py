@@ -152,7 +152,7 @@ class _Shards:
         """One shard, or what a killed run left to do of it."""
         journal = Journal(self.folder.with_name(f"{shard.name}.jsonl"))
         done = journal.recover(shard.sounds, self.folder / shard.name)
-        done = self._before_mended(shard.sounds, done)
+        done = self._still_right(shard.sounds, done)
         self.progress.update(len(done))
         results, rest = [written.result for written in done], shard.sounds[len(done) :]
         with (
@@ -166,10 +166,14 @@ class _Shards:
                 self.progress.update()
         return list(zip(shard.sounds, results, strict=True))
 
-    def _before_mended(self, sounds: Sequence[Sound], done: list[Written]) -> list[Written]:
-        """Those before the first that failed in an earlier run and does not fail any more."""
-        for place, (sound, written) in enumerate(zip(sounds, done, strict=False)):
-            if written.result.error and not self._extract(sound).error:
+    def _still_right(self, sounds: Sequence[Sound], done: list[Written]) -> list[Written]:
+        """Those before the first that would come out otherwise than in the run that was killed.
+
+        A sound that failed may be readable now, and if it is to train on, equal one of validation.
+        """
+        for place, (sound, (result, _)) in enumerate(zip(sounds, done, strict=False)):
+            is_mended = bool(result.error) and not self._extract(sound).error
+            if is_mended or result.digest in self.heard:
                 return done[:place]
         return done
 
