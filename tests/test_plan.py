@@ -119,3 +119,11 @@ def test_shards_hold_about_so_many_records(records: int, patches: int, sizes: li
     assert [len(shard.sounds) for shard in shards] == sizes
     assert [sound for shard in shards for sound in shard.sounds] == list(made.sounds["train"])
     assert shards[-1].name.endswith(f"-{len(sizes) - 1:05d}-of-{len(sizes):05d}")
+
+
+def test_equal_files_that_join_all_groups_are_named() -> None:
+    """An error page in place of a sound, in every folder."""
+    some = [*sounds(), *(Sound(f"bad{n}.wav", ("tag0",), f"take{n}") for n in range(8))]
+    contents = {s.file: "page" if s.file.startswith("bad") else s.file for s in some}
+    with pytest.raises(ValueError, match=r"8 groups became 1, .* 8 of these are bad0\.wav, bad1"):
+        make_plan(len(some), some, SETTINGS, contents)

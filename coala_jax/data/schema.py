@@ -189,6 +189,7 @@ class Manifest:
             text = storage.read_bytes(path).decode()
             content = json.loads(text)
             found, digest = content.pop("format"), content.pop("digest", None)
+            content.pop("dataset_digest", None)  # for people; it follows from the rest
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise DatasetError(f"{path}: this is no manifest ({error!r}); {_WAY_OUT}") from error
         if found != FORMAT:
@@ -231,8 +232,9 @@ class Manifest:
     def digest(self) -> str:
         """Of all that a model learns from or is measured on: records, tags, front end, scaler.
 
-        Reports beside the shards, names and the words of settings do not count: the same sounds,
-        prepared alike, give the same digest.
+        The JSON has it as `dataset_digest`, as the models have that it trains. Reports beside the
+        shards, names and the words of settings do not count: the same sounds, prepared alike, give
+        the same digest.
         """
         records = {
             split: [entry["sha256"] for entry in entries] for split, entries in self.shards.items()
@@ -242,7 +244,7 @@ class Manifest:
 
     def save(self, dataset: PathLike) -> None:
         """Writes the manifest into the dataset's folder, its own digest in it."""
-        text, _ = storage.seal(FORMAT, dataclasses.asdict(self))
+        text, _ = storage.seal(FORMAT, {"dataset_digest": self.digest} | dataclasses.asdict(self))
         storage.write_text(storage.path(dataset) / MANIFEST, text)
 
     def digests(self) -> dict[str, str]:

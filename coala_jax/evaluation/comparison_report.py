@@ -15,7 +15,7 @@ from coala_jax.evaluation import class_pictures, tables
 from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import Compared, Settings, majority
-from coala_jax.evaluation.evaluators import Evaluator
+from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator
 from coala_jax.evaluation.outcomes import Difference, ProbeResult, differences
 
 REPORT = "report.json"
@@ -188,6 +188,12 @@ def _provenance(comparison: Comparison) -> str:
         f"- versions: {', '.join(f'{name} {found}' for name, found in _versions().items())}",
     ]
     lines += [f"- model {one.name}: {one.digest}" for one in comparison.evaluators]
+    lines += [
+        f"- {one.name} was trained at a peak of 1 and hears every clip so, whatever the others "
+        "hear; --level=peak compares all alike"
+        for one in comparison.evaluators
+        if isinstance(one, ModelEvaluator) and one.embedder.level == "peak" != settings.level
+    ]
     lines += [f"- data of {found.task.name}: {found.data_digest}" for found in comparison.compared]
     return "\n".join(lines)
 

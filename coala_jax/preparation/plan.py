@@ -92,13 +92,16 @@ def make_plan(
     groups = join_copies(
         [sound.group for sound in tagged], [contents[sound.file] for sound in tagged]
     )
-    in_validation = validation_mask(
-        _tag_matrix([sound.tags for sound in tagged], vocabulary),
-        groups,
-        settings.validation_fraction,
-        settings.seed,
-        settings.split,
-    )
+    try:
+        in_validation = validation_mask(
+            _tag_matrix([sound.tags for sound in tagged], vocabulary),
+            groups,
+            settings.validation_fraction,
+            settings.seed,
+            settings.split,
+        )
+    except ValueError as error:
+        raise ValueError(f"{error}{_equal_files(tagged, groups, contents)}") from error
     split: dict[str, list[Sound]] = {name: [] for name in SPLITS}
     for sound, group, kept_out in zip(tagged, groups, in_validation.tolist(), strict=True):
         split["validation" if kept_out else "train"].append(replace(sound, group=group))
@@ -137,6 +140,21 @@ def join_copies(groups: Sequence[str], contents: Sequence[str]) -> list[str]:
     _, component = scipy.sparse.csgraph.connected_components(edges, directed=False)
     first = np.unique(component[: len(names)], return_index=True)[1]  # components are 0, 1, ...
     return names[first[component[group]]].tolist()
+
+
+def _equal_files(
+    sounds: Sequence[Sound], groups: Sequence[str], contents: Mapping[str, str]
+) -> str:
+    """Which equal files made few groups of many, to end a message with; empty if none did."""
+    before, after = len({sound.group for sound in sounds}), len(set(groups))
+    if before == after:
+        return ""
+    content, copies = Counter(contents[sound.file] for sound in sounds).most_common(1)[0]
+    files = [sound.file for sound in sounds if contents[sound.file] == content]
+    return (
+        f". {before} groups became {after}, since files in them are equal, byte for byte; "
+        f"{copies} of these are {', '.join(files[:3])}{' ...' if copies > 3 else ''}: keep one"
+    )
 
 
 def _tag_matrix(

@@ -154,6 +154,8 @@ class _Shards:
         done = journal.recover(shard.sounds, self.folder / shard.name)
         done = self._still_right(shard.sounds, done)
         self.progress.update(len(done))
+        if done:
+            tqdm.write(f"{shard.name}: going on after {len(done)} sounds of an earlier run")
         results, rest = [written.result for written in done], shard.sounds[len(done) :]
         with (
             journal.append_after(shard.sounds, done),
@@ -289,7 +291,10 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
 def _reuse(out: Path, fingerprint: str, settings: Settings) -> Manifest:
     if not (out / MANIFEST).is_file():
         raise DatasetError(f"{out}: it exists and is no dataset; choose another --out")
-    manifest = Manifest.load(out)
+    try:
+        manifest = Manifest.load(out)
+    except DatasetError as error:
+        raise DatasetError(f"{error}. Fix: delete {out}, or choose another --out") from error
     if manifest.fingerprint == REPAIRED + fingerprint:
         raise DatasetError(
             f"{out}: it was repaired and lacks the records that were damaged; delete it to have it "
