@@ -129,7 +129,8 @@ def cut_off(name):
         pytest.param(cut_off("*"), r"\w+: .*", id="all-cut-off"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's tasks
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("failing_restore")
 def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(state, damage, reason, tmp_path):
     with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
         for step in (1, 2):
@@ -194,7 +195,8 @@ def test_what_cannot_be_read_is_not_called_damaged(state, failure, wrapped, tmp_
         pytest.param(5, optax.sgd(0.001), id="structure"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's tasks
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("failing_restore")
 def test_a_checkpoint_of_another_model_is_not_called_damaged(state, tags, optimizer, tmp_path):
     with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
         checkpoints.save(state)

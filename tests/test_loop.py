@@ -313,6 +313,8 @@ def test_fewer_epochs_than_were_done_are_refused(dataset, tmp_path):
         )
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("failing_restore")
 def test_a_damaged_checkpoint_is_named_with_the_way_out(dataset, tmp_path):
     loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=DEVICES)
     newest = tmp_path / "w" / "checkpoints" / "6"
