@@ -89,15 +89,12 @@ class DatasetWriter:
 
     Files that lie in the folder already, such as reports, become part of the dataset.
 
-    Attributes:
-        tag_counts: for each split, its examples so far that have each tag.
-
     Raises:
         ValueError: there is no such scaling.
     """
 
     def __init__(self, folder: PathLike, vocabulary: Sequence[str], scaling: str) -> None:
-        self.tag_counts = {split: np.zeros(len(vocabulary), np.int64) for split in SPLITS}
+        self._tag_counts = np.zeros(len(vocabulary), np.int64)  # of the training examples
         self._folder, self._vocabulary = storage.path(folder), list(vocabulary)
         self._serialize, self._range = serializer(vocabulary), MinMax(scaling)
         self._entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
@@ -116,11 +113,10 @@ class DatasetWriter:
             ValueError: an example is not what the schema promises, or comes twice.
         """
         path = self._folder / name
-        if keep:
-            content = storage.read_bytes(path)[:keep]
-            for span in walk(content, check_data=False):
-                self._count_in(split, parse_example(content[span.data]))
-        with ShardWriter(path, keep) as shard:
+        kept = storage.read_bytes(path)[:keep] if keep else b""
+        for span in walk(kept, check_data=False):
+            self._count_in(split, parse_example(kept[span.data]))
+        with ShardWriter(path, kept) as shard:
 
             def write(examples: Iterable[Example]) -> int:
                 for example in examples:
@@ -156,7 +152,7 @@ class DatasetWriter:
             scaler=self.scaler().to_dict(),
             tag_processing=tag_processing,
             vocabulary=self._vocabulary,
-            tag_counts=self.tag_counts["train"].tolist(),
+            tag_counts=self._tag_counts.tolist(),
             counts={
                 split: sum(entry["records"] for entry in entries)
                 for split, entries in self._entries.items()
@@ -180,9 +176,9 @@ class DatasetWriter:
 
     def _count_in(self, split: str, example: Example) -> None:
         self._keys.add(example.key)
-        self.tag_counts[split][example.tags] += 1
         if split == "train":
             self._range.partial_fit(example.patch)
+            self._tag_counts[example.tags] += 1
 
 
 def write_dataset(

@@ -56,21 +56,18 @@ def masked_crc(data: bytes) -> int:
 class ShardWriter:
     """Writes one shard, record after record, and knows its entry in the manifest in the end.
 
-    It can go on with a shard that was begun: of a file whose first `keep` bytes are whole records
-    these stay, and the rest is cut off.
+    It can go on with a shard that was begun: `kept` are the whole records that its file begins with
+    and that stay; the rest is cut off.
 
     Attributes:
         size: bytes written so far, those kept included.
     """
 
-    def __init__(self, path: PathLike, keep: int = 0) -> None:
-        self._path = storage.path(path)
-        self._digest, self._crc, self._count = hashlib.sha256(), 0, 0
-        self.size = 0
-        kept = storage.read_bytes(path)[:keep] if keep else b""
-        self._file = storage.open_after(path, keep)
-        for span in walk(kept):
-            self._count_in(kept[span.offset : span.offset + span.size])
+    def __init__(self, path: PathLike, kept: bytes = b"") -> None:
+        self._path, self.size = storage.path(path), len(kept)
+        self._digest, self._crc = hashlib.sha256(kept), google_crc32c.value(kept)
+        self._count = sum(1 for _ in walk(kept, check_data=False))
+        self._file = storage.open_after(path, len(kept))
 
     def write(self, data: bytes) -> None:
         """Appends one record."""
@@ -79,7 +76,10 @@ class ShardWriter:
             [length, _FOOTER.pack(masked_crc(length)), data, _FOOTER.pack(masked_crc(data))]
         )
         self._file.write(framed)
-        self._count_in(framed)
+        self._digest.update(framed)
+        self._crc = google_crc32c.extend(self._crc, framed)
+        self._count += 1
+        self.size += len(framed)
 
     def flush(self) -> None:
         """Hands what was written to the system, so that a killed process does not lose it."""
@@ -97,12 +97,6 @@ class ShardWriter:
             "crc32c": self._crc,
             "sha256": self._digest.hexdigest(),
         }
-
-    def _count_in(self, framed: bytes) -> None:
-        self._digest.update(framed)
-        self._crc = google_crc32c.extend(self._crc, framed)
-        self._count += 1
-        self.size += len(framed)
 
     def __enter__(self) -> "ShardWriter":
         return self

@@ -40,7 +40,7 @@ class Plan:
         sounds: those to decode, of each of SPLITS, in the order in which they will lie on disk;
             their groups are joined where files are equal.
         untagged: sounds without a tag of the vocabulary; they are not decoded.
-        excluded: how many an id names; matched_ids: how many ids name one.
+        excluded: how many sounds an id names.
         tags_left_out: distinct tags that are not in the vocabulary, by cause.
     """
 
@@ -88,7 +88,10 @@ def make_plan(
         min_sounds=settings.min_tag_sounds,
         processing=settings.tag_processing,
     )
-    tagged = [sound for sound in sounds if any(tag in vocabulary for tag in sound.tags)]
+    tagged: list[Sound] = []
+    untagged: list[Sound] = []
+    for sound in sounds:
+        (tagged if any(tag in vocabulary for tag in sound.tags) else untagged).append(sound)
     groups = join_copies(
         [sound.group for sound in tagged], [contents[sound.file] for sound in tagged]
     )
@@ -110,7 +113,7 @@ def make_plan(
         listed=listed,
         vocabulary=vocabulary,
         sounds={name: tuple(some) for name, some in split.items()},
-        untagged=tuple(s for s in sounds if not any(tag in vocabulary for tag in s.tags)),
+        untagged=tuple(untagged),
         excluded=listed - len(sounds),
         tags_left_out=_tags_left_out([sound.tags for sound in sounds], settings),
     )
