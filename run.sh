@@ -101,8 +101,8 @@ run_quickstart() {
     fail "COALA_CORPUS is $corpus; it must be debian or synthetic"
   say "quickstart on the $corpus corpus$remark; about 3 minutes, results in $workdir"
   set_up
-  .venv/bin/python -m data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
-  .venv/bin/python -m data_prep.from_folder --audio="corpus/$corpus/audio" \
+  .venv/bin/python -m coala_jax.data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
+  .venv/bin/python -m coala_jax.data_prep.from_folder --audio="corpus/$corpus/audio" \
     --tags="corpus/$corpus/sounds.csv" --out="dataset/$corpus" --validation_fraction=0.2
   .venv/bin/python -m coala_jax.main --config=configs/quickstart.py --workdir="$workdir" \
     --config.data.path="dataset/$corpus"

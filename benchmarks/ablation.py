@@ -5,7 +5,7 @@
 Makes the standard corpus, a dataset of it in each mode, and the three stand-ins for the paper's
 tasks; trains every case in every mode for the same epochs, narrower than the paper's and by Adam,
 so that a CPU can; and evaluates all models beside MFCCs and untrained encoders, with
-`coala_jax.evaluation.report`, with clips as loud as they were recorded and at a peak of 1. Each
+`coala_jax.evaluation.run`, with clips as loud as they were recorded and at a peak of 1. Each
 step is a program of this project, whose command is told. Run again, it goes on where it was
 stopped. The figures go to benchmarks/results too; the last line is a JSON object.
 """
@@ -66,13 +66,15 @@ def ablation(out: Path, training: Training, modes: Sequence[str], seeds: Sequenc
     """
     corpus = out / "corpus"
     if not (corpus / "sounds.csv").exists():
-        _program("data_prep.sample_corpus", "--size=standard", f"--out={corpus}")
-    _program("data_prep.standins", f"--out={out / 'standins'}")
+        _program("coala_jax.data_prep.sample_corpus", "--size=standard", f"--out={corpus}")
+    _program("coala_jax.data_prep.proxy_tasks", f"--out={out / 'standins'}")
     for mode in modes:
         dataset = out / f"standard-{mode}"
         if not (dataset / "manifest.json").exists():
             sounds = [f"--audio={corpus / 'audio'}", f"--tags={corpus / 'sounds.csv'}"]
-            _program("data_prep.from_folder", *sounds, f"--mode={mode}", f"--out={dataset}")
+            _program(
+                "coala_jax.data_prep.from_folder", *sounds, f"--mode={mode}", f"--out={dataset}"
+            )
     for seed, mode, case in itertools.product(seeds, modes, CASES):
         workdir = training.folder(out, mode, case, seed)
         if not (workdir / "report.json").exists():
@@ -87,7 +89,7 @@ def ablation(out: Path, training: Training, modes: Sequence[str], seeds: Sequenc
         if level == LEVELS[0]:  # Table 2 knows no level
             flags += [f"--dataset={out / f'standard-{mode}'}" for mode in modes]
             flags += [f"--audio={corpus / 'audio'}"]
-        _program("coala_jax.evaluation.report", *flags)
+        _program("coala_jax.evaluation.run", *flags)
 
 
 def _models(out: Path, training: Training, modes: Sequence[str], seeds: Sequence[int]) -> list[str]:

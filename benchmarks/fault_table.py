@@ -1,7 +1,8 @@
 """Thirty bugs of this field, to be put into the code one at a time; the tests should notice each.
 
 A fault is known by its name and intent. Where code moves, the same fault gets another file and
-text: `old` must stand in `file` exactly once, which `tests/test_seeded_faults.py` holds.
+text: `old` must stand in `file` exactly once, which `tests/unit/benchmarks/test_seeded_faults.py`
+holds.
 """
 
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ class Fault:
 
 
 def _tests(*names: str) -> tuple[str, ...]:
-    return tuple(f"tests/test_{name}.py" for name in names)
+    return tuple(f"tests/{name}.py" for name in names)
 
 
 _LOSSES = (
@@ -53,7 +54,7 @@ _LOSSES = (
         "coala_jax/training/losses.py",
         "    return cosines / temperature\n",
         "    return cosines\n",
-        _tests("losses"),
+        _tests("unit/training/test_losses"),
     ),
     Fault(
         "positive_in_denominator",
@@ -61,7 +62,7 @@ _LOSSES = (
         "coala_jax/training/losses.py",
         "    counted = negative | (alone[:, None] & is_own)\n",
         "    counted = negative | is_own\n",
-        _tests("losses"),
+        _tests("unit/training/test_losses"),
     ),
     Fault(
         "divergence_swapped",
@@ -71,7 +72,7 @@ _LOSSES = (
         "    patches, reconstruction = reconstruction, patches\n"
         "    log_ratio = jnp.log((patches + offset) / (reconstruction + offset))\n"
         "    per_band = (patches * log_ratio - patches + reconstruction).sum(axis=2)\n",
-        _tests("losses"),
+        _tests("unit/training/test_losses"),
     ),
     Fault(
         "divergence_mean_over_time",
@@ -79,7 +80,7 @@ _LOSSES = (
         "coala_jax/training/losses.py",
         "(divergence - patches + reconstruction).sum(axis=2)",
         "(divergence - patches + reconstruction).sum(axis=1)",
-        _tests("losses"),
+        _tests("unit/training/test_losses"),
     ),
     Fault(
         "padding_in_the_loss",
@@ -87,7 +88,7 @@ _LOSSES = (
         "coala_jax/training/metrics.py",
         "    total = jnp.where(valid, values, jnp.zeros_like(values)).sum()\n",
         "    total = values.sum()\n",
-        _tests("metrics", "steps"),
+        _tests("unit/training/test_metrics", "unit/training/test_steps"),
     ),
     Fault(
         "padding_is_a_negative",
@@ -95,7 +96,7 @@ _LOSSES = (
         "coala_jax/training/steps.py",
         "parallel.gather(rows.valid)[None] & (places[None] != rows.index[:, None])\n",
         "places[None] != rows.index[:, None]\n",
-        _tests("steps", "parallel"),
+        _tests("unit/training/test_steps", "unit/training/test_parallel"),
     ),
 )
 
@@ -108,15 +109,15 @@ _PARALLEL = (
         "    of_one = rows.valid.shape[0]\n"
         "    negative &= places[None] // of_one == rows.index[:, None] // of_one\n"
         "    if not loss.equal_tags_are_negatives:\n",
-        _tests("parallel"),
+        _tests("unit/training/test_parallel"),
     ),
     Fault(
         "batch_norm_of_one_device",
         "Batch norm takes the statistics of its own device's rows.",
-        "coala_jax/models/normalization.py",
+        "coala_jax/ops/normalization.py",
         "    return values if axis_name is None else lax.psum(values, axis_name)\n",
         "    return values\n",
-        _tests("layers", "parallel"),
+        _tests("unit/models/test_layers", "unit/training/test_parallel"),
     ),
     Fault(
         "row_index_without_device",
@@ -124,7 +125,7 @@ _PARALLEL = (
         "coala_jax/training/parallel.py",
         "    return jax.lax.axis_index(AXIS) * rows + jnp.arange(rows, dtype=jnp.int32)\n",
         "    return jnp.arange(rows, dtype=jnp.int32)\n",
-        _tests("parallel"),
+        _tests("unit/training/test_parallel"),
     ),
     Fault(
         "own_rows_off_by_devices",
@@ -134,7 +135,11 @@ _PARALLEL = (
         "    return np.arange(batch_size).reshape(count, -1)[mine].ravel()\n",
         "    first = jax.process_index() * (batch_size // count)\n"
         "    return np.arange(first, first + sum(mine) * (batch_size // count))\n",
-        _tests("feed", "parallel", "processes"),
+        _tests(
+            "unit/training/test_step_blocks",
+            "unit/training/test_parallel",
+            "distributed/test_processes",
+        ),
     ),
     Fault(
         "steps_not_swapped",
@@ -143,7 +148,7 @@ _PARALLEL = (
         "coala_jax/training/parallel.py",
         "own.reshape(len(own), local, -1).swapaxes(0, 1)",
         "own.reshape(local, len(own), -1)",
-        _tests("feed", "parallel"),
+        _tests("unit/training/test_step_blocks", "unit/training/test_parallel"),
     ),
 )
 
@@ -151,43 +156,43 @@ _PIPELINE = (
     Fault(
         "partial_batch_dropped",
         "The last batch of an epoch is left out where it is not full, though it should be kept.",
-        "coala_jax/data/pipeline.py",
+        "coala_jax/data/input_pipeline.py",
         "    return np.split(order, starts)\n",
         "    batches = np.split(order, starts)\n"
         "    return [batch for batch in batches if len(batch) == batch_size] or batches\n",
-        _tests("pipeline"),
+        _tests("unit/data/test_input_pipeline"),
     ),
     Fault(
         "same_order_every_epoch",
         "The order of the examples depends on the seed, and not on the epoch.",
-        "coala_jax/data/pipeline.py",
+        "coala_jax/data/input_pipeline.py",
         "np.random.default_rng((seed, epoch))",
         "np.random.default_rng(seed)",
-        _tests("pipeline"),
+        _tests("unit/data/test_input_pipeline"),
     ),
     Fault(
         "one_example_twice",
         "A last batch of a single example is filled up with one that the epoch has had already.",
-        "coala_jax/data/pipeline.py",
+        "coala_jax/data/input_pipeline.py",
         "        starts[-1] -= 1\n",
         "        order = np.append(order, order[0])\n",
-        _tests("pipeline"),
+        _tests("unit/data/test_input_pipeline"),
     ),
     Fault(
         "steps_rounded_down",
         "The number of steps in an epoch is rounded down, though the partial batch is kept.",
-        "coala_jax/data/pipeline.py",
+        "coala_jax/data/input_pipeline.py",
         "    return examples // batch_size if drop_last else -(-examples // batch_size)\n",
         "    return examples // batch_size\n",
-        _tests("pipeline"),
+        _tests("unit/data/test_input_pipeline"),
     ),
     Fault(
         "epoch_begun_anew",
         "A run that was stopped within an epoch goes on with that epoch's first batches.",
-        "coala_jax/training/feed.py",
+        "coala_jax/training/step_blocks.py",
         "            )[start:]\n",
         "            )[: self.steps_per_epoch - start]\n",
-        _tests("feed"),
+        _tests("unit/training/test_step_blocks"),
     ),
 )
 
@@ -198,7 +203,7 @@ _SCALER = (
         "coala_jax/data/dataset.py",
         '        if split == "train":\n            self._range',
         "        if split in SPLITS:\n            self._range",
-        _tests("scaler", "dataset", "preparation_run"),
+        _tests("unit/data/test_scaler", "unit/data/test_dataset", "unit/preparation/test_run"),
     ),
     Fault(
         "not_clipped",
@@ -206,7 +211,7 @@ _SCALER = (
         "coala_jax/data/scaler.py",
         "        return np.clip(scaled, 0.0, 1.0 if self.clip_above else None, dtype=np.float32)\n",
         "        return np.maximum(scaled, 0.0, dtype=np.float32)\n",
-        _tests("scaler", "preparation_run"),
+        _tests("unit/data/test_scaler", "unit/preparation/test_run"),
     ),
     Fault(
         "per_frame_over_time",
@@ -214,7 +219,7 @@ _SCALER = (
         "coala_jax/data/scaler.py",
         '        axis = 0 if self._scaling == "per_frame" else None\n',
         '        axis = 1 if self._scaling == "per_frame" else None\n',
-        _tests("scaler", "preparation_run"),
+        _tests("unit/data/test_scaler", "unit/preparation/test_run"),
     ),
     Fault(
         "constant_frame_over_zero",
@@ -222,7 +227,7 @@ _SCALER = (
         "coala_jax/data/scaler.py",
         "        span = np.where(span < 10 * np.finfo(np.float32).eps, 1.0, span)\n",
         "",
-        _tests("scaler", "preparation_run"),
+        _tests("unit/data/test_scaler", "unit/preparation/test_run"),
     ),
 )
 
@@ -233,7 +238,11 @@ _PLAN = (
         "coala_jax/preparation/plan.py",
         "    kept = [sound for sound, found in zip(listed, named, strict=True) if not found]\n",
         "    kept = list(listed)\n",
-        _tests("exclusion", "plan", "preparation_run"),
+        _tests(
+            "unit/preparation/test_exclusion",
+            "unit/preparation/test_plan",
+            "unit/preparation/test_run",
+        ),
     ),
     Fault(
         "copies_on_both_sides",
@@ -242,7 +251,7 @@ _PLAN = (
         "join_copies(\n        [sound.group for sound in tagged], "
         "[contents[sound.file] for sound in tagged]\n    )",
         "[sound.group for sound in tagged]",
-        _tests("plan", "preparation_run"),
+        _tests("unit/preparation/test_plan", "unit/preparation/test_run"),
     ),
     Fault(
         "failed_sound_shifts_the_next",
@@ -250,7 +259,11 @@ _PLAN = (
         "coala_jax/preparation/run.py",
         "zip(rest, self._extract_all(rest), strict=True)",
         "zip(rest, sorted(self._extract_all(rest), key=lambda r: bool(r.error)), strict=True)",
-        _tests("plan", "extract", "preparation_run"),
+        _tests(
+            "unit/preparation/test_plan",
+            "unit/preparation/test_extract",
+            "unit/preparation/test_run",
+        ),
     ),
     Fault(
         "frequent_tags_kept",
@@ -258,7 +271,7 @@ _PLAN = (
         "coala_jax/tags/vocabulary.py",
         "        if count >= min_sounds and count / len(tag_sets) <= max_document_fraction\n",
         "        if count >= min_sounds\n",
-        _tests("vocabulary", "preparation_run"),
+        _tests("unit/tags/test_vocabulary", "unit/preparation/test_run"),
     ),
     Fault(
         "ties_by_first_sound",
@@ -266,7 +279,7 @@ _PLAN = (
         "coala_jax/tags/vocabulary.py",
         "    most_frequent = sorted(kept, key=lambda tag: (-kept[tag], tag))[:size]\n",
         "    most_frequent = sorted(kept, key=lambda tag: -kept[tag])[:size]\n",
-        _tests("vocabulary", "preparation_run"),
+        _tests("unit/tags/test_vocabulary", "unit/preparation/test_run"),
     ),
 )
 
@@ -277,7 +290,7 @@ _SPLIT = (
         "coala_jax/preparation/split.py",
         "    group_of = np.array([places[group] for group in groups])\n",
         "    group_of = np.arange(len(groups))\n",
-        _tests("split", "preparation_run"),
+        _tests("unit/preparation/test_split", "unit/preparation/test_run"),
     ),
     Fault(
         "split_by_row_order",
@@ -285,7 +298,7 @@ _SPLIT = (
         "coala_jax/preparation/split.py",
         "enumerate(sorted(set(groups)))",
         "enumerate(dict.fromkeys(groups))",
-        _tests("split", "preparation_run"),
+        _tests("unit/preparation/test_split", "unit/preparation/test_run"),
     ),
     Fault(
         "fraction_rounded_up",
@@ -293,7 +306,7 @@ _SPLIT = (
         "coala_jax/preparation/split.py",
         "round(fraction * len(groups))",
         "math.ceil(fraction * len(groups))",
-        _tests("split", "preparation_run"),
+        _tests("unit/preparation/test_split", "unit/preparation/test_run"),
     ),
     Fault(
         "tag_lost_from_training",
@@ -301,7 +314,7 @@ _SPLIT = (
         "coala_jax/preparation/split.py",
         "self._to_train[tag] > 1 or (may_lose_tags and self._groups_of_tag[tag] == 1)",
         "self._to_train[tag] > 0",
-        _tests("split", "preparation_run"),
+        _tests("unit/preparation/test_split", "unit/preparation/test_run"),
     ),
     Fault(
         "most_frequent_tag_first",
@@ -309,7 +322,7 @@ _SPLIT = (
         "coala_jax/preparation/split.py",
         "            tag = int(np.where(left > 0, left, self._sounds + 1).argmin())\n",
         "            tag = int(left.argmax())\n",
-        _tests("split", "preparation_run"),
+        _tests("unit/preparation/test_split", "unit/preparation/test_run"),
     ),
 )
 

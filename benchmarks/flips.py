@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from coala_jax import __version__
-from coala_jax.data import integrity
+from coala_jax.data import verify
 from coala_jax.data.dataset import write_dataset
 from coala_jax.data.schema import PATCH_SHAPE, Example, Manifest
 
@@ -82,8 +82,8 @@ def is_found(dataset: Path, name: str, manifest: Manifest) -> bool:
     for entry in (entry for split in manifest.shards.values() for entry in split):
         if entry["file"] == name:
             size = len(manifest.vocabulary)
-            return bool(integrity.check_shard(dataset / name, entry, size).problems)
-    return bool(integrity.verify(dataset).problems)
+            return bool(verify.check_shard(dataset / name, entry, size).problems)
+    return bool(verify.verify(dataset).problems)
 
 
 _own: dict[Path, tuple[Path, Manifest]] = {}  # the dataset that this process may damage
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coala-jax-flips-")))
         write_small_dataset(root / "whole")
-        if problems := integrity.verify(root / "whole").problems:
+        if problems := verify.verify(root / "whole").problems:
             sys.exit(f"flips: the dataset is not whole before anything is flipped: {problems[0]}")
         sizes = {path.name: path.stat().st_size for path in sorted((root / "whole").iterdir())}
         tasks = [

@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.measure import BenchmarkError, measure, say
 from benchmarks.result import RESULTS, finish
-from coala_jax.data.pipeline import Examples
+from coala_jax.data.input_pipeline import Examples
 from coala_jax.data.schema import PATCH_SHAPE
 from coala_jax.default_config import PRECISIONS, get_config
 from coala_jax.models.coala import build_model

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.workload import Workload
-from coala_jax.data.pipeline import NO_STEP
+from coala_jax.data.input_pipeline import SKIP_STEP
 from coala_jax.models.coala import build_model
 from coala_jax.training import parallel, steps
 
@@ -58,7 +58,7 @@ class JaxArm:
         """Takes so many steps, as many in a call as may be; the losses of the last one."""
         for first in range(0, count, self._steps_per_call):
             steps_taken = min(self._steps_per_call, count - first)
-            numbers = np.full((self._steps_per_call, self._batch), NO_STEP, np.int32)
+            numbers = np.full((self._steps_per_call, self._batch), SKIP_STEP, np.int32)
             places = np.arange(self._taken, self._taken + steps_taken) % self._batches
             numbers[:steps_taken] = places[:, None] * self._batch + np.arange(self._batch)
             split = parallel.split_steps(numbers, self._devices)

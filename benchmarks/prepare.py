@@ -66,7 +66,9 @@ class Programs:
         """Also how many examples the dataset holds."""
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             out = Path(folder) / "dataset"
-            run = self._run("data_prep.from_folder", form, out, "--workers", str(self.workers))
+            run = self._run(
+                "coala_jax.data_prep.from_folder", form, out, "--workers", str(self.workers)
+            )
             counts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["counts"]
         return run, sum(counts.values())
 

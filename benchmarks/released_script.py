@@ -4,7 +4,7 @@
 
 The yardstick of `benchmarks.prepare`. Sounds are loaded one after the other and kept in memory,
 scaled at the end and written to one file. Vocabulary, split and records with check sums, which
-`data_prep.from_folder` makes on top, are left out.
+`coala_jax.data_prep.from_folder` makes on top, are left out.
 """
 
 import argparse

@@ -94,7 +94,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     import jax
 
     from coala_jax.main import make_evaluate_fn, validation_sounds
-    from coala_jax.training import journal, loop
+    from coala_jax.training import loop, metric_writer
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Of its own, so that the first start compiles, and the next ones find what it compiled.
@@ -106,7 +106,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             compiling.append(seconds)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    before = journal.read(workdir) if (workdir / journal.METRICS).exists() else []
+    before = metric_writer.read(workdir) if (workdir / metric_writer.METRICS).exists() else []
     try:
         evaluate_fn = make_evaluate_fn(config, validation_sounds(config))
         loop.train_and_evaluate(config, workdir, evaluate_fn)
@@ -115,7 +115,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     wall_s = time.perf_counter() - began
     memory = jax.devices()[0].memory_stats() or {}
     return {
-        **split_time(journal.read(workdir), before, wall_s),
+        **split_time(metric_writer.read(workdir), before, wall_s),
         "compile_s": sum(compiling),
         "peak_device_memory_mb": memory.get("peak_bytes_in_use", 0) / 1e6 or None,
     }
@@ -171,7 +171,7 @@ def limits(device_kind: str, example_flop: float, examples: int) -> dict[str, fl
 def run_seeds(config: ConfigDict, flags: argparse.Namespace) -> dict[str, Any]:
     """Float32 runs of other seeds, and where the run of this config lies among them."""
     from benchmarks.loss_spread import compare
-    from coala_jax.training import journal, loop
+    from coala_jax.training import loop, metric_writer
 
     seeds = []
     for seed in range(1, flags.seeds + 1):
@@ -180,8 +180,8 @@ def run_seeds(config: ConfigDict, flags: argparse.Namespace) -> dict[str, Any]:
         exact.train.epochs = flags.seed_epochs
         workdir = flags.out / f"seed-{seed}"
         loop.train_and_evaluate(exact, workdir)
-        seeds.append(journal.read(workdir))
-    return compare(journal.read(flags.out / "run"), seeds, flags.seed_epochs)
+        seeds.append(metric_writer.read(workdir))
+    return compare(metric_writer.read(flags.out / "run"), seeds, flags.seed_epochs)
 
 
 def benchmark(flags: argparse.Namespace) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from benchmarks.step_shapes import LATENT_MAPS, Convolution, convolutions
 from benchmarks.workload import Workload
 from coala_jax.models.autoencoders import TagDecoder, TagEncoder
 from coala_jax.models.coala import build_model
-from coala_jax.models.convolution import convolve, convolve_transposed
-from coala_jax.models.layers import BatchNorm, Dense, TrainingRows
+from coala_jax.models.layers import BatchInfo, BatchNorm, Dense
+from coala_jax.ops.convolution import convolve, convolve_transposed
 from coala_jax.training import losses, steps
 
 Part = tuple[Callable[..., PyTree], tuple[PyTree, ...]]  # a function and its arguments
@@ -124,7 +124,7 @@ class _TagSide(nn.Module):
 
     @nn.compact
     def __call__(
-        self, audio: Float[Array, "b latent"], tags: Float[Array, "b tag"], rows: TrainingRows
+        self, audio: Float[Array, "b latent"], tags: Float[Array, "b tag"], rows: BatchInfo
     ) -> tuple[Float[Array, "b _"], ...]:
         settings, dtypes = self.config.model, (jnp.float32, self.product_dtype)
         latent = audio.shape[-1]
@@ -229,8 +229,8 @@ def _input_part(workload: Workload, dtype: DTypeLike) -> dict[str, Part]:
     return {"input": (take, (*data, examples[: workload.sizes.batch]))}
 
 
-def _rows(batch: int) -> TrainingRows:
-    return TrainingRows(jnp.ones(batch, bool), jnp.arange(batch, dtype=jnp.int32))
+def _rows(batch: int) -> BatchInfo:
+    return BatchInfo(jnp.ones(batch, bool), jnp.arange(batch, dtype=jnp.int32))
 
 
 def _random(shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:

@@ -27,14 +27,14 @@ from benchmarks.growth import PAPER_PATCHES, TAGS, Plan, Training, random_exampl
 from benchmarks.measure import BenchmarkError, say
 from benchmarks.random_dataset import write_random_dataset
 from benchmarks.result import RESULTS, finish
-from coala_jax.data import pipeline
+from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Manifest, parse_example
 from coala_jax.data.tfrecord import DatasetError, Shard
 from coala_jax.default_config import PATCH_DTYPES, get_config
 from coala_jax.training import parallel
-from coala_jax.training.feed import STEPS_PER_CALL, make_feeds
-from coala_jax.training.stopwatch import Stopwatch
+from coala_jax.training.step_blocks import STEPS_PER_CALL, make_input_pipelines
+from coala_jax.training.timers import Timers
 
 BATCH = 128
 H100_EPOCHS, H100_SECONDS = 200, 300.0
@@ -47,7 +47,7 @@ def streamed_per_second(dataset: Path, patch_dtype: str) -> list[float]:
     config = get_config()
     config.data.placement, config.data.patch_dtype = "host", patch_dtype
     splits = (SplitReader(dataset, split) for split in ("train", "validation"))
-    feed, _ = make_feeds(config, *splits, jax.devices()[:1])
+    feed, _ = make_input_pipelines(config, *splits, jax.devices()[:1])
     rates = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
@@ -65,19 +65,19 @@ def stages(dataset: Path, patch_dtype: str) -> dict[str, float]:
     shards = [Shard(dataset / s["file"], s["records"]) for s in manifest.shards["train"]]
     places = [(shard, record) for shard in shards for record in range(len(shard))]
     order = np.random.default_rng(0).permutation(len(places))
-    stopwatch = Stopwatch()
+    timers = Timers()
     for batch in np.split(order[: len(order) // BATCH * BATCH], len(order) // BATCH):
-        with stopwatch.timing("read"):
+        with timers.timing("read"):
             records = [places[number][0].read(places[number][1]) for number in batch]
-        with stopwatch.timing("parse"):
+        with timers.timing("parse"):
             for record in records:
                 parse_example(record).check(split.vocabulary_size)
-        with stopwatch.timing("load"):
-            examples = pipeline.load(split, batch, jnp.dtype(patch_dtype))
-        with stopwatch.timing("place"):
+        with timers.timing("load"):
+            examples = input_pipeline.load(split, batch, jnp.dtype(patch_dtype))
+        with timers.timing("place"):
             jax.block_until_ready(parallel.place_data(examples, jax.devices()[:1], shared=True))
     each = 1e6 / (len(order) // BATCH * BATCH)
-    took = {name: each * seconds for name, seconds in stopwatch.read().items()}
+    took = {name: each * seconds for name, seconds in timers.read().items()}
     return {
         "read_and_checksum_us": took["read"],
         "parse_us": took["parse"],

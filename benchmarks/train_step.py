@@ -56,7 +56,7 @@ class Plan:
 
 
 def make_plan(flags: argparse.Namespace, on_cpu: bool) -> Plan:
-    from coala_jax.training.feed import STEPS_PER_CALL
+    from coala_jax.training.step_blocks import STEPS_PER_CALL
 
     return Plan(
         sizes=NARROW if flags.quick else Sizes(batch=flags.batch),

@@ -36,7 +36,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation import run_report
     from coala_jax.evaluation.evaluators import ModelEvaluator
-    from coala_jax.training import journal, loop, parallel
+    from coala_jax.training import loop, metric_writer, parallel
 
     device = os.environ.get("COALA_DEVICE", "")
     parallel.start(device)
@@ -53,7 +53,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
         trained.embedder,
         measured,
         sounds,
-        journal.read(workdir),
+        metric_writer.read(workdir),
         workdir,
         config.report.reconstructions,
         "python -m coala_jax.main " + " ".join(flags_given),
@@ -79,14 +79,16 @@ def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "Evaluat
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation.evaluators import ModelEvaluator
     from coala_jax.models.pretrained import PretrainedModel
-    from coala_jax.training import journal, loop, parallel
+    from coala_jax.training import loop, metric_writer, parallel
 
     def evaluate_fn(model: PretrainedModel) -> loop.EvalResult:
         evaluator = ModelEvaluator("trained", Embedder(model), model.case)
         figures, count = sounds.evaluate(evaluator), config.report.samples
         if not (count and parallel.is_lead()):
             return loop.EvalResult(figures)
-        return loop.EvalResult(figures, journal.Samples(*sounds.samples(evaluator.embedder, count)))
+        return loop.EvalResult(
+            figures, metric_writer.Samples(*sounds.samples(evaluator.embedder, count))
+        )
 
     return evaluate_fn
 

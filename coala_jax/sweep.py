@@ -188,16 +188,16 @@ def _claim(workdir: Path, config: ConfigDict, grid: Grid) -> Grid:
 
 def _compare(workdir: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raises ValueError, saying what differs, when a sweep cannot go on as another."""
-    way_out = "choose another --workdir, or delete this one"
+    hint = "choose another --workdir, or delete this one"
     if found["data_digest"] != wanted["data_digest"]:
         raise ValueError(
-            f"{workdir}: the sweep in this folder was trained on another dataset; {way_out}"
+            f"{workdir}: the sweep in this folder was trained on another dataset; {hint}"
         )
     if found["grid"].keys() != wanted["grid"].keys():
         keys = [" and ".join(sweep["grid"]) for sweep in (found, wanted)]
         raise ValueError(
             f"{workdir}: the sweep in this folder is over {keys[0]}, and this one over {keys[1]}; "
-            + way_out
+            + hint
         )
     for key, values in found["grid"].items():
         if gone := [value for value in values if value not in wanted["grid"][key]]:
@@ -213,7 +213,7 @@ def _compare(workdir: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
         if before.get(key) != now.get(key):
             raise ValueError(
                 f"{workdir}: the sweep in this folder has {key} = {before.get(key)!r}, and this "
-                f"one {now.get(key)!r}; {way_out}"
+                f"one {now.get(key)!r}; {hint}"
             )
 
 
@@ -244,13 +244,13 @@ def _train(point: Point, given: Sequence[str]) -> None:
 def _outcome(point: Point) -> Outcome:
     """What became of a point. It is finished with its report, which a run writes last."""
     from coala_jax.evaluation.run_report import REPORT
-    from coala_jax.training import journal
+    from coala_jax.training import metric_writer
 
     if (point.folder / DIVERGED).exists():
         cause = storage.read_json(point.folder / DIVERGED)
         return Outcome(point.name, point.changes, diverged=cause)
     if (point.folder / REPORT).exists():
-        entries = journal.read(point.folder)
+        entries = metric_writer.read(point.folder)
         if entries[-1]["epoch"] == point.config.train.epochs:
             report = storage.read_json(point.folder / REPORT)
             return Outcome(point.name, point.changes, entries, report)

@@ -1,6 +1,6 @@
 """Makes a dataset from a folder of sounds and a CSV of their tags.
 
-    python -m data_prep.from_folder --audio DIR --tags CSV --out DATASET
+    python -m coala_jax.data_prep.from_folder --audio DIR --tags CSV --out DATASET
 
 The CSV has a header, one row a sound, and the columns `file` (relative to --audio), `tags`
 (separated by spaces, or by commas or semicolons) and, if takes of one sound shall not be split
@@ -54,7 +54,7 @@ _FRONT_END = {
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="data_prep.from_folder", description=__doc__)
+    parser = argparse.ArgumentParser(prog="coala_jax.data_prep.from_folder", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--audio", type=Path, required=True, help="folder of the sounds")
     parser.add_argument("--tags", type=Path, required=True, help="CSV of files and tags")

@@ -1,4 +1,4 @@
-"""Writers of the containers that coala_jax.preparation.resource reads, for tests."""
+"""Writers of the containers that coala_jax.data_prep.sample_corpus.resource reads, for tests."""
 
 import struct
 import zlib

@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from coala_jax import drawing
-from coala_jax.evaluation.outcomes import ProbeResult
+from coala_jax.evaluation.probe_result import ProbeResult
 
 
 def outcome(task="birds", model="A", head="mlp", right=0.8, classes=("dog", "rain", "siren")):

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
-from coala_jax.preparation.corpus_folder import CorpusSound
-from coala_jax.preparation.debian_list import COLUMNS, ListedSound
+from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusSound
+from coala_jax.data_prep.sample_corpus.debian_list import COLUMNS, ListedSound
 
 needs_dpkg_deb = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None, reason="the packages of this test are built by dpkg-deb"

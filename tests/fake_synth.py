@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from coala_jax.preparation import soundfonts
+from coala_jax.data_prep.proxy_tasks import soundfonts
 
 # "Fonts" are JSON: the level of a note at full velocity, and the lowest key that has no sound.
 _FLUIDSYNTH = """#!{python}

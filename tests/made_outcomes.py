@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from coala_jax.evaluation.outcomes import ProbeResult
+from coala_jax.evaluation.probe_result import ProbeResult
 
 LABELS = ("dog", "rain", "siren")
 

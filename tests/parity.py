@@ -15,7 +15,7 @@ import torch
 from ml_collections import ConfigDict
 from torch import nn
 
-from coala_jax.data.pipeline import Batch
+from coala_jax.data.input_pipeline import Batch
 from tests import pytorch_coala
 from tests.synthetic import random_batch
 

@@ -12,7 +12,7 @@ import scipy
 from ml_collections import ConfigDict
 
 from coala_jax.models.coala import build_model
-from coala_jax.models.layers import TrainingRows
+from coala_jax.models.layers import BatchInfo
 from coala_jax.training import parallel, steps
 from tests.parity import TAGS, Losses, Tensors, Trace, make_batches, new_reference, tensors
 from tests.pytorch_weights import weights_from_flax, weights_to_flax
@@ -91,7 +91,7 @@ def _initial_state(
 
 def _train(state: steps.TrainState, batch: steps.DeviceBatch, **parts: Any) -> Any:
     """`steps.train_step`, and beside its losses the outputs that they are of."""
-    rows = TrainingRows(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    rows = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
     outputs, _ = parts["model"].apply(
         {"params": state.params, "batch_stats": state.batch_stats},
         *(batch["patches"], batch["tags"], rows),

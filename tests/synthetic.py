@@ -6,7 +6,7 @@ import numpy as np
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.dataset import write_dataset
-from coala_jax.data.pipeline import Batch
+from coala_jax.data.input_pipeline import Batch
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.default_config import get_config
 

@@ -1,33 +1,21 @@
-"""The dataset on disk: what writes it, what reads it, and the command that checks and mends it.
-
-    python -m coala_jax.data.dataset verify DATASET
-    python -m coala_jax.data.dataset repair DATASET
+"""The dataset on disk: what writes it and what reads it.
 
 A dataset is a folder that `tfds.builder_from_directory` can load and that this room reads and
 writes without TensorFlow: shards of serialised `tf.train.Example`, `features.json`,
 `dataset_info.json`, and our `manifest.json` with what training and embedding need besides them.
 The patches in the shards are log-mel; `SplitReader` scales them.
-
-`verify` reads every byte and lists all that is wrong. `repair` makes the dataset anew from what is
-whole in it; the damaged one stays beside it as DATASET.damaged. Both exit with 0 if the dataset is
-whole in the end, else with 1.
 """
 
-import argparse
 import dataclasses
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from coala_jax import storage
-from coala_jax.data.integrity import verify
-from coala_jax.data.repair import repair
 from coala_jax.data.scaler import MinMax, Scaler
 from coala_jax.data.schema import (
     MANIFEST,
@@ -228,29 +216,3 @@ def write_dataset(
         front_end=front_end,
         tag_processing=tag_processing,
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="coala_jax.data.dataset", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("command", choices=("verify", "repair"))
-    parser.add_argument("dataset", type=Path, help="the folder of the dataset")
-    flags = parser.parse_args(argv)
-    try:
-        if flags.command == "verify":
-            report = verify(flags.dataset, show_progress=True)
-            print(report)
-            return 1 if report.problems else 0
-        print(repair(flags.dataset, show_progress=True))
-    except (DatasetError, OSError) as error:
-        print(f"dataset: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("dataset: interrupted; run it again")

@@ -16,17 +16,16 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from coala_jax import storage
-from coala_jax.data.tfrecord import DatasetError, way_out
+from coala_jax.data.tfrecord import DatasetError, hint
 from coala_jax.storage import PathLike
 
 FORMAT = 3
 MANIFEST = "manifest.json"
-REPAIRED = "repaired "  # before the fingerprint of a dataset that lacks some of its records
 SPLITS = ("train", "validation")
 MINIMUM_EXAMPLES = 2  # of each split: a single pair has no negatives
 NEEDED_SETTINGS = {"level", "resampler", "scaling"}  # what use must do alike, or has to know
 SHARD_MARK = ".tfrecord-"  # in the name of every shard
-_WAY_OUT = (
+_HINT = (
     f"copy {MANIFEST} again from where the dataset came from, or delete the dataset's folder and "
     "prepare it again"
 )
@@ -183,7 +182,7 @@ class Manifest:
         if not path.exists():
             raise DatasetError(
                 f"{dataset}: this folder is no dataset (it has no {MANIFEST}); "
-                "make one with python -m data_prep.from_folder"
+                "make one with python -m coala_jax.data_prep.from_folder"
             )
         try:
             text = storage.read_bytes(path).decode()
@@ -191,7 +190,7 @@ class Manifest:
             found, digest = content.pop("format"), content.pop("digest", None)
             content.pop("dataset_digest", None)  # for people; it follows from the rest
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DatasetError(f"{path}: this is no manifest ({error!r}); {_WAY_OUT}") from error
+            raise DatasetError(f"{path}: this is no manifest ({error!r}); {_HINT}") from error
         if found != FORMAT:
             raise DatasetError(
                 f"{path}: it says format {found!r}, this version reads format {FORMAT}; "
@@ -200,16 +199,16 @@ class Manifest:
         if not storage.is_sealed(text, digest):
             raise DatasetError(
                 f"{path}: its digest is not that of its content, so it is damaged or was edited; "
-                f"{_WAY_OUT}"
+                f"{_HINT}"
             )
         if content.keys() != (fields := {field.name for field in dataclasses.fields(cls)}):
             odd = ", ".join(sorted(content.keys() ^ fields))
-            raise DatasetError(f"{path}: missing or unknown: {odd}; {_WAY_OUT}")
+            raise DatasetError(f"{path}: missing or unknown: {odd}; {_HINT}")
         manifest = cls(**content)
         try:
             manifest._check_structure()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DatasetError(f"{path}: this is no manifest ({error!r}); {_WAY_OUT}") from error
+            raise DatasetError(f"{path}: this is no manifest ({error!r}); {_HINT}") from error
         return manifest
 
     def _check_structure(self) -> None:
@@ -257,9 +256,9 @@ class Manifest:
         for name, digest in self.digests().items():
             path = storage.path(dataset) / name
             if not path.exists():
-                raise DatasetError(f"{path}: the file is missing; {way_out(dataset)}")
+                raise DatasetError(f"{path}: the file is missing; {hint(dataset)}")
             if storage.file_sha256(path) != digest:
-                raise DatasetError(f"{path}: the file has changed since; {way_out(dataset)}")
+                raise DatasetError(f"{path}: the file has changed since; {hint(dataset)}")
 
 
 def digest_side_files(folder: PathLike) -> dict[str, str]:

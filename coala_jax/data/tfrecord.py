@@ -25,11 +25,11 @@ class DatasetError(ValueError):
     """A folder that is no dataset, or is damaged; the message names file, place and cause."""
 
 
-def way_out(dataset: PathLike) -> str:
+def hint(dataset: PathLike) -> str:
     """What to do about damaged files, to end a message with."""
     return (
-        f"python -m coala_jax.data.dataset verify {dataset} lists all that is wrong, and repair "
-        "keeps what is whole"
+        f"python -m coala_jax.data.verify {dataset} lists every damaged file; copy them again, or "
+        "delete the dataset and prepare it again"
     )
 
 
@@ -216,7 +216,7 @@ class Shard:
         if len(self) != expected_records:
             raise DatasetError(
                 f"{path}: {len(self)} records where the manifest says {expected_records}; "
-                f"the file was cut or replaced; {way_out(storage.path(path).parent)}"
+                f"the file was cut or replaced; {hint(storage.path(path).parent)}"
             )
 
     def __len__(self) -> int:
@@ -241,9 +241,9 @@ class Shard:
 
     def _damaged(self, record: int, offset: int, cause: str) -> DatasetError:
         place = f"{self.path}: record {record} at byte {offset}"
-        return DatasetError(f"{place}: {cause}; {way_out(storage.path(self.path).parent)}")
+        return DatasetError(f"{place}: {cause}; {hint(storage.path(self.path).parent)}")
 
     def _unreadable(self, error: OSError) -> DatasetError:
         return DatasetError(
-            f"{self.path}: it cannot be read ({error}); {way_out(storage.path(self.path).parent)}"
+            f"{self.path}: it cannot be read ({error}); {hint(storage.path(self.path).parent)}"
         )

@@ -19,7 +19,7 @@ from coala_jax import storage
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
-from coala_jax.embedding import clips
+from coala_jax.embedding import pooling
 from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.tags.vocabulary import Vocabulary
@@ -84,7 +84,7 @@ class Embedder:
             DecodeError: the file cannot be decoded; the message says why.
             ValueError: there is no such policy.
         """
-        clips.check_policy(policy)  # before the file is decoded
+        pooling.check_policy(policy)  # before the file is decoded
         rate_hz = self.sample_rate_hz
         waveform = decode.load(Path(path), rate_hz, allow_silence=True)
         return self.embed_waveform(waveform, rate_hz, policy)
@@ -116,7 +116,7 @@ class Embedder:
         Raises:
             ValueError: as `embed_waveform`.
         """
-        clips.check_policy(policy)
+        pooling.check_policy(policy)
         if self.scaler == Scaler.none():
             raise ValueError(
                 "this model cannot take waveforms: it was trained on patches that came scaled, and "
@@ -126,8 +126,8 @@ class Embedder:
 
         def cut() -> Iterator[Patches]:
             for waveform in waveforms:
-                heard = clips.at_level(_mono(waveform), self.level)
-                clip = clips.cut(self.front_end, heard, policy)
+                heard = pooling.at_level(_mono(waveform), self.level)
+                clip = pooling.cut(self.front_end, heard, policy)
                 begun.append((len(clip.patches), clip.counted_frames))
                 yield self.scaler.scale(clip.patches)
 
@@ -138,7 +138,7 @@ class Embedder:
             while begun and begun[0][0] <= len(latents):
                 patches, counted_frames = begun.popleft()
                 maps = latents[:patches].reshape(patches, -1, LATENT_SIZE)
-                pooled.append(clips.pool(maps, counted_frames, PATCH_SIZE).reshape(-1))
+                pooled.append(pooling.pool(maps, counted_frames, PATCH_SIZE).reshape(-1))
                 latents = latents[patches:]
         return np.stack(pooled) if pooled else latents
 

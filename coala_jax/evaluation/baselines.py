@@ -16,7 +16,7 @@ import scipy.fft
 from jaxtyping import Float, Float32
 
 from coala_jax.audio.frontend import FrontEnd, Waveform
-from coala_jax.embedding import clips
+from coala_jax.embedding import pooling
 
 MODES = ("paper", "released")
 COEFFICIENTS = 20
@@ -68,7 +68,7 @@ class Mfcc:
         Raises:
             ValueError: there is no such policy.
         """
-        clips.check_policy(policy)
+        pooling.check_policy(policy)
         if self.mode == "paper":
             rows, width, spread = self._paper(waveform, policy), _PAPER_WIDTH, np.std
         else:
@@ -84,7 +84,7 @@ class Mfcc:
         return np.stack(vectors) if vectors else np.empty((0, 6 * COEFFICIENTS), np.float32)
 
     def _paper(self, waveform: Waveform, policy: str) -> Rows:
-        patches, counted_frames = clips.cut(self._front_end, waveform, policy)
+        patches, counted_frames = pooling.cut(self._front_end, waveform, policy)
         # The patches follow each other without gaps: side by side they are the clip again.
         log_mel = np.concatenate(patches, axis=1)[:, :counted_frames]
         return scipy.fft.dct(log_mel, axis=0, type=2, norm="ortho")[:COEFFICIENTS]

@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from coala_jax import drawing
 from coala_jax.evaluation import sound_map
 from coala_jax.evaluation.comparison_pictures import WIDTH, darker, names_of, write_head
-from coala_jax.evaluation.outcomes import ProbeResult
+from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tables import title
 
 _FEW = 15  # so many classes have room for a figure in each cell of their confusions

@@ -13,10 +13,10 @@ from jaxtyping import Float32, Int32, Int64
 from tqdm import tqdm
 
 from coala_jax import storage
-from coala_jax.evaluation import cache, heads, probe
+from coala_jax.evaluation import cache, classifiers, probe
 from coala_jax.evaluation.evaluators import Evaluator
 from coala_jax.evaluation.features import extract
-from coala_jax.evaluation.outcomes import ProbeResult
+from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tasks import Task, TaskError
 
 _NAMED = 20  # files in an error's message
@@ -24,10 +24,10 @@ _NAMED = 20  # files in an error's message
 # head -> (train, classes, test, class_count, seeds) -> predicted classes
 HEADS: dict[str, Callable[..., Int32[np.ndarray, "seed clip"]]] = {
     "mlp": probe.mlp,
-    "logistic_regression": heads.logistic_regression,
-    "svm": heads.svm,
+    "logistic_regression": classifiers.logistic_regression,
+    "svm": classifiers.svm,
 }
-HEAD_MODULES = (heads.__name__, probe.__name__)
+HEAD_MODULES = (classifiers.__name__, probe.__name__)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from coala_jax import drawing
 from coala_jax.evaluation import published
 from coala_jax.evaluation.cca import CcaTable
-from coala_jax.evaluation.outcomes import ProbeResult
+from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tables import model_name, released, title
 
 WIDTH = 12.0  # inches, of every picture

@@ -16,7 +16,7 @@ from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import Compared, Settings, majority
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator
-from coala_jax.evaluation.outcomes import Difference, ProbeResult, differences
+from coala_jax.evaluation.probe_result import Difference, ProbeResult, differences
 
 REPORT = "report.json"
 READABLE = "report.md"

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from coala_jax import storage
-from coala_jax.data import pipeline
+from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Manifest
 from coala_jax.embedding.embedder import Embedder
@@ -80,6 +80,6 @@ def _embed(
     vectors = []
     for block in tqdm(blocks, desc=f"{name}: {split} patches", unit="block", leave=False):
         examples = [reader[int(place)] for place in block]
-        batch = pipeline.assemble(examples, len(examples), reader.vocabulary_size)
+        batch = input_pipeline.assemble(examples, len(examples), reader.vocabulary_size)
         vectors.append(embedder.embed_patches(batch["patches"]))
     return np.concatenate(vectors)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from coala_jax import storage
 from coala_jax.audio.decode import DecodeError, load
 from coala_jax.audio.frontend import Waveform
-from coala_jax.embedding.clips import at_level, check_policy
+from coala_jax.embedding.pooling import at_level, check_policy
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 from coala_jax.evaluation.vector_cache import VectorCache
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
 from coala_jax import storage
-from coala_jax.data import pipeline
+from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.embedding.embedder import Embedder
@@ -37,7 +37,7 @@ class ValidationSounds:
         self.manifest = Manifest.load(dataset)
         self._split, self._shard = SplitReader(dataset, "validation", self.manifest), shard
         own = np.arange(len(self._split))[shard.of(len(self._split))]
-        examples = pipeline.load(self._split, own, np.dtype(np.float32))
+        examples = input_pipeline.load(self._split, own, np.dtype(np.float32))
         self.patches: Float32[np.ndarray, "own_sound 96 96"] = examples["patches"]
         self.tags: UInt8[np.ndarray, "sound tag"] = shard.all_gather(examples["tags"])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from coala_jax.evaluation import published, significance
 from coala_jax.evaluation.cca import SOUNDS_PER_DIMENSION, CcaTable
-from coala_jax.evaluation.outcomes import Difference, ProbeResult
+from coala_jax.evaluation.probe_result import Difference, ProbeResult
 
 HEADS = {
     "mlp": "one hidden layer of 256",

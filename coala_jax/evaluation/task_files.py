@@ -14,25 +14,25 @@ class TaskError(ValueError):
     """A data set that cannot be used; the message names the file, the cause and the way out."""
 
 
-def read_text(source: Path, way_out: str) -> str:
+def read_text(source: Path, hint: str) -> str:
     try:
         return storage.read_bytes(source).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaskError(
             f"{source}: it is not in UTF-8 ({error}), so it is damaged or was saved in another "
-            f"encoding; {way_out}"
+            f"encoding; {hint}"
         ) from error
     except OSError as error:
         cause = "there is no such file" if not source.exists() else str(error)
-        raise TaskError(f"{source}: {cause}; {way_out}") from error
+        raise TaskError(f"{source}: {cause}; {hint}") from error
 
 
-def read_json(source: Path, way_out: str) -> Any:
-    text = read_text(source, way_out)
+def read_json(source: Path, hint: str) -> Any:
+    text = read_text(source, hint)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TaskError(f"{source}: it is no JSON ({error}); {way_out}") from error
+        raise TaskError(f"{source}: it is no JSON ({error}); {hint}") from error
 
 
 def read_header(source: Path) -> list[str]:

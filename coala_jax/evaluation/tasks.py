@@ -14,8 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int64
 
-from coala_jax.evaluation.task_files import TaskError
-from coala_jax.evaluation.task_layouts import (
+from coala_jax.evaluation.layouts import (
     Listing,
     Row,
     read_esc50,
@@ -24,6 +23,7 @@ from coala_jax.evaluation.task_layouts import (
     read_own,
     read_urbansound8k,
 )
+from coala_jax.evaluation.task_files import TaskError
 
 SPLITS = ("train", "test")
 _NAMED = 20  # missing files in an error's message
@@ -90,7 +90,7 @@ class Task:
         )
         clips = tuple(clip for clip in self.clips if clip.file not in gone)
         task = replace(self, clips=clips, rounds=rounds, left_out=left_out)
-        _refuse_unusable(
+        _check_usable(
             task, f"{self.root}: without {len(gone)} clips", "repair them or put them back"
         )
         before = _untested(self)
@@ -157,7 +157,7 @@ def _build(listing: Listing) -> tuple[Task, Path]:
         rows, unused = _of_splits(source, rows)
         remarks += unused
         parts = ["test"]
-    _refuse_split_groups(source, rows)
+    _check_groups(source, rows)
     labels = tuple(sorted({row.label for row in rows}))
     if len(labels) < 2:
         raise TaskError(
@@ -174,7 +174,7 @@ def _build(listing: Listing) -> tuple[Task, Path]:
     )
     clips = tuple(Clip(row.file, row.label) for row in rows)
     task = Task(listing.name, listing.root, labels, clips, rounds, {}, tuple(remarks))
-    _refuse_unusable(task, str(source), "give every class clips in two folds, or in train")
+    _check_usable(task, str(source), "give every class clips in two folds, or in train")
     return replace(task, remarks=task.remarks + _say_untested(_untested(task))), source
 
 
@@ -216,7 +216,7 @@ def _of_splits(source: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]]
     return [row for row in rows if row.part in SPLITS], remarks
 
 
-def _refuse_split_groups(source: Path, rows: Sequence[Row]) -> None:
+def _check_groups(source: Path, rows: Sequence[Row]) -> None:
     first: dict[str, Row] = {}
     for row in rows:
         other = first.setdefault(row.group, row) if row.group else row
@@ -228,16 +228,16 @@ def _refuse_split_groups(source: Path, rows: Sequence[Row]) -> None:
             )
 
 
-def _refuse_unusable(task: Task, where: str, way_out: str) -> None:
+def _check_usable(task: Task, where: str, hint: str) -> None:
     classes = task.classes
     for r in task.rounds:
         if not len(r.test):
-            raise TaskError(f"{where}: the round {r.name} has no test clips; {way_out}")
+            raise TaskError(f"{where}: the round {r.name} has no test clips; {hint}")
         trained = np.bincount(classes[r.train], minlength=len(task.labels))
         bare = [label for label, count in zip(task.labels, trained, strict=True) if not count]
         if bare:
             raise TaskError(
-                f"{where}: the round {r.name} has no training clips of {', '.join(bare)}; {way_out}"
+                f"{where}: the round {r.name} has no training clips of {', '.join(bare)}; {hint}"
             )
 
 
@@ -266,8 +266,8 @@ def _describe_missing(task: Task, source: Path, missing: Sequence[str]) -> str:
     counted = ", ".join(f"{part}: {count:,}" for part, count in counts.items())
     more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
     all_gone = len(missing) == len(task.clips)
-    way_out = "check the folder" + ("" if all_gone else ", or go on without them: --allow-missing")
+    hint = "check the folder" + ("" if all_gone else ", or go on without them: --allow-missing")
     return (
         f"{source}: {len(missing):,} of its {len(task.clips):,} files are not in {task.root} "
-        f"({counted}): {', '.join(missing[:_NAMED])}{more}; {way_out}"
+        f"({counted}): {', '.join(missing[:_NAMED])}{more}; {hint}"
     )

@@ -10,11 +10,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from coala_jax.models.layers import (
+    BatchInfo,
     BatchNorm,
     Convolution,
     Dense,
     Dropout,
-    TrainingRows,
     TransposedConvolution,
 )
 
@@ -42,7 +42,7 @@ class AudioEncoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, patches: Patches, rows: TrainingRows | None = None) -> Maps:
+    def __call__(self, patches: Patches, rows: BatchInfo | None = None) -> Maps:
         x = patches.astype(self.param_dtype)[..., None]
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for block in range(BLOCKS):
@@ -68,7 +68,7 @@ class AudioDecoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, maps: Maps, rows: TrainingRows | None = None) -> Patches:
+    def __call__(self, maps: Maps, rows: BatchInfo | None = None) -> Patches:
         released = self.dropout_placement == "released"
         x = Dropout(self.dropout_rate, name="dropout_input")(maps, rows) if released else maps
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
@@ -99,9 +99,7 @@ class TagEncoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(
-        self, tags: Float[Array, "batch tag"], rows: TrainingRows | None = None
-    ) -> Vectors:
+    def __call__(self, tags: Float[Array, "batch tag"], rows: BatchInfo | None = None) -> Vectors:
         x = tags.astype(self.param_dtype)
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for layer, features in enumerate((self.hidden, self.hidden, self.latent)):
@@ -128,9 +126,7 @@ class TagDecoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(
-        self, latent: Vectors, rows: TrainingRows | None = None
-    ) -> Float[Array, "batch tag"]:
+    def __call__(self, latent: Vectors, rows: BatchInfo | None = None) -> Float[Array, "batch tag"]:
         released = self.dropout_placement == "released"
         x = latent
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}

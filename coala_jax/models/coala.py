@@ -25,7 +25,7 @@ from coala_jax.models.autoencoders import (
     Vectors,
     flatten_maps,
 )
-from coala_jax.models.layers import Dense, Dropout, TrainingRows
+from coala_jax.models.layers import BatchInfo, Dense, Dropout
 
 CASES = ("ae_c", "e_c", "cnn")
 
@@ -84,7 +84,7 @@ class Coala(nn.Module):
             self.audio_decoder = AudioDecoder(self.filters, **shared)
             self.tag_decoder = TagDecoder(self.tags, self.tag_hidden, **shared)
 
-    def __call__(self, patches: Patches, tags: Tags, rows: TrainingRows | None = None) -> Outputs:
+    def __call__(self, patches: Patches, tags: Tags, rows: BatchInfo | None = None) -> Outputs:
         maps = self.audio_encoder(patches, rows)
         tag_latent = self.tag_encoder(self._as_float(tags), rows)
         audio_aligned = self.audio_transform(flatten_maps(maps))
@@ -137,7 +137,7 @@ class TagClassifier(nn.Module):
         self.hidden_layer = Dense(latent, True, *dtypes)
         self.output_layer = Dense(self.tags, True, *dtypes)
 
-    def __call__(self, patches: Patches, tags: Tags, rows: TrainingRows | None = None) -> Outputs:
+    def __call__(self, patches: Patches, tags: Tags, rows: BatchInfo | None = None) -> Outputs:
         del tags  # what it predicts; the two kinds of model are called alike
         return Outputs(
             audio_aligned=None,

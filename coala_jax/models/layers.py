@@ -18,15 +18,15 @@ from flax import struct
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from coala_jax.models.convolution import KERNEL, convolve, convolve_transposed
-from coala_jax.models.dropout import keep_mask, random_words
-from coala_jax.models.normalization import Settings, normalize
+from coala_jax.ops.convolution import KERNEL, convolve, convolve_transposed
+from coala_jax.ops.dropout import keep_mask, random_words
+from coala_jax.ops.normalization import Settings, normalize
 
 PerFeature = Float[Array | np.ndarray, " _"]
 
 
 @struct.dataclass
-class TrainingRows:
+class BatchInfo:
     """What training knows of the rows of a batch; modules given None in its place run inference.
 
     valid: False for padding, which then has no part in any statistic.
@@ -137,7 +137,7 @@ class BatchNorm(nn.Module):
     def __call__(
         self,
         x: Float[Array, "batch ... channel"],
-        rows: TrainingRows | None,
+        rows: BatchInfo | None,
         shift: PerFeature | None = None,
     ) -> Float[Array, "batch ... channel"]:
         """Normalises x + shift. A shift moves the mean, so that training need not add it to x."""
@@ -182,7 +182,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch ..."], rows: TrainingRows | None
+        self, x: Float[Array, "batch ..."], rows: BatchInfo | None
     ) -> Float[Array, "batch ..."]:
         if rows is None or self.rate == 0.0:
             return x

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from coala_jax import storage
 
-_WAY_OUT = 'write a JSON list such as [1234, "kick.wav"], or a text with one id a line'
+_HINT = 'write a JSON list such as [1234, "kick.wav"], or a text with one id a line'
 _SEPARATORS = re.compile(r'[,;\t"]')
 _FREESOUND_DOWNLOAD = re.compile(r"([0-9]+)__")  # 1234__user__title.wav
 
@@ -24,11 +24,11 @@ def read_exclusions(path: Path) -> frozenset[str]:
     try:
         text = storage.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: it is no text in UTF-8 ({error}); {_WAY_OUT}") from error
+        raise ValueError(f"{path}: it is no text in UTF-8 ({error}); {_HINT}") from error
     is_json = path.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{"))
     ids = _from_json(path, text) if is_json else _from_lines(path, text)
     if not ids:
-        raise ValueError(f"{path}: it lists no ids; {_WAY_OUT}")
+        raise ValueError(f"{path}: it lists no ids; {_HINT}")
     return frozenset(ids)
 
 
@@ -48,13 +48,13 @@ def _from_json(path: Path, text: str) -> list[str]:
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: it is no JSON ({error}); {_WAY_OUT}") from error
+        raise ValueError(f"{path}: it is no JSON ({error}); {_HINT}") from error
     if not isinstance(entries, list):
-        raise ValueError(f"{path}: its JSON is no list of ids; {_WAY_OUT}")
+        raise ValueError(f"{path}: its JSON is no list of ids; {_HINT}")
     for number, entry in enumerate(entries, start=1):
         if type(entry) not in (int, str) or not str(entry).strip():
             raise ValueError(
-                f"{path}: entry {number} of its list is {json.dumps(entry)[:40]}, no id; {_WAY_OUT}"
+                f"{path}: entry {number} of its list is {json.dumps(entry)[:40]}, no id; {_HINT}"
             )
     return [str(entry).strip() for entry in entries]
 
@@ -65,7 +65,7 @@ def _from_lines(path: Path, text: str) -> list[str]:
         entry = "" if line.startswith("#") else line.split(" # ")[0].strip()
         if _SEPARATORS.search(entry):  # read as one id, a row of columns would keep nothing out
             raise ValueError(
-                f"{path}: line {number} is {entry[:40]!r}, not one id; {_WAY_OUT} and no columns"
+                f"{path}: line {number} is {entry[:40]!r}, not one id; {_HINT} and no columns"
             )
         if entry:
             ids.append(entry)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from coala_jax import storage
 from coala_jax.data.dataset import RECORDS_PER_SHARD, DatasetWriter
-from coala_jax.data.schema import MANIFEST, REPAIRED, SHARD_MARK, SPLITS, Example, Manifest
+from coala_jax.data.schema import MANIFEST, SHARD_MARK, SPLITS, Example, Manifest
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.preparation.equal_files import file_keys, file_size
 from coala_jax.preparation.extract import ExtractionResult, extract
@@ -295,11 +295,6 @@ def _reuse(out: Path, fingerprint: str, settings: Settings) -> Manifest:
         manifest = Manifest.load(out)
     except DatasetError as error:
         raise DatasetError(f"{error}. Fix: delete {out}, or choose another --out") from error
-    if manifest.fingerprint == REPAIRED + fingerprint:
-        raise DatasetError(
-            f"{out}: it was repaired and lacks the records that were damaged; delete it to have it "
-            "made whole again, or go on training with it"
-        )
     if manifest.fingerprint != fingerprint:
         wanted = settings.to_dict() | settings.front_end.to_dict()
         found = manifest.settings | manifest.front_end

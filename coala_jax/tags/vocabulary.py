@@ -95,7 +95,7 @@ class Vocabulary:
             TypeError: if `tags` is a single string.
             ValueError: if `strict` and a tag is not in the vocabulary.
         """
-        _refuse_text(tags)
+        _check_tags(tags)
         look_up = self.find if aliases else self.index.get
         places = {tag: look_up(tag) for tag in tags}
         unknown = [tag for tag, place in places.items() if place is None]
@@ -175,7 +175,7 @@ def build_vocabulary(
         raise ValueError(f"max_document_fraction must be in (0, 1], got {max_document_fraction}")
     sound_counts: Counter[str] = Counter()
     for tags in tag_sets:
-        _refuse_text(tags)
+        _check_tags(tags)
         sound_counts.update(set(tags))
     # A quotient, since 0.7 * sounds may round below the whole number that 70 % of them are.
     kept = {
@@ -221,7 +221,7 @@ def read_id2token(path: Path) -> Vocabulary:
         raise refuse(str(error)) from error
 
 
-def _refuse_text(tags: Iterable[str]) -> None:
+def _check_tags(tags: Iterable[str]) -> None:
     """A string would pass as the collection of its letters."""
     if isinstance(tags, str):
         raise TypeError(f"expected a collection of tags, got the str {tags!r}")

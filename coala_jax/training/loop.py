@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import checkpoint, parallel, steps
-from coala_jax.training.feed import Call
-from coala_jax.training.journal import Journal, Samples
+from coala_jax.training.metric_writer import MetricWriter, Samples
 from coala_jax.training.metrics import Mean
-from coala_jax.training.start import Run, say_start, start_run
-from coala_jax.training.stopwatch import Stopwatch
+from coala_jax.training.setup import Run, say_start, start_run
+from coala_jax.training.step_blocks import StepBlock
+from coala_jax.training.timers import Timers
 
 MODEL_FOLDER = "model"
 
@@ -37,7 +37,7 @@ class EvalResult:
     """What is said of a model besides its losses, computed above this room.
 
     figures: numbers by name, the same on all processes.
-    samples: a few validation sounds, as `journal.Samples`; the lead's are written.
+    samples: a few validation sounds, as `metric_writer.Samples`; the lead's are written.
     """
 
     figures: dict[str, float]
@@ -93,37 +93,37 @@ def _train(
     checkpoints: checkpoint.Checkpoints,
 ) -> steps.TrainState:
     """All epochs that are left."""
-    config, stopwatch, first_step = run.config, Stopwatch(), int(state.step)
+    config, timers, first_step = run.config, Timers(), int(state.step)
     first_epoch, epochs = first_step // run.training.steps_per_epoch, config.train.epochs
     checked_before = first_epoch * run.validation.steps_per_epoch
     with (
-        closing(Journal(workdir, first_step)) as journal,
+        closing(MetricWriter(workdir, first_step)) as metric_writer,
         closing(run.training.calls(first_step, epochs)) as training,
         closing(run.validation.calls(checked_before, epochs)) as validation,
         _progress(run, first_step) as progress,
     ):
         for epoch in range(first_epoch, epochs):
             state, figures = _train_epoch(
-                run, state, epoch, training, stopwatch, progress, checkpoints
+                run, state, epoch, training, timers, progress, checkpoints
             )
             step = int(state.step)
-            journal.write("train", epoch + 1, step, figures)
-            with stopwatch.timing("validation_seconds"):
+            metric_writer.write("train", epoch + 1, step, figures)
+            with timers.timing("validation_seconds"):
                 checked = _validate(run, state, epoch, validation, checkpoints)
             if evaluate_fn is not None and _is_due(epoch, epochs, config.eval.every_epochs):
                 began = time.monotonic()
                 result = evaluate_fn(run.freeze(state))
                 # Beside the figures: of the last evaluation, no training entry would tell.
                 checked |= result.figures | {"evaluation_seconds": time.monotonic() - began}
-                journal.write_samples(epoch + 1, step, result.samples)
-            journal.write("validation", epoch + 1, step, checked)
+                metric_writer.write_samples(epoch + 1, step, result.samples)
+            metric_writer.write("validation", epoch + 1, step, checked)
             progress.set_postfix_str(
                 f"epoch {epoch + 1}/{epochs}, loss {figures['loss']:.4g}, "
                 f"validation {checked['loss']:.4g}, "
                 f"{figures['patches_per_second']:.0f} patches/s"
             )
             if _is_due(epoch, epochs, config.checkpoint.every_epochs):
-                with stopwatch.timing("checkpoint_seconds"):
+                with timers.timing("checkpoint_seconds"):
                     checkpoints.save(state)
     return state
 
@@ -137,8 +137,8 @@ def _train_epoch(
     run: Run,
     state: steps.TrainState,
     epoch: int,
-    calls: Iterator[Call],
-    stopwatch: Stopwatch,
+    calls: Iterator[StepBlock],
+    timers: Timers,
     progress: tqdm,
     checkpoints: checkpoint.Checkpoints,
 ) -> tuple[steps.TrainState, dict[str, float]]:
@@ -153,7 +153,7 @@ def _train_epoch(
         nonlocal state
         left = (epoch + 1) * run.training.steps_per_epoch - first_step
         while left:
-            with stopwatch.timing("input_seconds"):
+            with timers.timing("input_seconds"):
                 call = next(calls)
             state, curves = run.train_steps(state, *call)
             left -= call.steps
@@ -162,7 +162,7 @@ def _train_epoch(
     for curves in _fetched(begin_calls()):
         for pairs in curves:
             step += 1
-            _refuse_divergence(pairs, step, epoch, checkpoints)
+            _check_finite(pairs, step, epoch, checkpoints)
             mean.add(pairs)
             examples += float(pairs["loss"][1])
         total, count = pairs["loss"]
@@ -179,7 +179,7 @@ def _train_epoch(
         "seconds": seconds,
         "seconds_per_step": seconds / max(step - first_step, 1),
         "patches_per_second": examples / seconds,
-        **stopwatch.read(),
+        **timers.read(),
     }
 
 
@@ -187,7 +187,7 @@ def _validate(
     run: Run,
     state: steps.TrainState,
     epoch: int,
-    calls: Iterator[Call],
+    calls: Iterator[StepBlock],
     checkpoints: checkpoint.Checkpoints,
 ) -> dict[str, float]:
     """The losses over the whole validation set, each example once, always in the same batches."""
@@ -202,7 +202,7 @@ def _validate(
 
     for curves in _fetched(begin_calls()):
         for pairs in curves:
-            _refuse_divergence(pairs, step, epoch, checkpoints)
+            _check_finite(pairs, step, epoch, checkpoints)
             mean.add(pairs)
     return mean.result()
 
@@ -221,7 +221,7 @@ def _fetched(begun: Iterator[steps.Curves]) -> Iterator[list[StepPairs]]:
         waiting = curves
 
 
-def _refuse_divergence(
+def _check_finite(
     pairs: dict[str, Any], step: int, epoch: int, checkpoints: checkpoint.Checkpoints
 ) -> None:
     """The parts are looked at before their sum, so that the one that diverged is named."""

@@ -16,9 +16,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 from ml_collections import ConfigDict
 
-from coala_jax.data.pipeline import NO_STEP, UINT8_STEPS
+from coala_jax.data.input_pipeline import SKIP_STEP, UINT8_STEPS
 from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
-from coala_jax.models.layers import TrainingRows
+from coala_jax.models.layers import BatchInfo
 from coala_jax.training import losses, metrics, parallel
 
 Model = Coala | TagClassifier
@@ -70,7 +70,7 @@ def train_step(
     loss: ConfigDict,
 ) -> tuple[TrainState, dict[str, metrics.Pair]]:
     """One optimiser step; the metrics are those of the batch before the step, with dropout on."""
-    rows = TrainingRows(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    rows = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
     count = parallel.all_sum(batch["valid"].sum(dtype=model.param_dtype))
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
 
@@ -106,7 +106,7 @@ def eval_step(
     state: TrainState, batch: DeviceBatch, *, model: Model, loss: ConfigDict
 ) -> dict[str, metrics.Pair]:
     """The losses with running statistics and without dropout."""
-    rows = TrainingRows(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    rows = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     outputs = model.apply(variables, batch["patches"], batch["tags"])
     return parallel.all_sum(_loss_pairs(outputs, batch, rows, loss))
@@ -124,7 +124,7 @@ def train_steps(
     """Many steps as one program, so that the host is asked once for all of them.
 
     numbers: which examples of `data` make this device's rows of each step; PADDING for a row of
-        padding. Steps whose rows are NO_STEP, the last ones, are not taken, and their metrics 0.
+        padding. Steps whose rows are SKIP_STEP, the last ones, are not taken, and their metrics 0.
     """
     step = functools.partial(train_step, model=model, optimizer=optimizer, loss=loss)
     return _in_turn(lambda state, row: step(state, _take(data, row)), state, numbers)
@@ -155,7 +155,7 @@ def _in_turn(
         state, pairs = step(state, row)
         return state, jax.tree.map(lambda curve, value: curve.at[place].set(value), curves, pairs)
 
-    return jax.lax.fori_loop(0, (numbers[:, 0] != NO_STEP).sum(), take, (state, curves))
+    return jax.lax.fori_loop(0, (numbers[:, 0] != SKIP_STEP).sum(), take, (state, curves))
 
 
 def _take(data: DeviceData, numbers: Int[Array, " row"]) -> DeviceBatch:
@@ -177,7 +177,7 @@ def _take(data: DeviceData, numbers: Int[Array, " row"]) -> DeviceBatch:
 
 
 def _loss_pairs(
-    outputs: Outputs, batch: DeviceBatch, rows: TrainingRows, loss: ConfigDict
+    outputs: Outputs, batch: DeviceBatch, rows: BatchInfo, loss: ConfigDict
 ) -> dict[str, metrics.Pair]:
     """The losses that the case has, and their weighted sum (Eq. 13), over this device's rows."""
     values, weights = {}, {}
@@ -199,7 +199,7 @@ def _loss_pairs(
 
 
 def _contrastive(
-    outputs: Outputs, batch: DeviceBatch, rows: TrainingRows, loss: ConfigDict
+    outputs: Outputs, batch: DeviceBatch, rows: BatchInfo, loss: ConfigDict
 ) -> tuple[str, losses.Losses]:
     """The contrastive loss against the rows of all devices, and its name as a metric.
 

@@ -1,0 +1,109 @@
+"""What a run leaves to be read: `metrics.jsonl`, one JSON object a line, and TensorBoard events."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from coala_jax import storage
+from coala_jax.training import parallel
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model makes of a few validation sounds.
+
+    tags: of each sound, its file, its own tags and those that the model gives it.
+    picture: patches above their reconstructions, values in [0, 1]; None without a decoder.
+    """
+
+    tags: list[dict[str, object]]
+    picture: Float32[np.ndarray, "row column"] | None = None
+
+
+class MetricWriter:
+    """Appends figures; a run that goes on from a checkpoint first drops what came after it."""
+
+    def __init__(self, workdir: Path, step: int) -> None:
+        self._writing = parallel.is_lead()
+        if not self._writing:
+            return
+        path = workdir / METRICS
+        kept = [entry for entry in read(workdir) if entry["step"] <= step] if path.exists() else []
+        storage.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._file = storage.path(path).open("a")
+        self._board = _summary_writer()(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def write(self, kind: str, epoch: int, step: int, figures: dict[str, float]) -> None:
+        """`kind` is train or validation; the figures are means over the epoch or the split."""
+        if not self._writing:
+            return
+        entry = {"kind": kind, "epoch": epoch, "step": step, **figures}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        for name, value in figures.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def write_samples(self, epoch: int, step: int, samples: Samples | None) -> None:
+        """What the model makes of a few validation sounds, for the eye."""
+        if not self._writing or samples is None:
+            return
+        entry = {"kind": "samples", "epoch": epoch, "step": step, "sounds": samples.tags}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        rows = [f"| {' | '.join(map(_cell, sound.values()))} |" for sound in samples.tags]
+        if rows:
+            header = [f"| {' | '.join(samples.tags[0])} |", "|---" * len(samples.tags[0]) + "|"]
+            self._board.add_text("samples/tags", "\n".join(header + rows), step)
+        if samples.picture is not None:
+            self._board.add_image("samples/spectrograms", samples.picture, step, dataformats="HW")
+
+    def close(self) -> None:
+        if self._writing:
+            self._file.close()
+            self._board.close()
+
+
+def _summary_writer() -> type:
+    """tensorboardX's writer, without the PyTorch that it would load where that is installed.
+
+    Imported here because it takes over a second, and only the lead process needs it.
+    """
+    hidden = sys.modules.setdefault("torch", None)
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden is None:
+            del sys.modules["torch"]
+    return SummaryWriter
+
+
+def _cell(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text.replace("|", "\\|")
+
+
+def read(workdir: Path) -> list[dict]:
+    """The entries of a run's metrics.jsonl; a last line that was cut off is left out.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is damaged; the message names it.
+    """
+    path, entries = workdir / METRICS, []
+    for number, line in enumerate(storage.read_bytes(path).split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            int(entry["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not an entry ({error!r}). Fix: correct that line, or move "
+                "the file aside, and the figures so far are not reported"
+            ) from error
+        entries.append(entry)
+    return entries

@@ -1,0 +1,128 @@
+"""What a run is made of. All that can be wrong is found here, before the first compilation."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from coala_jax.data import input_pipeline
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import MINIMUM_EXAMPLES, Manifest
+from coala_jax.default_config import result_settings
+from coala_jax.models.coala import build_model
+from coala_jax.models.pretrained import PretrainedModel
+from coala_jax.training import parallel, steps
+from coala_jax.training.step_blocks import InputPipeline, make_input_pipelines
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same through a run."""
+
+    config: ConfigDict
+    manifest: Manifest
+    devices: tuple[jax.Device, ...]
+    training: InputPipeline
+    validation: InputPipeline
+    train_steps: Callable[..., Any]
+    eval_steps: Callable[..., Any]
+
+    def freeze(self, state: steps.TrainState) -> PretrainedModel:
+        """A copy: on a CPU a mere view would be of memory that the next step gives up."""
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return PretrainedModel(
+            case=self.config.case,
+            vocabulary=self.manifest.vocabulary,
+            tag_counts=self.manifest.tag_counts,
+            tag_processing=self.manifest.tag_processing,
+            front_end=self.manifest.front_end,
+            level=self.manifest.settings["level"],
+            scaler=self.manifest.scaler,
+            pooling="mean",
+            config=_that_trains(self.config),
+            dataset_digest=self.manifest.digest,
+            variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),
+        )
+
+
+def _that_trains(config: ConfigDict) -> dict[str, Any]:
+    """What shaped the weights; where the data lay and what was reported did not."""
+    sections: dict[str, Any] = {}
+    for key, value in result_settings(config.to_dict()).items():
+        section, _, name = key.rpartition(".")
+        (sections.setdefault(section, {}) if section else sections)[name] = value
+    return sections
+
+
+def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run, steps.TrainState]:
+    """The run, and the state before its first step.
+
+    Raises:
+        ValueError: the batch cannot be cut over the devices, there are too few sounds, or they are
+            too large for where the config wants them.
+        DatasetError: the dataset is none, or damaged.
+        RuntimeError: the devices do not read each row of a batch exactly once.
+    """
+    parallel.check_rows(config.train.batch_size, devices)
+    dataset = config.data.path
+    manifest = Manifest.load(dataset)
+    if config.precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+    model = build_model(
+        config.case,
+        config.model,
+        tags=len(manifest.vocabulary),
+        axis_name=parallel.AXIS,
+        param_dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
+        product_dtype=jnp.dtype(config.precision),
+    )
+    optimizer = steps.make_optimizer(config.optimizer)
+    shared = {"model": model, "loss": config.loss}
+    train_steps = functools.partial(steps.train_steps, optimizer=optimizer, **shared)
+    eval_steps = functools.partial(steps.eval_steps, **shared)
+    training, validation = _feeds(config, dataset, manifest, devices)
+    run = Run(
+        config=config,
+        manifest=manifest,
+        devices=devices,
+        training=training,
+        validation=validation,
+        train_steps=parallel.map_steps(train_steps, devices, training.resident),
+        eval_steps=parallel.map_steps(eval_steps, devices, validation.resident, outputs=1),
+    )
+    state = steps.initial_state(model, optimizer, config.seed)
+    return run, parallel.place_state(state, devices)
+
+
+def _feeds(
+    config: ConfigDict, dataset: str, manifest: Manifest, devices: tuple[jax.Device, ...]
+) -> tuple[InputPipeline, InputPipeline]:
+    train, validation = (SplitReader(dataset, split, manifest) for split in ("train", "validation"))
+    if min(len(train), len(validation)) < MINIMUM_EXAMPLES:
+        raise ValueError(
+            f"{dataset}: {len(train)} sounds to train on and {len(validation)} to validate "
+            f"on are too few, each side needs {MINIMUM_EXAMPLES}; prepare it again with more sounds"
+        )
+    feeds = make_input_pipelines(config, train, validation, devices)
+    # Refuses what makes no batch.
+    input_pipeline.epoch_batches(len(train), config.train.batch_size, None, 0, feeds[0].drop_last)
+    return feeds
+
+
+def say_start(run: Run, first_step: int) -> None:
+    """One line: what is trained, on what and from where."""
+    if not parallel.is_lead():
+        return
+    begun = f"going on after step {first_step}" if first_step else "from the start"
+    print(
+        f"training {run.config.case} on {parallel.describe(run.devices)}: "
+        f"{len(run.training.split)} sounds and {len(run.validation.split)} for validation of "
+        f"{run.manifest.name}, {len(run.manifest.vocabulary)} tags, {run.training}, "
+        f"{run.config.train.epochs} epochs of {run.training.steps_per_epoch} steps, {begun}",
+        flush=True,
+    )

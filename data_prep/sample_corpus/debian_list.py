@@ -1,0 +1,85 @@
+"""A list of sounds in Debian packages: which package, which file, which bytes, which tags."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError, CorpusSound
+
+COLUMNS = ("package", "path", "md5", "tags", "group", "licence")
+_SHARE = "usr/share/"
+
+
+@dataclass(frozen=True)
+class ListedSound:
+    """A sound of the list: where it sits in which package, and what it must be.
+
+    Attributes:
+        package: name of the Debian package.
+        path: path inside the package, below usr/share/; or inside the container.
+        md5: hexadecimal MD5 of the file.
+        sound: the sound as the corpus names it.
+        container: path of the container (`preparation/resource.py`) that holds the sound, inside
+            the package and below usr/share/; empty if the sound is a file of its own.
+    """
+
+    package: str
+    path: str
+    md5: str
+    sound: CorpusSound
+    container: str = ""
+
+
+def read_list(path: Path) -> list[ListedSound]:
+    """Reads a tab-separated list of sounds; lines that begin with # are remarks.
+
+    Raises:
+        CorpusError: a column is missing, a row is malformed, or a path occurs twice.
+    """
+    sounds: dict[str, ListedSound] = {}
+    for where, row in read_rows(path, COLUMNS):
+        name = f"{row['package']}/{below_share(row['path'], where)}"
+        if name in sounds:
+            raise CorpusError(f"{where}: {name} is listed twice")
+        sound = CorpusSound(name, tuple(row["tags"].split()), row["group"], row["licence"])
+        sounds[name] = ListedSound(row["package"], row["path"], row["md5"], sound)
+    return list(sounds.values())
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a list with these columns, `package` and `md5` among them; all are filled.
+
+    Yields:
+        Where the row stands, for messages, and the row.
+
+    Raises:
+        CorpusError: the columns are others, or a row is malformed.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
+        numbered = [(n, line) for n, line in lines if not line.startswith("#")]
+    rows = csv.DictReader((line for _, line in numbered), delimiter="\t", quoting=csv.QUOTE_NONE)
+    if tuple(rows.fieldnames or ()) != tuple(columns):
+        raise CorpusError(f"{path} has the columns {rows.fieldnames}, not {list(columns)}")
+    for (number, _), row in zip(numbered[1:], rows, strict=True):
+        where = f"{path}, line {number}"
+        if None in row or None in row.values() or not all(row.values()):
+            raise CorpusError(f"{where}: {len(columns)} filled columns are needed")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", row["package"]):
+            raise CorpusError(f"{where}: {row['package']} is no package name")
+        if not re.fullmatch(r"[0-9a-f]{32}", row["md5"]):
+            raise CorpusError(f"{where}: {row['md5']} is no MD5")
+        yield where, row
+
+
+def below_share(path: str, where: str) -> str:
+    """The path without its usr/share/.
+
+    Raises:
+        CorpusError: the path is not below usr/share/.
+    """
+    if not path.startswith(_SHARE) or ".." in PurePosixPath(path).parts:
+        raise CorpusError(f"{where}: {path} is not below {_SHARE}")
+    return path.removeprefix(_SHARE)

@@ -1,0 +1,70 @@
+"""No sound of an evaluation set is in pre-training: the lists that the repository holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+from coala_jax.data_prep.proxy_tasks.events import read_events
+from coala_jax.data_prep.proxy_tasks.soundfonts import FONTS
+from coala_jax.data_prep.sample_corpus.debian_list import ListedSound, read_list
+
+DATA_PREP = Path(__file__).parents[3] / "data_prep"
+PRE_TRAINING = {
+    name: read_list(DATA_PREP / "sample_corpus" / name) for name in ("small.tsv", "standard.tsv")
+}
+EVENTS = read_events()
+
+# Whatever holds recordings of General MIDI instruments, by the names Debian has for it; and what
+# is derived from FluidR3, whose recordings several fonts share.
+SOUNDFONT = re.compile(r"soundfont|fluidr3|musescore|minuet|timgm6mb|freepats|\bsf[23z]\b|opl3-sf")
+SOUNDFONT_PACKAGES = (
+    *("fluid-soundfont-gm", "fluid-soundfont-gs", "minuet-data", "timgm6mb-soundfont"),
+    *("csound-soundfont", "musescore-general-soundfont", "fluidr3mono-gm-soundfont"),
+    *("musescore-general-soundfont-small", "musescore-general-soundfont-lossless"),
+)
+
+
+def freesound_ids(sounds: list[ListedSound]) -> set[int]:
+    """The ids with which Freesound begins the names of its files: 101450__menegass__tomh.wav."""
+    names = (sound.path.rpartition("/")[2] for sound in sounds)
+    return {int(found[1]) for name in names if (found := re.match(r"(\d{2,})__", name))}
+
+
+@pytest.fixture(params=PRE_TRAINING)
+def listed(request: pytest.FixtureRequest) -> list[ListedSound]:
+    return PRE_TRAINING[request.param]
+
+
+def test_no_sound_of_an_evaluation_set_is_in_pre_training(listed: list[ListedSound]) -> None:
+    assert not {sound.md5 for sound in listed} & {event.listed.md5 for event in EVENTS}
+
+
+def test_no_package_of_an_evaluation_set_is_in_pre_training(listed: list[ListedSound]) -> None:
+    assert not {sound.package for sound in listed} & {event.listed.package for event in EVENTS}
+
+
+def test_no_group_of_an_evaluation_set_is_in_pre_training(listed: list[ListedSound]) -> None:
+    assert not {s.sound.group for s in listed} & {event.listed.sound.group for event in EVENTS}
+
+
+def test_no_freesound_sound_of_an_evaluation_set_is_in_pre_training(
+    listed: list[ListedSound],
+) -> None:
+    named = freesound_ids([event.listed for event in EVENTS])
+    evaluated = named | {number for event in EVENTS for number in event.freesound}
+    assert len(evaluated) > 20  # or this test would show nothing
+    assert not freesound_ids(listed) & evaluated
+
+
+def test_freesound_ids_are_found_in_the_names_of_the_standard_corpus() -> None:
+    assert 101450 in freesound_ids(PRE_TRAINING["standard.tsv"])
+    assert len(freesound_ids(PRE_TRAINING["standard.tsv"])) > 10
+
+
+def test_no_soundfont_is_in_pre_training(listed: list[ListedSound]) -> None:
+    fonts = {font.package for font in FONTS.values()} | set(SOUNDFONT_PACKAGES)
+    assert all(SOUNDFONT.search(package) for package in fonts)
+    packages = {sound.package for sound in listed}
+    assert not packages & fonts
+    assert not [package for package in packages if SOUNDFONT.search(package)]
+    assert not [sound for sound in listed if SOUNDFONT.search(sound.path.lower())]

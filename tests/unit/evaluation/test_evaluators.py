@@ -1,0 +1,77 @@
+import re
+
+import numpy as np
+import pytest
+
+from coala_jax.embedding.embedder import Embedder, load_model
+from coala_jax.evaluation.baselines import Mfcc
+from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator, load_evaluators
+from coala_jax.models.pretrained import ModelError
+from tests.unit.embedding.test_embedder import RATE_HZ, noise, tiny_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run that left a model."""
+    folder = tmp_path_factory.mktemp("runs") / "dogs"
+    tiny_model("ae_c").save_pretrained(folder / "model")
+    return folder
+
+
+def test_each_kind_of_model(run):
+    specs = [f"{run}/model", "mfcc", "mfcc:released", f"untrained:{run}/model"]
+    specs += [f"untrained:{run}/model:3", f"mine={run}/model"]
+    found = load_evaluators(specs)
+    assert [one.name for one in found] == [
+        *("dogs", "MFCC", "MFCC released", "untrained dogs", "untrained dogs 3", "mine")
+    ]
+    assert [one.case for one in found] == ["ae_c", "mfcc", "mfcc", "", "", "ae_c"]
+    assert all(isinstance(one, Evaluator) for one in found)
+    kinds = [ModelEvaluator, Mfcc, Mfcc, ModelEvaluator, ModelEvaluator, ModelEvaluator]
+    assert [type(one) for one in found] == kinds
+    digests = [one.digest for one in found]
+    assert digests[0] == digests[5] == load_model(run / "model").digest
+    assert len(set(digests)) == 5  # what differs in seed or mode differs
+
+
+def test_a_model_is_evaluated_without_a_folder():
+    embedder = Embedder(tiny_model("e_c"))
+    evaluator = ModelEvaluator("trained", embedder, embedder.case)
+    assert (evaluator.digest, evaluator.sample_rate_hz) == (embedder.digest, RATE_HZ)
+    clips = [noise(30_000), noise(60_000)]
+    for policy in ("paper", "released"):
+        np.testing.assert_array_equal(
+            evaluator.embed_clips(iter(clips), policy), embedder.embed_clips(iter(clips), policy)
+        )
+
+
+def test_a_name_is_what_stands_before_the_first_equals_sign_if_that_is_no_path(run, tmp_path):
+    odd = tmp_path / "lr=0.1"
+    tiny_model("e_c").save_pretrained(odd / "model")
+    named, plain = load_evaluators([f"E-C={odd}/model", f"{odd}/model"])
+    assert (named.name, plain.name) == ("E-C", "lr=0.1")
+    assert named.case == plain.case == "e_c"
+
+
+@pytest.mark.parametrize("spec", ["", "name=", "untrained:"])
+def test_a_spec_that_names_nothing(spec):
+    with pytest.raises(ValueError, match="names no model; it is"):
+        load_evaluators([spec])
+
+
+def test_two_of_one_name(run):
+    with pytest.raises(ValueError, match="two models are called 'dogs'; name them yourself"):
+        load_evaluators([f"{run}/model", "mfcc", f"dogs={run}/model"])
+
+
+def test_a_typo_and_the_folder_of_a_run(run):
+    with pytest.raises(ValueError, match=r"'mffc': there is no such folder; .* mfcc or"):
+        load_evaluators(["mffc"])
+    with pytest.raises(ValueError, match=f"this is a run; its model is {run}/model"):
+        load_evaluators([str(run)])
+
+
+def test_a_folder_without_a_model(tmp_path):
+    for spec in (f"{tmp_path}", f"untrained:{tmp_path}/none"):
+        with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
+            load_evaluators([spec])

@@ -1,0 +1,320 @@
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from etils import epath
+
+from coala_jax import storage
+from coala_jax.audio import decode
+from coala_jax.embedding.embedder import Embedder
+from coala_jax.evaluation import features, vector_cache
+from coala_jax.evaluation.baselines import Mfcc
+from coala_jax.evaluation.evaluators import ModelEvaluator
+from coala_jax.evaluation.features import extract
+from tests.unit.embedding.test_embedder import noise, tiny_model
+
+
+class Counting:
+    """An evaluator that any test can tell by hand; it remembers what it was asked for."""
+
+    def __init__(self, name: str = "counting", sample_rate_hz: int = 8_000, stop_after=None):
+        self.name = name
+        self.digest = hashlib.sha256(name.encode()).hexdigest()
+        self.sample_rate_hz = sample_rate_hz
+        self.asked = []
+        self._stop_after = stop_after
+
+    def embed_clips(self, waveforms, policy):
+        rows = []
+        for waveform in waveforms:
+            if len(self.asked) == self._stop_after:
+                raise KeyboardInterrupt
+            self.asked.append((waveform.size, policy))
+            rows.append([waveform.size, waveform.sum(), self.sample_rate_hz])
+        return np.array(rows, np.float32)
+
+
+SECONDS = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7
+FILES = [f"folder/é{place}.wav" for place in range(len(SECONDS))]
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "audio" / "folder").mkdir(parents=True)
+    for place, (file, seconds) in enumerate(zip(FILES, SECONDS, strict=True)):
+        write(tmp_path / "audio" / file, seconds, seed=place)
+    return tmp_path / "audio"
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _blocks_of_three(monkeypatch):
+    monkeypatch.setattr(features, "_BLOCK_CLIPS", 3)
+
+
+def write(path: Path, seconds: float, seed: int) -> None:
+    soundfile.write(path, noise(round(seconds * 8_000), seed), 8_000, subtype="FLOAT")
+
+
+def vectors_of(root: Path, files, cache: Path, evaluator, policy: str = "paper") -> np.ndarray:
+    extracted = extract(root, files, [evaluator], policy, cache)
+    assert extracted.failures == {}
+    assert extracted.files == tuple(files)
+    return extracted.vectors[evaluator.name]
+
+
+def parts(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.rglob("*") if path.is_file())
+
+
+def wanted(root: Path, files=FILES, rate_hz: int = 8_000) -> np.ndarray:
+    waveforms = [decode.load(root / file, rate_hz) for file in files]
+    return np.array([[w.size, w.sum(), rate_hz] for w in waveforms], np.float32)
+
+
+def test_rows_are_the_files_in_order(root, cache):
+    source = Counting()
+    files = [FILES[place] for place in (6, 0, 3, 1, 5, 2, 4)]
+    np.testing.assert_array_equal(vectors_of(root, files, cache, source), wanted(root, files))
+    assert [size for size, _ in source.asked] == [5600, 800, 3200, 1600, 4800, 2400, 4000]
+    assert {policy for _, policy in source.asked} == {"paper"}
+    assert len(parts(cache)) == 3
+
+
+def test_a_model_and_the_baseline_share_the_decoding(root, cache, monkeypatch):
+    model, mfcc, loaded = Embedder(tiny_model("ae_c")), Mfcc("paper"), []
+
+    def load(path, *rest, **options):
+        loaded.append(path)
+        return decode.load(path, *rest, **options)
+
+    monkeypatch.setattr(features, "load", load)
+    both = [ModelEvaluator("model", model), mfcc]
+    extracted = extract(root, FILES, both, "masked", cache)
+    assert sorted(loaded) == sorted(root / file for file in FILES)
+    for row, file in enumerate(FILES):
+        vector = model.embed_file(root / file, "masked")
+        np.testing.assert_array_equal(extracted.vectors["model"][row], vector)
+        waveform = decode.load(root / file, 22_000)
+        vector = mfcc.clip_vector(waveform, "masked")
+        np.testing.assert_array_equal(extracted.vectors["MFCC"][row], vector)
+
+
+def test_what_is_known_is_not_made_again(root, cache, tmp_path, monkeypatch):
+    first = vectors_of(root, FILES, cache, Counting())
+    monkeypatch.setattr(features, "load", None)  # nothing is decoded either
+    again = Counting()
+    np.testing.assert_array_equal(vectors_of(root, FILES, cache, again), first)
+    assert again.asked == []
+    shutil.copytree(root, tmp_path / "moved")
+    for file in FILES:
+        (tmp_path / "moved" / file).rename(tmp_path / "moved" / f"{Path(file).stem}.bin")
+    files = [f"{Path(file).stem}.bin" for file in FILES]
+    np.testing.assert_array_equal(vectors_of(tmp_path / "moved", files, cache, again), first)
+    assert again.asked == []
+
+
+@pytest.mark.parametrize(("name", "policy"), [("other", "paper"), ("counting", "masked")])
+def test_what_belongs_to_another_is_not_taken(root, cache, name, policy):
+    vectors_of(root, FILES, cache, Counting())
+    other = Counting(name)
+    vectors_of(root, FILES, cache, other, policy)
+    assert other.asked == [(round(seconds * 8_000), policy) for seconds in SECONDS]
+
+
+def test_what_other_source_made_is_not_taken(root, cache, monkeypatch):
+    vectors_of(root, FILES, cache, Counting())
+    seen = storage.source_digests(vector_cache._MODULES)
+    changed = seen | {"coala_jax.models.layers": "of the next commit"}
+    assert changed.keys() == seen.keys()
+    monkeypatch.setattr(storage, "source_digests", lambda modules: changed)
+    again = Counting()
+    vectors_of(root, FILES, cache, again)
+    assert len(again.asked) == len(FILES)
+
+
+@pytest.mark.parametrize("stop_after", [0, 2, 3, 5, 6])
+def test_a_run_that_was_stopped_goes_on(root, cache, stop_after):
+    with pytest.raises(KeyboardInterrupt):
+        vectors_of(root, FILES, cache, Counting(stop_after=stop_after))
+    whole = stop_after // 3 * 3  # what came with the parts before
+    source = Counting()
+    np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
+    assert len(source.asked) == len(FILES) - whole
+
+
+def test_an_evaluator_that_comes_later_is_made_alone(root, cache):
+    first, second = Counting("first"), Counting("second", stop_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        extract(root, FILES, [first, second], "paper", cache)
+    assert len(first.asked) == 6
+    first, second = Counting("first"), Counting("second")
+    extracted = extract(root, FILES, [first, second], "paper", cache)
+    assert len(first.asked) == 1
+    assert len(second.asked) == 4
+    for name in ("first", "second"):
+        np.testing.assert_array_equal(extracted.vectors[name], wanted(root))
+
+
+def test_a_part_that_cannot_be_written_leaves_nothing(root, cache, monkeypatch):
+    def replace(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(epath.Path(cache)), "replace", replace)
+        with pytest.raises(OSError, match="No space left"):
+            vectors_of(root, FILES, cache, Counting())
+    assert parts(cache) == []
+    source = Counting()
+    np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
+    assert len(source.asked) == len(FILES)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: content[:-1], id="cut"),
+        pytest.param(lambda content: content.replace(b"(3, 3)", b"(3, 2)"), id="shape"),
+        pytest.param(lambda content: content[:-300] + b"?" + content[-299:], id="entry"),
+    ],
+)
+def test_a_damaged_part_is_told_and_made_anew(root, cache, caplog, damage):
+    vectors_of(root, FILES, cache, Counting())
+    part = max(parts(cache), key=lambda path: path.stat().st_size)
+    content = part.read_bytes()
+    assert damage(content) != content
+    part.write_bytes(damage(content))
+    source, again = Counting(), Counting()
+    np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
+    assert len(source.asked) == 3
+    assert caplog.text.count(f"{part}: the cached arrays are damaged") == 1
+    vectors_of(root, FILES, cache, again)
+    assert again.asked == []
+    assert len(caplog.records) == 1
+
+
+def test_a_damaged_part_goes_whoever_finds_it(root, cache, caplog):
+    vectors_of(root, FILES, cache, Counting())
+    parts(cache)[0].write_bytes(b"damaged")
+    for _ in range(2):
+        extract(root, ["none.wav"], [Counting()], "paper", cache)
+    assert len(caplog.records) == 1
+    assert len(parts(cache)) == 2
+
+
+def test_a_changed_file_gets_another_vector(root, cache):
+    vectors_of(root, FILES, cache, Counting())
+    write(root / FILES[2], 0.9, seed=99)
+    source = Counting()
+    np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
+    assert source.asked == [(7200, "paper")]
+
+
+def test_equal_files_and_equal_evaluators_are_embedded_once(root, cache):
+    shutil.copy(root / FILES[0], root / "copy.wav")
+    files = ["copy.wav", *FILES[:2], FILES[1]]
+    source, same = Counting(), Counting()
+    same.name = "same"
+    both = [source, same]
+    extracted = extract(root, files, both, "paper", cache)
+    assert extracted.files == tuple(files)
+    rows = wanted(root)[[0, 0, 1, 1]]
+    for name in ("counting", "same"):
+        np.testing.assert_array_equal(extracted.vectors[name], rows)
+    assert len(source.asked) + len(same.asked) == 2
+
+
+def test_each_rate_is_decoded_for_itself(root, cache):
+    both = [Counting("low", 8_000), Counting("high", 22_000)]
+    extracted = extract(root, FILES, both, "paper", cache)
+    np.testing.assert_array_equal(extracted.vectors["low"], wanted(root))
+    np.testing.assert_array_equal(extracted.vectors["high"], wanted(root, rate_hz=22_000))
+
+
+def test_failures_are_told_with_their_cause(root, cache):
+    (root / "text.wav").write_text("no sound")
+    (root / "empty.wav").write_bytes(b"")
+    (root / "same.wav").write_bytes(b"")
+    files = ["none.wav", FILES[0], "text.wav", "folder", "empty.wav", FILES[1], "same.wav"]
+    for _ in range(2):  # causes are not cached
+        extracted = extract(root, files, [Counting("it")], "paper", cache)
+        assert extracted.files == (FILES[0], FILES[1])
+        assert extracted.digests == {
+            file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in FILES[:2]
+        }
+        np.testing.assert_array_equal(extracted.vectors["it"], wanted(root)[:2])
+        assert list(extracted.failures) == ["none.wav", "text.wav", "folder", *files[4::2]]
+        causes = dict(extracted.failures)
+        assert "No such file" in causes["none.wav"]
+        assert "Is a directory" in causes["folder"]
+        assert causes["empty.wav"] == causes["same.wav"]
+        assert causes["empty.wav"].startswith("it has zero bytes; download it again")
+        assert str(root) not in "".join(causes.values())
+    write(root / "text.wav", 0.1, seed=0)
+    assert "text.wav" in extract(root, files, [Counting("it")], "paper", cache).files
+
+
+def test_silence_is_a_sound(root, cache):
+    soundfile.write(root / "silence.wav", np.zeros(800), 8_000)
+    row = vectors_of(root, ["silence.wav"], cache, Counting())
+    np.testing.assert_array_equal(row, [[800, 0, 8_000]])
+
+
+def test_a_vector_that_is_not_finite_is_a_failure(root, cache):
+    class Overflowing(Counting):
+        def embed_clips(self, waveforms, policy):
+            vectors = super().embed_clips(waveforms, policy)
+            vectors[vectors[:, 0] == 1600, 1] = np.inf
+            return vectors
+
+    both = [Overflowing("it"), Counting("fine")]
+    extracted = extract(root, FILES, both, "paper", cache)
+    assert list(extracted.failures) == [FILES[1]]
+    assert "its vector is not finite" in extracted.failures[FILES[1]]
+    rows = wanted(root)[[0, 2, 3, 4, 5, 6]]
+    for name in ("it", "fine"):
+        np.testing.assert_array_equal(extracted.vectors[name], rows)
+
+
+def test_long_sounds_make_smaller_parts(root, cache, monkeypatch):
+    monkeypatch.setattr(features, "_BLOCK_SAMPLES", 4_000)
+    vectors_of(root, FILES, cache, Counting())
+    sizes = []
+    for path in parts(cache):
+        with np.load(path) as part:
+            sizes.append(sorted(part["vectors"][:, 0].tolist()))
+    assert sorted(sizes) == [[800, 1600, 2400], [3200, 4000], [4800], [5600]]
+
+
+def test_without_any_file_there_is_no_row(root, cache):
+    extracted = extract(root, ["none.wav"], [Counting("it")], "paper", cache)
+    assert extracted.files == ()
+    assert extracted.vectors["it"].shape == (0, 0)
+
+
+def test_what_cannot_be_told_apart_is_refused(root, cache):
+    both = [Counting("it"), Counting("it", 22_000)]
+    with pytest.raises(ValueError, match="different names, got it, it"):
+        extract(root, FILES, both, "paper", cache)
+    with pytest.raises(ValueError, match=r"policy must be one of .*, got mean"):
+        extract(root, FILES, both[:1], "mean", cache)
+    assert not cache.exists()
+
+
+def test_all_evaluators_hear_a_clip_at_the_level_that_was_asked_for(root, cache):
+    sources = [Counting("one"), Counting("two")]
+    extracted = extract(root, FILES, sources, "paper", cache)
+    loud = extract(root, FILES, sources, "paper", cache, level="peak")  # not those of the cache
+    for file, name in ((0, "one"), (3, "two")):
+        wave, _ = soundfile.read(root / FILES[file], dtype="float32")
+        assert extracted.vectors[name][file, 1] == pytest.approx(wave.sum(), rel=1e-4)
+        peak = np.abs(wave).max()
+        assert loud.vectors[name][file, 1] == pytest.approx(wave.sum() / peak, rel=1e-4)

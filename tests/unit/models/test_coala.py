@@ -1,0 +1,297 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from coala_jax.default_config import get_config
+from coala_jax.models.autoencoders import (
+    AudioDecoder,
+    AudioEncoder,
+    TagDecoder,
+    TagEncoder,
+    flatten_maps,
+)
+from coala_jax.models.coala import build_model, initial_variables
+from coala_jax.models.layers import BatchInfo, BatchNorm, Dropout
+from tests.synthetic import random_batch, tiny_config
+
+TAGS = 6
+FILTERS, HIDDEN, LATENT = 2, 8, 18
+SETTINGS = tiny_config(model__filters=FILTERS, model__tag_hidden=HIDDEN).model
+
+# Weights and biases of the paper's model, worked out layer by layer.
+AUDIO_ENCODER = (16 * 128 + 128 + 256) + 4 * (16 * 128 * 128 + 128 + 256)
+TAG_ENCODER = (1000 * 512 + 512 + 1024) + (512 * 512 + 512 + 1024) + (512 * 1152 + 1152 + 2304)
+LINEAR = 1152 * 1152
+DECODERS = {"audio_decoder": 1_052_163, "tag_decoder": 1_370_040}
+CLASSIFIER = {
+    "audio_encoder": 1_052_544,
+    "hidden_layer": LINEAR + 1152,
+    "output_layer": 1152 * 1000 + 1000,
+}
+# Of the released code, whose transforms have no bias: an encoder with its transform each.
+ENCODERS_TOTAL = 2_379_648 + 2_697_600
+DECODERS_TOTAL = 1_052_163 + 1_370_040
+
+
+def encoders(transform: int) -> dict[str, int]:
+    return {
+        "audio_encoder": 1_052_544,
+        "audio_transform": transform,
+        "tag_encoder": 1_370_496,
+        "tag_transform": transform,
+    }
+
+
+PAPER, RELEASED = encoders(LINEAR + 1152), encoders(LINEAR)
+
+
+@pytest.mark.parametrize(
+    ("case", "mode", "wanted", "total"),
+    [
+        ("ae_c", "paper", PAPER | DECODERS, ENCODERS_TOTAL + 2 * 1152 + DECODERS_TOTAL),
+        ("ae_c", "released", RELEASED | DECODERS, ENCODERS_TOTAL + DECODERS_TOTAL),
+        ("e_c", "paper", PAPER, ENCODERS_TOTAL + 2 * 1152),
+        ("e_c", "released", RELEASED, ENCODERS_TOTAL),
+        ("cnn", "paper", CLASSIFIER, 3_533_800),
+        ("cnn", "released", CLASSIFIER, 3_533_800),
+    ],
+)
+def test_parameters_are_as_many_as_those_of_the_two_truths(case, mode, wanted, total):
+    assert (AUDIO_ENCODER, TAG_ENCODER) == (1_052_544, 1_370_496)
+    assert (AUDIO_ENCODER + LINEAR, TAG_ENCODER + LINEAR) == (2_379_648, 2_697_600)
+    model = build_model(case, get_config(mode).model, tags=1000)
+    params = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0)))["params"]
+    found = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()
+    }
+    assert found == wanted
+    assert sum(found.values()) == total
+
+
+@pytest.mark.parametrize(
+    ("case", "decoders", "outputs"),
+    [
+        ("ae_c", 2, {"audio_aligned", "tag_aligned", "audio_logits", "tag_logits"}),
+        ("e_c", 0, {"audio_aligned", "tag_aligned"}),
+        ("cnn", 0, {"tag_logits"}),
+    ],
+)
+def test_each_case_computes_what_its_losses_need(case, decoders, outputs, monkeypatch):
+    called = []
+    for network in (AudioDecoder, TagDecoder):
+        original = network.__call__
+        monkeypatch.setattr(
+            network,
+            "__call__",
+            lambda *args, original=original: called.append(original) or original(*args),
+        )
+    model = build_model(case, SETTINGS, TAGS)
+    patches, tags = jnp.zeros((2, 96, 96)), jnp.zeros((2, TAGS))
+    shapes = jax.eval_shape(
+        lambda: vars(model.init_with_output(jax.random.key(0), patches, tags)[0])
+    )
+    assert {name for name, shape in shapes.items() if shape is not None} == outputs
+    assert len(called) == decoders
+
+
+def test_flattened_in_the_order_channel_mel_time():
+    # Each value spells its place: hundreds for the channel, tens for mel, ones for time.
+    mel, time, channel = np.meshgrid(range(3), range(3), range(4), indexing="ij")
+    maps = jnp.asarray(100 * channel + 10 * mel + time, jnp.float32)[None]
+    wanted = [100 * c + 10 * m + t for c in range(4) for m in range(3) for t in range(3)]
+    assert flatten_maps(maps)[0].tolist() == wanted
+
+
+def inputs():
+    batch = random_batch(rows=4, valid=4, tags=TAGS)
+    rows = BatchInfo(jnp.ones(4, bool), jnp.arange(4, dtype=jnp.int32))
+    return jnp.asarray(batch["patches"]), jnp.asarray(batch["tags"]), rows
+
+
+def dense(params, x) -> np.ndarray:
+    return np.asarray(x) @ np.asarray(params["kernel"]) + np.asarray(params.get("bias", 0))
+
+
+def test_coala_wires_its_networks():
+    """Decoders see the latents, transforms too; every method gives what the call gives."""
+    model = build_model("ae_c", SETTINGS, TAGS)
+    variables = initial_variables(model, jax.random.key(0))
+    patches, tags, _ = inputs()
+
+    def part(name: str, network, x):
+        own = {kind: tree[name] for kind, tree in variables.items() if name in tree}
+        return network.apply(own, x)
+
+    @jax.jit
+    def compute(patches, tags):
+        bound = model.bind(variables)
+        maps = part("audio_encoder", AudioEncoder(FILTERS, 0.0), patches)
+        latent = part("tag_encoder", TagEncoder(HIDDEN, LATENT, 0.0), tags.astype(jnp.float32))
+        wanted = {
+            "maps": maps,
+            "latent": latent,
+            "audio_logits": part("audio_decoder", AudioDecoder(FILTERS, 0.0), maps),
+            "tag_logits": part("tag_decoder", TagDecoder(TAGS, HIDDEN, 0.0), latent),
+        }
+        got = {
+            "encode_audio": bound.encode_audio(patches),
+            "project_audio": bound.project_audio(patches),
+            "project_tags": bound.project_tags(tags),
+            "reconstruct": bound.reconstruct(patches),
+            "reconstruct_tags": bound.reconstruct_tags(tags),
+        }
+        return wanted, got, bound(patches, tags)
+
+    wanted, got, outputs = compute(patches, tags)
+    flat = np.asarray(wanted["maps"]).transpose(0, 3, 1, 2).reshape(4, LATENT)
+    audio_aligned = dense(variables["params"]["audio_transform"], flat)
+    tag_aligned = dense(variables["params"]["tag_transform"], wanted["latent"])
+    for a, b in [
+        (got["encode_audio"], flat),
+        (outputs.audio_aligned, audio_aligned),
+        (got["project_audio"], audio_aligned),
+        (outputs.tag_aligned, tag_aligned),
+        (got["project_tags"], tag_aligned),
+        (outputs.audio_logits, wanted["audio_logits"]),
+        (got["reconstruct"], 1 / (1 + np.exp(-np.asarray(wanted["audio_logits"])))),
+        (outputs.tag_logits, wanted["tag_logits"]),
+        (got["reconstruct_tags"], wanted["tag_logits"]),
+    ]:
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+PARTS = ("audio_encoder", "tag_encoder", "audio_transform", "tag_transform")
+
+
+def test_a_linear_transform_has_no_bias_and_drops_in_training_alone():
+    """In training a value is scaled by 1 / 0.6, or 0 as often as the rate says."""
+    settings = tiny_config(model__transform="linear", model__dropout_rate=0.4).model
+    model = build_model("e_c", settings, TAGS)
+    variables = initial_variables(model, jax.random.key(0))
+    patches, tags, rows = inputs()
+    transforms = [variables["params"][f"{kind}_transform"] for kind in ("audio", "tag")]
+    assert all(params.keys() == {"kernel"} for params in transforms)
+
+    @jax.jit
+    def compute(*args):
+        return model.apply(
+            variables,
+            *args,
+            rngs={"dropout": jax.random.key(1)},
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: module.name in PARTS,
+        )
+
+    for arguments in ((patches, tags), (patches, tags, rows)):
+        outputs, updates = compute(*arguments)
+        parts = {name: updates["intermediates"][name]["__call__"][0] for name in PARTS}
+        latents = flatten_maps(parts["audio_encoder"]), parts["tag_encoder"]
+        for number, kind in enumerate(("audio", "tag")):
+            wanted = dense(transforms[number], latents[number])
+            np.testing.assert_allclose(parts[f"{kind}_transform"], wanted, rtol=0, atol=1e-5)
+            got = np.asarray(getattr(outputs, f"{kind}_aligned"))
+            if len(arguments) == 2:
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
+                continue
+            kept = got != 0
+            np.testing.assert_allclose(got, np.where(kept, wanted / 0.6, 0), rtol=0, atol=1e-5)
+            assert 0.25 < 1 - kept.mean() < 0.55  # of 144 values
+
+
+@pytest.mark.parametrize(
+    ("mode", "audio", "tag", "transforms"),
+    [
+        ("paper", {"0", "1", "2", "3"}, {"0", "1"}, 0.0),
+        ("released", {"input", "0", "1", "2"}, {"0"}, 0.25),
+    ],
+)
+def test_dropout_stands_where_the_mode_has_it(mode, audio, tag, transforms):
+    """That each drops is shown for each network by itself."""
+    model = build_model("ae_c", get_config(mode).model, TAGS)
+    found = {}
+
+    def note(module, method):
+        if isinstance(module, Dropout):
+            found.setdefault(module.path[0], {})[module.path[-1]] = module.rate
+        elif isinstance(module, BatchNorm) and module.dropout_rate:
+            place = module.path[-1].replace("norm", "dropout")
+            found.setdefault(module.path[0], {})[place] = module.dropout_rate
+        return False
+
+    def apply():
+        rows = BatchInfo(jnp.ones(2, bool), jnp.arange(2, dtype=jnp.int32))
+        model.init(
+            {"params": jax.random.key(0), "dropout": jax.random.key(1)},
+            jnp.zeros((2, 96, 96)),
+            jnp.zeros((2, TAGS)),
+            rows,
+            capture_intermediates=note,
+        )
+
+    jax.eval_shape(apply)
+
+    def rates(places, rate=0.25):
+        return {f"dropout_{place}": rate for place in places}
+
+    assert found == {
+        "audio_encoder": rates("01234"),
+        "tag_encoder": rates("012"),
+        "audio_decoder": rates(audio),
+        "tag_decoder": rates(tag),
+        "audio_transform_dropout": {"audio_transform_dropout": transforms},
+        "tag_transform_dropout": {"tag_transform_dropout": transforms},
+    }
+
+
+def test_classifier_is_the_encoder_and_two_dense_layers():
+    model = build_model("cnn", SETTINGS, TAGS)
+    variables = initial_variables(model, jax.random.key(0))
+    patches, tags, _ = inputs()
+
+    @jax.jit
+    def compute(patches, tags):
+        bound = model.bind(variables)
+        return bound.encode_audio(patches), bound.predict_tags(patches), bound(patches, tags)
+
+    latent, predicted, outputs = compute(patches, tags)
+    hidden = np.maximum(dense(variables["params"]["hidden_layer"], latent), 0)
+    wanted = dense(variables["params"]["output_layer"], hidden)
+    np.testing.assert_allclose(predicted, wanted, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(outputs.tag_logits, wanted, rtol=0, atol=1e-6)
+    assert outputs.audio_aligned is outputs.tag_aligned is outputs.audio_logits is None
+
+
+@pytest.mark.parametrize("case", ["ae_c", "cnn"])
+def test_every_part_is_told_that_it_trains(case):
+    """A part that were not would keep its running statistics."""
+    model = build_model(case, SETTINGS, TAGS)
+    variables = initial_variables(model, jax.random.key(0))
+    _, updates = jax.jit(
+        lambda *args: model.apply(
+            variables, *args, rngs={"dropout": jax.random.key(1)}, mutable=["batch_stats"]
+        )
+    )(*inputs())
+    before = jax.tree_util.tree_leaves_with_path(variables["batch_stats"])
+    after = jax.tree.leaves(updates["batch_stats"])
+    for (path, old), new in zip(before, after, strict=True):
+        assert (np.asarray(old) != np.asarray(new)).all(), jax.tree_util.keystr(path)
+
+
+def test_initial_weights_depend_on_the_key_and_not_on_the_device_axis():
+    def weights(seed: int, axis: str | None = None):
+        model = build_model("ae_c", SETTINGS, TAGS, axis)
+        params = initial_variables(model, jax.random.key(seed))["params"]
+        return jax.tree_util.tree_leaves_with_path(params)
+
+    for (path, a), (_, same), (_, other) in zip(
+        weights(0), weights(0, "devices"), weights(1), strict=True
+    ):
+        np.testing.assert_array_equal(a, same)
+        name = jax.tree_util.keystr(path)
+        assert (np.asarray(a) == np.asarray(other)).all() == ("norm" in name), name
+
+
+def test_an_unknown_case_is_refused():
+    with pytest.raises(ValueError, match="case is 'ae-c'; it must be one of ae_c, e_c, cnn"):
+        build_model("ae-c", SETTINGS, TAGS)

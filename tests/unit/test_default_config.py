@@ -1,0 +1,180 @@
+import ast
+import importlib
+import math
+import operator
+from pathlib import Path
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from coala_jax.default_config import MODES, get_config, validate
+from tests.synthetic import tiny_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def keys_of(config, prefix=""):
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            yield from keys_of(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_key_is_used():
+    """As an attribute somewhere in the package outside of its definition and its validation."""
+    used = set()
+    for path in (ROOT / "coala_jax").rglob("*.py"):
+        if path.name == "default_config.py":
+            continue
+        nodes = ast.walk(ast.parse(path.read_text()))
+        used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    unused = [key for key in keys_of(get_config()) if key.split(".")[-1] not in used]
+    assert unused == []
+
+
+def test_no_key_is_read_with_a_default():
+    for path in [*(ROOT / "coala_jax").rglob("*.py"), *(ROOT / "configs").glob("*.py")]:
+        assert "config.get(" not in path.read_text(), path
+
+
+def test_every_key_has_a_comment_on_its_line_or_speaks_for_itself():
+    speaking = {"learning_rate", "epochs", "every_epochs"}
+    for line in (ROOT / "coala_jax" / "default_config.py").read_text().splitlines():
+        if line.startswith("    config.") and "ConfigDict()" not in line:
+            key = line.split("=")[0].strip().split(".")[-1]
+            assert "#" in line or key in speaking, line
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "epochs"), [("ae_c", "ae_c", 200), ("e_c", "e_c", 200), ("cnn", "cnn", 20)]
+)
+def test_the_configs_of_the_paper(name, case, epochs):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    assert (config.case, config.train.epochs) == (case, epochs)
+    # Supplement: batch 128, SGD at 0.005, 128 filters, 512 units, dropout 25 %, weights 5, 5, 10,
+    # temperature 0.1.
+    assert config.train.batch_size == 128
+    assert config.optimizer.to_dict() == {"name": "sgd", "learning_rate": 0.005}
+    assert config.model.to_dict() == {
+        "filters": 128,
+        "tag_hidden": 512,
+        "dropout_rate": 0.25,
+        "dropout_placement": "paper",
+        "transform": "affine",
+    }
+    if case != "cnn":
+        assert config.loss.audio_weight == config.loss.tag_weight == 5.0
+        assert config.loss.contrastive_weight == 10.0
+        assert config.loss.temperature == 0.1
+
+
+# What the released code does otherwise than the text, and how.
+RELEASED = {
+    "model.dropout_placement": ("paper", "released"),
+    "model.transform": ("affine", "linear"),
+    "loss.contrastive": ("cross_modal", "nt_xent"),
+    "loss.kl_offset": (0.0, 1e-5),
+    "train.last_batch": ("keep", "drop"),
+}
+
+
+def flat(config) -> dict:
+    return {key: operator.attrgetter(key)(config) for key in keys_of(config)}
+
+
+@pytest.mark.parametrize("name", ["ae_c", "e_c", "cnn"])
+def test_the_released_mode_changes_these_keys_and_no_other(name):
+    make = importlib.import_module(f"configs.{name}").get_config
+    paper, released = make(), make("released")
+    assert flat(make("paper")) == flat(paper)
+    changed = {
+        key: (value, flat(released)[key])
+        for key, value in flat(paper).items()
+        if value != flat(released)[key]
+    }
+    assert changed == RELEASED
+    released.data.path = "somewhere"
+    validate(released)
+
+
+@pytest.mark.parametrize("make", [get_config, importlib.import_module("configs.e_c").get_config])
+def test_an_unknown_mode_is_refused(make):
+    assert MODES == ("paper", "released")
+    with pytest.raises(
+        ValueError, match="no mode 'text' of a config; it must be paper or released"
+    ):
+        make("text")
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # ml_collections calls it
+@pytest.mark.parametrize("name", ["ae_c", "e_c", "cnn"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mode_follows_the_config_s_name_on_the_command_line(name, mode, monkeypatch):
+    """And a key after it still has the last word."""
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
+    path = ROOT / "configs" / f"{name}.py"
+    arguments = ["program", f"--config={path}:{mode}", "--config.loss.kl_offset=0.5"]
+    monkeypatch.setattr("sys.argv", arguments)  # where ml_collections looks for the keys
+    values(arguments)
+    wanted = flat(importlib.import_module(f"configs.{name}").get_config(mode))
+    assert flat(config.value) == wanted | {"loss.kl_offset": 0.5}
+    assert wanted["loss.contrastive"] == RELEASED["loss.contrastive"][MODES.index(mode)]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
+def test_every_config_says_its_command_and_is_valid(path):
+    config = importlib.import_module(f"configs.{path.stem}").get_config()
+    assert f"--config=configs/{path.name}" in path.read_text()
+    config.data.path = "somewhere"
+    validate(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("case", "vae", "one of ae_c, e_c, cnn"),
+        ("seed", -1, "0 or more"),
+        ("precision", "float16", "one of float32, float64, bfloat16"),
+        ("data.path", "", "the folder of a dataset"),
+        ("data.placement", "gpu", "one of auto, device, host"),
+        ("data.patch_dtype", "int8", "one of float32, float16, bfloat16, uint8"),
+        ("model.filters", 0, "greater than 0"),
+        ("model.tag_hidden", 0, "greater than 0"),
+        ("model.dropout_rate", 1.0, r"in \[0, 1\)"),
+        ("model.dropout_placement", "none", "one of paper, released"),
+        ("model.transform", "none", "one of affine, linear"),
+        ("loss.audio_weight", -1.0, "0 or more"),
+        ("loss.tag_weight", -1.0, "0 or more"),
+        ("loss.contrastive_weight", -1.0, "0 or more"),
+        ("loss.temperature", 0.0, "greater than 0"),
+        ("loss.contrastive", "clip", "one of cross_modal, nt_xent"),
+        ("loss.equal_tags_are_negatives", None, "True or False"),
+        ("loss.kl_offset", -1e-5, "0 or more and finite"),
+        ("loss.kl_offset", math.inf, "0 or more and finite"),
+        ("loss.reduction", "none", "one of mean, sum"),
+        ("optimizer.name", "lion", "one of sgd, adam"),
+        ("optimizer.learning_rate", 0.0, "greater than 0"),
+        ("train.batch_size", 2, "at least 3"),
+        ("train.epochs", 0, "greater than 0"),
+        ("train.steps_per_call", -1, "0 .chosen by the device. or more"),
+        ("train.last_batch", "pad", "one of keep, drop"),
+        ("checkpoint.every_epochs", 0, "greater than 0"),
+        ("checkpoint.keep", 0, "greater than 0"),
+        ("eval.every_epochs", -1, "0 .after the last epoch. or more"),
+        ("report.reconstructions", -1, "0 or more"),
+        ("report.samples", -1, "0 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(key, value, wanted):
+    changes = {"data__path": "somewhere", key.replace(".", "__"): value}
+    with pytest.raises(ValueError, match=rf"config\.{key} is {value!r}; it must be {wanted}"):
+        validate(tiny_config(**changes))
+
+
+def test_every_key_has_a_range():
+    """Each key stands in the table above, so that none is added without a check."""
+    table = test_a_value_out_of_range_is_refused_by_name.pytestmark[0].args[1]
+    assert {row[0] for row in table} == set(keys_of(get_config()))

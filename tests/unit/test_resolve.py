@@ -1,0 +1,71 @@
+"""What `./run.sh resolve` says of a resolver's answers; the resolver here is our own script."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+_UV = """#!/bin/sh
+case "$*" in
+*--extra=impossible*)
+    echo "error: No solution found when resolving dependencies" >&2
+    echo "  cause: because impossible needs numpy<2 and numpy==2.4.6" >&2
+    exit 1 ;;
+*--extra=unread*) echo "error: Failed to fetch: numpy" >&2; exit 2 ;;
+*--extra=plot*) echo "pandas==3.1.1 ; python_full_version >= '3.11'" ;;
+esac
+echo "numpy==2.4.6"
+"""
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("resolve", ROOT / ".ci" / "resolve.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "resolve", module)  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+def project(folder: Path, *extras: str, lock: str = "numpy==2.4.6\n") -> tuple[str, Path]:
+    """A project of these extras and its resolver."""
+    lines = [f'{extra} = ["{extra}"]' for extra in extras]
+    (folder / "pyproject.toml").write_text(
+        "\n".join(["[project]", "[project.optional-dependencies]", *lines])
+    )
+    (folder / "requirements.txt").write_text(lock)
+    uv = folder / "uv"
+    uv.write_text(_UV)
+    uv.chmod(0o755)
+    return str(uv), folder
+
+
+def test_says_what_an_extra_adds(resolve, tmp_path, capsys):
+    assert resolve.check(*project(tmp_path, "plot")) == 0
+    assert "extra plot: adds 1\n  pandas 3.1.1\n" in capsys.readouterr().out
+
+
+def test_names_the_extra_that_conflicts_and_goes_on(resolve, tmp_path, capsys):
+    assert resolve.check(*project(tmp_path, "impossible", "plot")) == 1
+    said = capsys.readouterr().out
+    assert "extra impossible: CONFLICT" in said
+    assert "impossible needs numpy<2" in said
+    assert "extra plot: adds 1" in said
+    assert said.endswith("do not fit: extra impossible; all of these together\n")
+
+
+def test_a_lock_that_lacks_a_dependency(resolve, tmp_path, capsys):
+    assert resolve.check(*project(tmp_path, lock="jax==0.10.2\n")) == 1
+    assert "coala_jax alone: adds 1\n  numpy 2.4.6\n" in capsys.readouterr().out
+
+
+def test_no_network_is_no_conflict(resolve, tmp_path, capsys):
+    assert resolve.check(*project(tmp_path, "unread")) == 2
+    said = capsys.readouterr().out
+    assert "Failed to fetch: numpy" in said
+    assert "no network" in said

@@ -1,0 +1,136 @@
+"""run.sh, with an environment in which Python writes down what it is asked to do."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ("bash", "awk", "cat", "cksum", "dirname", "grep")
+FAKE_PYTHON = """#!/bin/bash
+echo "$*" >>"{log}"
+[[ "$*" == *"sys.exit(sys.version_info"* ]] && exit {too_old}
+[[ $* == -V ]] && echo "Python 3.9.1"
+exit 0
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout with an environment already made, and a PATH with no apt-get and no GPU on it."""
+    for name in ("run.sh", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    path = tmp_path / "path"
+    path.mkdir()
+    for tool in TOOLS:
+        (path / tool).symlink_to(shutil.which(tool))
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for place in (path / "python3", tmp_path / ".venv/bin/python", tmp_path / ".venv/bin/pip"):
+        write_python(place, tmp_path / "log")
+    return tmp_path
+
+
+def write_python(place, log, too_old=0):
+    place.write_text(FAKE_PYTHON.format(log=log, too_old=too_old))
+    place.chmod(0o755)
+
+
+def run(checkout, *arguments, **environment):
+    return subprocess.run(
+        [checkout / "run.sh", *arguments],
+        env={"PATH": str(checkout / "path"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def calls(checkout):
+    """What Python was asked to do, less the questions of the script itself."""
+    lines = (checkout / "log").read_text().splitlines()
+    return [line for line in lines if line.startswith("-m ")]
+
+
+def test_flags_are_passed_on_to_training(checkout):
+    process = run(checkout, "--config=configs/ae_c.py", "--workdir=a folder")
+    assert process.returncode == 0, process.stderr
+    assert calls(checkout)[-1] == "-m coala_jax.main --config=configs/ae_c.py --workdir=a folder"
+
+
+def test_what_is_installed_is_not_installed_again_until_the_lock_changes(checkout):
+    run(checkout, "--x")
+    installs = [call for call in calls(checkout) if "pip install" in call]
+    assert [call.split("install ", 1)[1] for call in installs] == [
+        "--disable-pip-version-check -r requirements.txt",
+        "--disable-pip-version-check --no-deps -e .",
+    ]
+    run(checkout, "--x")
+    assert len([call for call in calls(checkout) if "pip install" in call]) == 2
+    with (checkout / "requirements.txt").open("a") as file:
+        file.write("# changed\n")
+    run(checkout, "--x")
+    assert len([call for call in calls(checkout) if "pip install" in call]) == 4
+
+
+@pytest.mark.parametrize("device", ["cuda", "tpu"])
+def test_an_accelerator_takes_its_extra_under_the_same_lock(checkout, device):
+    if device == "cuda":
+        (checkout / "path/nvidia-smi").symlink_to(shutil.which("true"))
+    run(checkout, "--x", COALA_DEVICE=device)
+    assert calls(checkout)[-2].endswith(f"-c requirements.txt -e .[{device}]")
+
+
+def test_without_apt_it_goes_on_with_synthetic_sounds_and_says_so_first_and_last(checkout):
+    process = run(checkout, COALA_WORKDIR="elsewhere")
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    for line in (lines[0], lines[-1]):
+        assert "synthetic corpus, because apt-get and dpkg-deb are not on this machine" in line
+    programs = [call for call in calls(checkout) if "pip" not in call]
+    assert programs == [
+        "-m coala_jax.data_prep.sample_corpus --corpus=synthetic --out=corpus/synthetic",
+        "-m coala_jax.data_prep.from_folder --audio=corpus/synthetic/audio "
+        "--tags=corpus/synthetic/sounds.csv --out=dataset/synthetic --validation_fraction=0.2",
+        "-m coala_jax.main --config=configs/quickstart.py --workdir=elsewhere "
+        "--config.data.path=dataset/synthetic",
+    ]
+
+
+def test_resolving_needs_nothing_but_python(checkout):
+    process = run(checkout, "resolve")
+    assert process.returncode == 0, process.stderr
+    assert (checkout / "log").read_text().splitlines()[-1] == ".ci/resolve.py"
+    assert calls(checkout) == []  # nothing is installed
+
+
+def test_a_stage_that_fails_stops_the_rest(checkout):
+    python = checkout / ".venv/bin/python"
+    python.write_text(python.read_text().replace("exit 0", '[[ "$*" != *from_folder* ]]'))
+    process = run(checkout)
+    assert process.returncode != 0
+    assert "done" not in process.stdout
+    assert not any("coala_jax.main" in call for call in calls(checkout))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["nonsense"], {}, "it takes nothing, 'test', 'resolve', or the flags of coala_jax.main"),
+        (["--x"], {"PYTHON": "no-python"}, "there is no no-python; install Python 3.11 or newer"),
+        (["--x"], {"COALA_DEVICE": "abacus"}, "COALA_DEVICE is abacus; it must be cpu, cuda or"),
+        (["--x"], {"COALA_DEVICE": "cuda"}, "COALA_DEVICE is cuda, but nvidia-smi finds no GPU"),
+        ([], {"COALA_CORPUS": "radio"}, "COALA_CORPUS is radio; it must be debian or synthetic"),
+    ],
+)
+def test_wrong_input_gets_a_sentence(checkout, arguments, environment, message):
+    process = run(checkout, *arguments, **environment)
+    assert process.returncode == 1
+    assert message in process.stderr
+
+
+def test_an_old_python_is_refused_by_its_version(checkout):
+    write_python(checkout / "path/python3", checkout / "log", too_old=1)
+    process = run(checkout, "test")
+    assert process.returncode == 1
+    assert "python3 is Python 3.9.1; Python 3.11 or newer is needed" in process.stderr
