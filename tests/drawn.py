@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
-from coala_jax import drawing
 from coala_jax.evaluation.probe_result import ProbeResult
+from coala_jax.reporting import style
 
 
 def outcome(task="birds", model="A", head="mlp", right=0.8, classes=("dog", "rain", "siren")):
@@ -29,7 +29,7 @@ def told(rights, model, task="birds"):
 
 
 def all_text_is_inside(figure):
-    with drawing.styled():
+    with style.styled():
         figure.draw_without_rendering()
         renderer = FigureCanvasAgg(figure).get_renderer()
         box = figure.get_tightbbox(renderer)  # inches

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 
-from coala_jax import drawing
 from coala_jax.evaluation import sound_map
 from coala_jax.evaluation.comparison_pictures import WIDTH, darker, names_of, write_head
 from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tables import title
+from coala_jax.reporting import style
 
 _FEW = 15  # so many classes have room for a figure in each cell of their confusions
 
@@ -29,14 +29,14 @@ def confusions(outcomes: Sequence[ProbeResult], out: Path) -> None:
     Raises:
       ValueError: there is no outcome, or they are of several tasks.
     """
-    with drawing.styled():
-        drawing.write(confusion_figure(outcomes), out)
+    with style.styled():
+        style.write(confusion_figure(outcomes), out)
 
 
 def confusion_figure(outcomes: Sequence[ProbeResult]) -> Figure:
     """The figure of ``confusions``."""
     heading = f"{_task(outcomes)}: what each class was taken for"
-    labels = [drawing.cut(label, 20) for label in outcomes[0].labels]
+    labels = [style.cut(label, 20) for label in outcomes[0].labels]
     few = len(labels) <= _FEW
     columns = min(len(outcomes), 3 if few else 2)
     size = 9.0 if few else 6.0  # of the labels, in points
@@ -45,7 +45,7 @@ def confusion_figure(outcomes: Sequence[ProbeResult]) -> Figure:
     side = min((WIDTH - margin - 0.8) / columns - 0.2, 7.0, max(2.5, 0.8 * len(labels)))
     rows, step, top = -(-len(outcomes) // columns), side + 0.4, 0.7
     height = top + rows * step + margin
-    figure = Figure(figsize=(WIDTH, height), dpi=drawing.DPI)
+    figure = Figure(figsize=(WIDTH, height), dpi=style.DPI)
     names = names_of(outcomes, {}, int(9 * side))
     for index, (outcome, name) in enumerate(zip(outcomes, names, strict=True)):
         left = margin + index % columns * (side + 0.2)
@@ -74,7 +74,7 @@ def _draw_confusion(axes: Axes, outcome: ProbeResult, size: float) -> AxesImage:
     if size:
         for (true, answer), share in np.ndenumerate(shares):
             if share >= 0.005:
-                colour = "white" if share > 0.5 else drawing.INK
+                colour = "white" if share > 0.5 else style.INK
                 text = f"{share:.2f}".removeprefix("0")
                 axes.text(
                     answer, true, text, ha="center", va="center", color=colour, size=min(size, 12)
@@ -88,8 +88,8 @@ def class_differences(first: ProbeResult, second: ProbeResult, out: Path) -> Non
     Raises:
       ValueError: they are of different tasks.
     """
-    with drawing.styled():
-        drawing.write(class_difference_figure(first, second), out)
+    with style.styled():
+        style.write(class_difference_figure(first, second), out)
 
 
 def class_difference_figure(first: ProbeResult, second: ProbeResult) -> Figure:
@@ -99,17 +99,17 @@ def class_difference_figure(first: ProbeResult, second: ProbeResult) -> Figure:
     order = np.argsort(-gains, kind="stable")
     names = names_of([first, second], {}, 40)
     height = 1.7 + 0.24 * len(order)
-    figure = Figure(figsize=(WIDTH, height), dpi=drawing.DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.08, rect=(0, 0, 1, 1 - 0.65 / height))
     axes = figure.add_subplot()
-    colours = [drawing.COLOURS[0] if gains[place] > 0 else drawing.COLOURS[1] for place in order]
+    colours = [style.COLOURS[0] if gains[place] > 0 else style.COLOURS[1] for place in order]
     bars = axes.barh(range(len(order)), gains[order], color=colours, height=0.7)
     axes.bar_label(bars, [f"{gains[place]:+.1f}" for place in order], padding=3, fontsize=8)
-    axes.axvline(0, color=drawing.INK, linewidth=0.8)
+    axes.axvline(0, color=style.INK, linewidth=0.8)
     reach = 1.15 * max(1.0, float(np.abs(gains).max()))
     axes.set_xlim(-reach, reach)
     clips = list(first.tested().items())
-    ticks = [f"{drawing.cut(clips[place][0], 28)} ({clips[place][1]})" for place in order]
+    ticks = [f"{style.cut(clips[place][0], 28)} ({clips[place][1]})" for place in order]
     axes.set_yticks(range(len(order)), ticks, fontsize=9)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -152,8 +152,8 @@ def class_map(
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.choice(chosen, sound_map.MAP_SOUNDS, replace=False))
     positions = sound_map.project(embeddings[chosen], seed)
-    with drawing.styled():
-        drawing.write(class_map_figure(positions, [classes[i] for i in chosen], heading), out)
+    with style.styled():
+        style.write(class_map_figure(positions, [classes[i] for i in chosen], heading), out)
 
 
 def class_map_figure(
@@ -163,23 +163,21 @@ def class_map_figure(
     labels, of_clips = np.unique(np.array(classes), return_inverse=True)
     many = len(labels) > 30
     height = max(9.0, 1.3 + 0.165 * -(-len(labels) // 2))
-    figure = Figure(figsize=(WIDTH, height), dpi=drawing.DPI)
+    figure = Figure(figsize=(WIDTH, height), dpi=style.DPI)
     axes = figure.add_axes((0.02, 0.02, 0.62 if many else 0.74, 0.96 - 0.75 / height))
     size = float(np.clip(24_000 / len(positions), 12, 80))
     for number, label in enumerate(labels):
         these = positions[of_clips == number]
-        colour = drawing.COLOURS[number % len(drawing.COLOURS)]
+        colour = style.COLOURS[number % len(style.COLOURS)]
         axes.scatter(
             *these.T,
             s=size,
             c=colour,
             # Every round through the colours is with markers of other neighbours.
-            marker=drawing.MARKERS[
-                (number + number // len(drawing.COLOURS)) % len(drawing.MARKERS)
-            ],
+            marker=style.MARKERS[(number + number // len(style.COLOURS)) % len(style.MARKERS)],
             linewidths=0.4,
             edgecolors="white",
-            label=f"{number + 1} {drawing.cut(str(label), 18 if many else 24)} ({len(these)})",
+            label=f"{number + 1} {style.cut(str(label), 18 if many else 24)} ({len(these)})",
         )
         middle = these[np.argmin(np.hypot(*(these - np.median(these, axis=0)).T))]
         axes.text(
@@ -206,7 +204,7 @@ def class_map_figure(
         frameon=False,
     )
     note = "Near is alike; far means little. A number stands at the middle of its class."
-    write_head(figure, drawing.cut(heading, 90), note)
+    write_head(figure, style.cut(heading, 90), note)
     return figure
 
 
@@ -215,4 +213,4 @@ def _task(outcomes: Sequence[ProbeResult]) -> str:
     tasks = list(dict.fromkeys(outcome.task for outcome in outcomes))
     if len(tasks) != 1 or len({outcome.labels for outcome in outcomes}) != 1:
         raise ValueError(f"a picture of one task and its classes was asked for {tasks}")
-    return drawing.cut(title(tasks[0]), 40)
+    return style.cut(title(tasks[0]), 40)

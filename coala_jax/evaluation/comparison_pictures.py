@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from coala_jax import drawing
 from coala_jax.evaluation import published
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tables import model_name, released, title
+from coala_jax.reporting import style
 
 WIDTH = 12.0  # inches, of every picture
 _QUIET = "#888888"
-_PAPER = {"marker": "D", "color": drawing.INK, "markerfacecolor": "white", "linestyle": ""}
-_RELEASED = {"marker": "x", "color": drawing.INK, "linestyle": ""}
+_PAPER = {"marker": "D", "color": style.INK, "markerfacecolor": "white", "linestyle": ""}
+_RELEASED = {"marker": "x", "color": style.INK, "linestyle": ""}
 _HEADS = {"mlp": "MLP", "logistic_regression": "logistic regression", "svm": "SVM"}
 
 
@@ -38,8 +38,8 @@ def accuracies(
     Raises:
       ValueError: there is no outcome.
     """
-    with drawing.styled():
-        drawing.write(accuracy_figure(outcomes, cases, majorities), out)
+    with style.styled():
+        style.write(accuracy_figure(outcomes, cases, majorities), out)
 
 
 def accuracy_figure(
@@ -54,11 +54,11 @@ def accuracy_figure(
     columns = min(3, len(tasks))
     rows = -(-len(tasks) // columns)
     height = 1.1 + rows * (0.9 + 0.34 * len(lines))
-    figure = Figure(figsize=(WIDTH, height), dpi=drawing.DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08, rect=(0, 0, 1, 1 - 0.65 / height))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, task in zip(grid, tasks, strict=False):
-        axes.set_title(drawing.cut(title(task), 40))
+        axes.set_title(style.cut(title(task), 40))
         of_task = [(o, place_of[o.model, o.head]) for o in outcomes if o.task == task]
         _draw_accuracies(axes, of_task, cases)
         line = {"color": _QUIET, "linewidth": 1}
@@ -82,10 +82,10 @@ def _draw_accuracies(
 ) -> None:
     """outcomes: of one task, each with its place on the vertical axis."""
     for outcome, place in outcomes:
-        colour = drawing.COLOURS[place % len(drawing.COLOURS)]
+        colour = style.COLOURS[place % len(style.COLOURS)]
         interval = 100 * np.array([[outcome.mean - outcome.low], [outcome.high - outcome.mean]])
-        style = {"marker": "o", "markersize": 6, "color": colour, "capsize": 4, "linestyle": ""}
-        axes.errorbar([100 * outcome.mean], [place], xerr=interval, **style)
+        look = {"marker": "o", "markersize": 6, "color": colour, "capsize": 4, "linestyle": ""}
+        axes.errorbar([100 * outcome.mean], [place], xerr=interval, **look)
         axes.annotate(
             f"{100 * outcome.mean:.1f}",
             (1.02, place),  # beside the panel, where no other mark is
@@ -118,8 +118,8 @@ def correlations(found: Mapping[str, CcaTable], cases: Mapping[str, str], out: P
     Raises:
       ValueError: there is no model.
     """
-    with drawing.styled():
-        drawing.write(correlation_figure(found, cases), out)
+    with style.styled():
+        style.write(correlation_figure(found, cases), out)
 
 
 def correlation_figure(found: Mapping[str, CcaTable], cases: Mapping[str, str]) -> Figure:
@@ -131,7 +131,7 @@ def correlation_figure(found: Mapping[str, CcaTable], cases: Mapping[str, str]) 
     rows = -(-len(descriptors) // columns)
     legend_rows = -(-(len(found) + 2) // 3)
     height = 0.9 + 0.25 * legend_rows + 3.0 * rows
-    figure = Figure(figsize=(WIDTH, height), dpi=drawing.DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, rect=(0, 0, 1, 1 - 0.65 / height))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     labels = _cut_apart([model_name(model, cases) for model in found], 34)
@@ -154,7 +154,7 @@ def _draw_correlations(
 ) -> None:
     width = 0.8 / len(found)
     for number, (model, table) in enumerate(found.items()):
-        colour = drawing.COLOURS[number % len(drawing.COLOURS)]
+        colour = style.COLOURS[number % len(style.COLOURS)]
         for group, statistic in enumerate(published.STATISTICS):
             value = table.values.get(descriptor, {}).get(statistic)
             if value is None:
@@ -171,7 +171,7 @@ def _draw_correlations(
             paper = published.CORRELATIONS.get(descriptor, {}).get(cases.get(model, ""))
             if paper:
                 axes.plot([x], [paper[group]], markersize=6, label="paper", **_PAPER)
-    axes.set_title(drawing.cut(published.DESCRIPTORS.get(descriptor, descriptor), 40))
+    axes.set_title(style.cut(published.DESCRIPTORS.get(descriptor, descriptor), 40))
     axes.set_xticks(range(len(published.STATISTICS)), ["mean", "variance", "skewness"])
     axes.set_ylim(0, 1.02)
     axes.tick_params(axis="x", length=0)

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from coala_jax import drawing
+from coala_jax.reporting import style
 
 SECONDS_PER_FRAME = 512 / 22_000  # hop of 512 samples at 22 000 Hz (paper, section 3.1)
-TRAIN, VALIDATION = drawing.COLOURS[:2]
+TRAIN, VALIDATION = style.COLOURS[:2]
 PANELS = {
     "loss": "Total loss (weighted sum)",
     "audio_loss": "Audio loss (generalised KL)",
@@ -38,8 +38,8 @@ def loss_curves(metrics: Sequence[Mapping[str, Any]], out: Path) -> None:
     Raises:
       ValueError: there is nothing to draw.
     """
-    with drawing.styled():
-        drawing.write(loss_figure(metrics), out)
+    with style.styled():
+        style.write(loss_figure(metrics), out)
 
 
 def loss_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
@@ -53,7 +53,7 @@ def loss_figure(metrics: Sequence[Mapping[str, Any]]) -> Figure:
         raise ValueError(f"no loss to draw in {len(metrics)} lines of metrics: did an epoch end?")
     columns = len(names) if len(names) <= 3 else -(-len(names) // 2)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(12, 0.7 + 3.3 * rows), dpi=drawing.DPI, layout="constrained")
+    figure = Figure(figsize=(12, 0.7 + 3.3 * rows), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, name in zip(grid, names, strict=False):
@@ -123,8 +123,8 @@ def reconstructions(
     Raises:
       ValueError: no sound, or numbers of sounds that differ.
     """
-    with drawing.styled():
-        drawing.write(reconstruction_figure(patches, reconstructed, titles), out)
+    with style.styled():
+        style.write(reconstruction_figure(patches, reconstructed, titles), out)
 
 
 def reconstruction_figure(
@@ -143,7 +143,7 @@ def reconstruction_figure(
     # Fixed inches: no automatic layout knows that a heading may run over its neighbour.
     side, cell_width, cell_height = 2.35, 5.5, 3.5
     width, height = pairs * cell_width + 0.9, rows * cell_height + 0.1
-    figure = Figure(figsize=(width, height), dpi=drawing.DPI)
+    figure = Figure(figsize=(width, height), dpi=style.DPI)
 
     def place(x: float, y: float, w: float, h: float) -> Axes:
         return figure.add_axes((x / width, y / height, w / width, h / height))
@@ -158,10 +158,8 @@ def reconstruction_figure(
         right.tick_params(labelleft=False)
         name, _, tags = title.partition("\n")
         heading = {"textcoords": "offset points", "xycoords": "axes fraction"}
-        left.annotate(drawing.cut(name, 58), (0, 1), (0, 37), fontweight="bold", **heading)
-        left.annotate(
-            drawing.cut(tags, 76), (0, 1), (0, 23), fontsize=9, color="#666666", **heading
-        )
+        left.annotate(style.cut(name, 58), (0, 1), (0, 37), fontweight="bold", **heading)
+        left.annotate(style.cut(tags, 76), (0, 1), (0, 23), fontsize=9, color="#666666", **heading)
     bar = figure.colorbar(image, cax=place(width - 0.75, height - cell_height + 0.45, 0.14, side))
     bar.set_label("scaled log-mel energy")
     return figure

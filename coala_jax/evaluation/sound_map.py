@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from coala_jax import drawing
+from coala_jax.reporting import style
 
 NAMES = 24  # tags without a colour that the map tries to name
 MAP_SOUNDS = 3000  # t-SNE of more takes minutes and shows a blot
@@ -53,8 +53,8 @@ def embedding_map(
     if len(chosen) > MAP_SOUNDS:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, MAP_SOUNDS, replace=False))
     positions = project(embeddings[chosen], seed)
-    with drawing.styled():
-        drawing.write(map_figure(positions, [tags_of_sounds[i] for i in chosen]), out)
+    with style.styled():
+        style.write(map_figure(positions, [tags_of_sounds[i] for i in chosen]), out)
 
 
 def project(
@@ -92,18 +92,18 @@ def map_figure(
     shown = np.full(len(positions), -1)  # -1: other tags. Common tags first, so the rarest stays
     for index, tag in enumerate(coloured):
         shown[list(sounds_of[tag])] = index
-    figure = Figure(figsize=(12, 9), dpi=drawing.DPI)
+    figure = Figure(figsize=(12, 9), dpi=style.DPI)
     axes = figure.add_axes((0.02, 0.02, 0.77, 0.88))
     size = float(np.clip(24_000 / len(positions), 12, 80))
     for index in [*range(len(coloured)), -1]:
         these = positions[shown == index]
         if len(these):
-            tag = "other tags" if index < 0 else drawing.cut(coloured[index], 18)
+            tag = "other tags" if index < 0 else style.cut(coloured[index], 18)
             axes.scatter(
                 *these.T,
                 s=size * 0.6 if index < 0 else size,
-                c=GREY if index < 0 else drawing.COLOURS[index],
-                marker="o" if index < 0 else drawing.MARKERS[index],
+                c=GREY if index < 0 else style.COLOURS[index],
+                marker="o" if index < 0 else style.MARKERS[index],
                 linewidths=0.4,
                 edgecolors="white",
                 label=f"{tag} ({len(these)})",
@@ -135,7 +135,7 @@ def _coloured_tags(sounds_of: Mapping[str, set[int]]) -> list[str]:
     coloured: list[str] = []
     for tag, sounds in sounds_of.items():
         alike = (len(sounds & sounds_of[one]) / len(sounds | sounds_of[one]) for one in coloured)
-        if len(coloured) < len(drawing.COLOURS) and max(alike, default=0) < 0.7:
+        if len(coloured) < len(style.COLOURS) and max(alike, default=0) < 0.7:
             coloured.append(tag)
     return coloured
 
@@ -158,13 +158,13 @@ def _name_tags(
     for rank, tag in enumerate([*coloured, *others[:NAMES]]):
         large = rank < len(coloured)
         text = axes.annotate(
-            drawing.cut(tag, 24),
+            style.cut(tag, 24),
             _middle(positions[sorted(sounds_of[tag])]),
             xytext=(0, 0),
             textcoords="offset pixels",
             ha="center",
             va="center",
-            color=_darker(drawing.COLOURS[rank]) if large else drawing.INK,
+            color=_darker(style.COLOURS[rank]) if large else style.INK,
             fontsize=12 if large else 8.5,
             fontweight="bold" if large else "normal",
             path_effects=[withStroke(linewidth=2, foreground="white")],

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coala_jax import drawing, storage
+from coala_jax import storage
 from coala_jax.evaluation.sweep_outcomes import (
     Outcome,
     Rows,
@@ -22,6 +22,7 @@ from coala_jax.evaluation.sweep_outcomes import (
     reference_rows,
     short,
 )
+from coala_jax.reporting import style
 
 TABLE, PICTURE = "results.md", "results.png"
 TITLES = {
@@ -53,8 +54,8 @@ def write(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     }
     storage.write_json(written[2], content)
     if any(outcome.report for outcome in outcomes):
-        with drawing.styled():
-            drawing.write(sweep_figure(outcomes), folder / PICTURE)
+        with style.styled():
+            style.write(sweep_figure(outcomes), folder / PICTURE)
         written.append(folder / PICTURE)
     return written
 
@@ -139,7 +140,7 @@ def sweep_figure(outcomes: Sequence[Outcome]) -> Figure:
     names = compared(outcomes)
     columns = len(names) if len(names) <= 3 else -(-len(names) // 2)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(12, 0.9 + 3.1 * rows), dpi=drawing.DPI, layout="constrained")
+    figure = Figure(figsize=(12, 0.9 + 3.1 * rows), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, name in zip(grid, names, strict=False):
@@ -164,10 +165,10 @@ def _draw_measure(axes: Axes, name: str, outcomes: Sequence[Outcome]) -> None:
         curves.setdefault(label, []).append(outcome)
     winners = best(outcomes)[name]
     for number, (label, points) in enumerate(curves.items()):
-        colour = drawing.COLOURS[number % len(drawing.COLOURS)]
-        style = {
-            "marker": drawing.MARKERS[number % len(drawing.MARKERS)],
-            "linestyle": _LINES[number // len(drawing.COLOURS) % len(_LINES)],
+        colour = style.COLOURS[number % len(style.COLOURS)]
+        look = {
+            "marker": style.MARKERS[number % len(style.MARKERS)],
+            "linestyle": _LINES[number // len(style.COLOURS) % len(_LINES)],
             "label": label or "_",
         }
         heights = [math.nan] * len(ticks)
@@ -176,15 +177,15 @@ def _draw_measure(axes: Axes, name: str, outcomes: Sequence[Outcome]) -> None:
             heights[place] = math.nan if height is None else height
             if point.name in winners:
                 ring = {"marker": "o", "markersize": 13, "fillstyle": "none"}
-                _mark(axes, place, height, "best", drawing.INK, **ring)
+                _mark(axes, place, height, "best", style.INK, **ring)
             if point.diverged:
                 foot = axes.get_xaxis_transform()
                 _mark(axes, place, 0.03, "diverged", colour, marker="x", transform=foot)
-        axes.plot(range(len(ticks)), heights, color=colour, linewidth=1.8, markersize=5, **style)
+        axes.plot(range(len(ticks)), heights, color=colour, linewidth=1.8, markersize=5, **look)
     for row in reference_rows(outcomes):
         if row["point"] in _REFERENCE_LINES and row.get(name) is not None:
-            style = {"linestyle": _REFERENCE_LINES[row["point"]], "label": row["point"]}
-            axes.axhline(row[name], color="#888888", linewidth=1, **style)
+            look = {"linestyle": _REFERENCE_LINES[row["point"]], "label": row["point"]}
+            axes.axhline(row[name], color="#888888", linewidth=1, **look)
     axes.set_xticks(range(len(ticks)), [short(value) for value in ticks])
     axes.set_xlim(-0.4, len(ticks) - 0.6)
     axes.set_xlabel(along.split(".")[-1])
@@ -203,5 +204,5 @@ def _axis(outcomes: Sequence[Outcome]) -> tuple[str, list[Value]]:
     return along, sorted(values[along])
 
 
-def _mark(axes: Axes, x: int, y: float, label: str, colour: str, **style: Any) -> None:
-    axes.plot([x], [y], linestyle="", color=colour, label=label, **style)
+def _mark(axes: Axes, x: int, y: float, label: str, colour: str, **look: Any) -> None:
+    axes.plot([x], [y], linestyle="", color=colour, label=label, **look)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from coala_jax import drawing, storage
+from coala_jax import storage
 from coala_jax.preparation.report_picture import picture
 from coala_jax.preparation.summary import (
     Summary,
@@ -24,6 +24,7 @@ from coala_jax.preparation.summary import (
     percent,
     stages,
 )
+from coala_jax.reporting import style
 
 REPORT, PICTURE = "report.md", "report.png"
 PAPER_TRAINING_SOUNDS = 170_906
@@ -42,8 +43,8 @@ TAGS_LISTED, CAUSES_LISTED, NAMED = 30, 20, 5
 def write_report(folder: Path, summary: Summary) -> list[Path]:
     """Writes `report.md` and `report.png`; each appears whole, or the one before stays."""
     text = markdown(summary)
-    with drawing.styled():
-        drawing.write(picture(summary), folder / PICTURE)
+    with style.styled():
+        style.write(picture(summary), folder / PICTURE)
     report = folder / REPORT
     storage.write_text(report, text)
     return [report, folder / PICTURE]

@@ -6,7 +6,6 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from coala_jax import drawing
 from coala_jax.preparation.summary import (
     Summary,
     clean,
@@ -16,11 +15,12 @@ from coala_jax.preparation.summary import (
     percent,
     stages,
 )
+from coala_jax.reporting import style
 
 TAGS_DRAWN = 25
 LABEL = 20  # letters of a tag or stage in the picture
-TRAIN, VALIDATION = drawing.COLOURS[:2]
-DROPPED, GREY = drawing.COLOURS[3], "#BBBBBB"
+TRAIN, VALIDATION = style.COLOURS[:2]
+DROPPED, GREY = style.COLOURS[3], "#BBBBBB"
 TICKS_SECONDS = {0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min",
                  600: "10 min", 3600: "1 h", 36_000: "10 h"}  # fmt: skip
 
@@ -28,7 +28,7 @@ TICKS_SECONDS = {0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s
 def picture(summary: Summary) -> Figure:
     """The figure of `report.png`."""
     heights = (0.9 + 0.27 * max(7, len(summary.dropped) + 2), 2.75, 2.75)
-    figure = Figure(figsize=(12, 3.6 + sum(heights)), dpi=drawing.DPI, layout="constrained")
+    figure = Figure(figsize=(12, 3.6 + sum(heights)), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     figure.suptitle(
         f"{clean(summary.name, 60)}: {summary.kept:,} of {number(summary.listed, 'sound')} kept",
@@ -82,7 +82,7 @@ def _draw_durations(axes: Axes, summary: Summary) -> None:
     axes.hist(known, bins=np.geomspace(low, high, 50), color=TRAIN, alpha=0.85)
     patch, clip = f"one patch, {summary.patch_seconds:.3g} s", f"{summary.clip_seconds:g} s"
     axes.axvline(summary.patch_seconds, color=VALIDATION, linestyle="--", label=patch)
-    axes.axvline(summary.clip_seconds, color=drawing.INK, linestyle=":", label=clip)
+    axes.axvline(summary.clip_seconds, color=style.INK, linestyle=":", label=clip)
     if not known.size:
         axes.annotate("not known", (0.5, 0.5), xycoords="axes fraction", ha="center")
     _legend(axes)
@@ -126,7 +126,7 @@ def _draw_tags_per_sound(axes: Axes, summary: Summary) -> None:
     numbers, sounds = np.unique(summary.tags_per_sound, return_counts=True)
     axes.bar(numbers, sounds, color=TRAIN, alpha=0.85, width=0.9)
     median = np.median(summary.tags_per_sound)
-    axes.axvline(median, color=drawing.INK, linestyle=":", label=f"median {median:g}")
+    axes.axvline(median, color=style.INK, linestyle=":", label=f"median {median:g}")
     axes.set_xlim(numbers[0] - 1, max(numbers[-1], numbers[0] + 6) + 1)
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, steps=(1, 2, 5, 10)))
     axes.set_title("Tags of a sound")
@@ -146,9 +146,9 @@ def _draw_shares(axes: Axes, summary: Summary) -> None:
     luck = 2 * np.sqrt(wanted * (1 - wanted) / sounds)
     band = np.clip([wanted - luck, wanted + luck], 0, 1)
     axes.fill_between(sounds, *band, color="#EEEEEE", label="2 standard deviations of chance")
-    axes.axhline(wanted, color=drawing.INK, linestyle="--", label=f"wanted, {percent(wanted)}")
-    style = {"color": VALIDATION, "alpha": 0.6, "linewidths": 0, "zorder": 3}
-    axes.scatter(totals, shares, s=18 * np.sqrt(tags), label="a tag (larger: several)", **style)
+    axes.axhline(wanted, color=style.INK, linestyle="--", label=f"wanted, {percent(wanted)}")
+    look = {"color": VALIDATION, "alpha": 0.6, "linewidths": 0, "zorder": 3}
+    axes.scatter(totals, shares, s=18 * np.sqrt(tags), label="a tag (larger: several)", **look)
     axes.set_xscale("log")
     axes.set_xlim(sounds[0], sounds[-1])
     top = min(1.06, 1.1 * max(3 * wanted, shares.max()))

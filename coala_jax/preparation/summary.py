@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from coala_jax import drawing
 from coala_jax.data.scaler import Scaler
 from coala_jax.preparation.extract import ExtractionResult
 from coala_jax.preparation.plan import Plan
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.table import Sound
+from coala_jax.reporting import style
 
 FAILURES = "failures.csv"  # names every sound that was skipped, and why
 UNTAGGED = "untagged.csv"  # names those without a tag of the vocabulary
@@ -147,7 +147,7 @@ def known_seconds(seconds: Float64[np.ndarray, " sound"]) -> Float64[np.ndarray,
 def clean(text: str, length: int) -> str:
     """One line that can be encoded and drawn: no control characters, no lone surrogates."""
     text = text.encode("utf-8", "replace").decode()
-    return drawing.cut(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text), length)
+    return style.cut(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text), length)
 
 
 def number(count: int, thing: str) -> str:

@@ -17,15 +17,15 @@ ROOMS = {
     "data": set(),
     "ops": set(),
     "models": {"ops"},
-    "preparation": {"audio", "tags", "data", "drawing"},
+    "preparation": {"audio", "tags", "data", "reporting"},
     "training": {"data", "default_config", "models"},
     "embedding": {"audio", "tags", "models", "data.scaler"},
-    "evaluation": {"audio", "tags", "data", "embedding", "drawing"},
+    "evaluation": {"audio", "tags", "data", "embedding", "reporting"},
+    "reporting": set(),
 }
 TOP = {
     "main": {"default_config", "embedding", "evaluation", "models", "training"},
     "default_config": set(),
-    "drawing": set(),
     "logs": set(),
     "storage": set(),
     "sweep": {"data", "default_config", "evaluation", "main", "training"},

@@ -10,10 +10,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from coala_jax import drawing, sweep
 from coala_jax import main as training_program
+from coala_jax import sweep
 from coala_jax.evaluation import sweep_report
 from coala_jax.evaluation.run_report import ValidationSounds
+from coala_jax.reporting import style
 from coala_jax.training import loop, metric_writer
 from tests.synthetic import tiny_config, write_random_dataset
 
@@ -144,7 +145,7 @@ class Pretender:
 @pytest.fixture
 def pretender(monkeypatch):
     """Nor is anything drawn, which takes most of the time."""
-    monkeypatch.setattr(drawing, "write", lambda figure, out: out.touch())
+    monkeypatch.setattr(style, "write", lambda figure, out: out.touch())
     monkeypatch.setattr(sweep_report, "sweep_figure", lambda outcomes: None)
     pretender = Pretender()
     monkeypatch.setattr(training_program, "run", pretender)
@@ -361,6 +362,7 @@ import os, sys
 from absl import app
 import coala_jax.main
 from coala_jax import sweep
+from coala_jax.reporting import style
 
 def told(config, workdir, flags_given):
     assert "jax" in sys.modules  # or the last line below would show nothing

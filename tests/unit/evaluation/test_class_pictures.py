@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from coala_jax import drawing
 from coala_jax.evaluation import class_pictures as pictures
 from coala_jax.evaluation import sound_map
+from coala_jax.reporting import style
 from tests.drawn import all_text_is_inside, is_picture, outcome, panels, told
 
 FIFTY = tuple(f"class {i:02d}, whose name is too long for any legend to hold" for i in range(50))
@@ -35,7 +35,7 @@ def test_a_panel_holds_the_shares_of_a_models_confusion():
 @pytest.mark.parametrize("classes", [("yes", "no"), FIFTY[:10], FIFTY], ids=len)
 def test_confusions_of_few_and_many_classes_and_models_fit(classes, models):
     names = [f"runs/with a long name in common/{i}/model" for i in range(models)]
-    with drawing.styled():
+    with style.styled():
         figure = pictures.confusion_figure([outcome(model=n, classes=classes) for n in names])
     assert all_text_is_inside(figure)
     boxes = [axes.get_position() for axes in figure.axes]
@@ -64,7 +64,7 @@ def test_differences_of_classes_are_in_order_and_to_the_side_of_the_better_model
     assert labels == ["rain (10)", "siren (10)", "dog (10)"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the greatest at the top
     first, _, last = (to_hex(bar.get_facecolor()).upper() for bar in axes.patches)
-    assert (first, last) == drawing.COLOURS[:2]
+    assert (first, last) == style.COLOURS[:2]
     left, _, right = axes.get_xlabel().split("|")
     assert left.strip().endswith("B") and right.strip().startswith("A")
     assert [text.get_text() for text in axes.texts] == ["+50.0", "+0.0", "-20.0"]
@@ -73,7 +73,7 @@ def test_differences_of_classes_are_in_order_and_to_the_side_of_the_better_model
 @pytest.mark.parametrize("classes", [("yes", "no"), FIFTY], ids=len)
 def test_differences_of_few_and_many_classes_fit(classes):
     same = outcome(classes=classes)
-    with drawing.styled():
+    with style.styled():
         figure = pictures.class_difference_figure(same, same)
         assert all_text_is_inside(figure)
     assert figure.axes[0].get_xlim() == (-1.15, 1.15)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from coala_jax import drawing
 from coala_jax.evaluation import comparison_pictures as pictures
 from coala_jax.evaluation.cca import CcaTable
+from coala_jax.reporting import style
 from tests.drawn import all_text_is_inside, is_picture, outcome, panels, told
 
 
@@ -54,7 +54,7 @@ def test_accuracies_of_long_names_fit(tasks):
         for t in range(tasks)
         for m in range(6)
     ]
-    with drawing.styled():
+    with style.styled():
         figure = pictures.accuracy_figure(outcomes, {}, {})
     assert all_text_is_inside(figure)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -111,7 +111,7 @@ def test_correlations_of_few_and_many_models_fit(models):
     descriptors = ("mfcc", "chromagram", "spectral_centroid", "spectral_bandwidth", "loudness")
     names = [f"runs/a long name in common to all {i}/model" for i in range(models)]
     found = {name: cca(0.5, 0.2, descriptors) for name in names}
-    with drawing.styled():
+    with style.styled():
         figure = pictures.correlation_figure(found, dict.fromkeys(names, "cnn"))
         assert all_text_is_inside(figure)
     assert len(figure.axes) == 5

@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from coala_jax import drawing
 from coala_jax.evaluation import sound_map
+from coala_jax.reporting import style
 
 
 def clusters(sounds_each=20, seed=0):
@@ -92,7 +92,7 @@ def test_no_more_tags_are_coloured_than_there_are_colours():
     tags = [[f"tag {i % 14:02d}"] for i in range(28 + 9)]
     figure = sound_map.map_figure(np.random.default_rng(0).normal(size=(37, 2)), tags)
     assert legend_of(figure) == [f"tag {i:02d} (3)" for i in range(9)] + ["other tags (10)"]
-    assert len(set(drawing.COLOURS)) == len(set(drawing.MARKERS)) == 9
+    assert len(set(style.COLOURS)) == len(set(style.MARKERS)) == 9
 
 
 @pytest.mark.parametrize("spread", [1.0, 1e-3], ids=["spread", "on one spot"])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from coala_jax import drawing
 from coala_jax.evaluation import sweep_outcomes, sweep_report
 from coala_jax.evaluation.sweep_outcomes import Outcome
+from coala_jax.reporting import style
 from tests.unit.evaluation.test_sweep_outcomes import DIVERGED, REFERENCES, finished
 
 PANELS = ["Audio loss", "Tag loss", "Macro AUC", "MRR", "MAP", "Recall at 10"]
@@ -172,7 +172,7 @@ def test_many_curves_are_all_different():
         for seed in range(10)
         for size in range(11)
     ]
-    with drawing.styled():
+    with style.styled():
         lines = lines_of(sweep_report.sweep_figure(outcomes).axes[0])
     looks = {
         (line.get_color(), line.get_marker(), line.get_linestyle())

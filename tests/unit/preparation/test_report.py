@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from coala_jax import drawing, storage
+from coala_jax import storage
 from coala_jax.preparation.report import markdown, remarks, write_report
 from coala_jax.preparation.report_picture import picture
 from coala_jax.preparation.summary import Summary
+from coala_jax.reporting import style
 
 # 20 sounds listed: 2 excluded, 3 of 18 not decoded, 3 of 15 without a tag, 12 left.
 TWELVE = Summary(
@@ -420,7 +421,7 @@ def test_figures_that_contradict_each_other_are_refused(changes, cause):
 
 
 def panels(summary):
-    with drawing.styled():
+    with style.styled():
         figure = picture(summary)
     return {axes.get_title(loc="left"): axes for axes in figure.axes}
 
@@ -555,7 +556,7 @@ def overlapping(boxes):
 
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_in_the_picture_lies_over_anything_else(case):
-    with drawing.styled():
+    with style.styled():
         figure = picture(CASES[case])
         figure.draw_without_rendering()
         boxes = {axes.get_title(loc="left"): axes.get_tightbbox() for axes in figure.axes}

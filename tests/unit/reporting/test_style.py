@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from coala_jax import drawing
 from coala_jax.evaluation import pictures, sound_map
+from coala_jax.reporting import style
 
 
 def metrics(epochs):
@@ -54,7 +54,7 @@ def distinct_colours(image):
     ],
 )
 def test_a_text_is_cut_to_one_line_of_eight_characters(text, cut):
-    assert drawing.cut(text, 8) == cut
+    assert style.cut(text, 8) == cut
 
 
 DRAW = {
