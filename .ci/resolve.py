@@ -39,7 +39,6 @@ LATER = {
     "h5py>=3.14": "sounds in HDF5, as the authors have them",
     "onnxruntime>=1.22": "the exported encoder, run",
     "mkdocs>=1.6": "the documentation",
-    "nltk>=3.9": "the stop words of tags",
     "tensorflow-cpu>=2.20": "a dataset read by TensorFlow Datasets",
 }
 
