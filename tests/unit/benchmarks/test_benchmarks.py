@@ -67,9 +67,9 @@ def test_a_program_that_fails_is_an_error_with_its_words(tmp_path):
 
 def test_the_record_is_written_as_it_is_printed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(result, "device_name", lambda: "Quick (TM) 3000, 2 cores")
-    result.finish("growth", {"value": 1.5}, ["--rounds", "1"], tmp_path, ["numpy"])
+    result.finish("mine", {"value": 1.5}, ["--rounds", "1"], tmp_path, ["numpy"])
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert json.loads((tmp_path / "growth-quick-tm-3000-2-cores.json").read_text()) == printed
+    assert json.loads((tmp_path / "mine-quick-tm-3000-2-cores.json").read_text()) == printed
     assert (printed["value"], printed["device"]) == (1.5, "Quick (TM) 3000, 2 cores")
-    assert printed["command"] == "python -m benchmarks.growth --rounds 1"
+    assert printed["command"] == "python -m benchmarks.mine --rounds 1"
     assert printed["versions"].keys() == {"python", "numpy"}

@@ -165,6 +165,10 @@ def test_the_table(results):
     assert {row.count("|") for row in rows} == {10}
 
 
+def test_the_readme_shows_the_results():
+    assert results_table.main(["--check"]) == 0
+
+
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}"])
 def test_a_readme_without_its_marks_is_left_alone(results, capsys, text):
     (results / "README.md").write_text(text)
