@@ -2,8 +2,6 @@
 
 import functools
 import os
-from contextlib import AbstractContextManager
-from typing import Any
 
 # PyTorch needs memory of the same GPU; JAX, which reads this when it starts, would take most of it.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -11,6 +9,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from benchmarks.workload import Workload
 from coala_jax.data.input_pipeline import SKIP_STEP
@@ -19,49 +18,42 @@ from coala_jax.training import parallel, steps
 
 
 class JaxArm:
-    """A training run on one device, some steps at a time, `steps_per_call` in one program."""
+    """A training run on one device, some steps at a time, `steps_per_call` in one program.
+
+    Attributes:
+        initial_variables: its first weights and running statistics, in NumPy.
+    """
 
     def __init__(self, workload: Workload, precision: str, steps_per_call: int) -> None:
         config, sizes = workload.config, workload.sizes
         self._devices = tuple(jax.devices()[:1])
         self._steps_per_call = steps_per_call
+        dtype = jnp.dtype(precision)
         model = build_model(
-            config.case,
-            config.model,
-            sizes.tags,
-            parallel.AXIS,
-            product_dtype=jnp.dtype(precision),
+            config.case, config.model, sizes.tags, parallel.AXIS, product_dtype=dtype
         )
         optimizer = steps.make_optimizer(config.optimizer)
         state = steps.initial_state(model, optimizer, config.seed)
-        self._initial = {"params": state.params, "batch_stats": state.batch_stats}
-        self._initial = jax.tree.map(np.array, self._initial)
+        variables: PyTree = {"params": state.params, "batch_stats": state.batch_stats}
+        self.initial_variables = jax.tree.map(np.array, variables)
         self._state = parallel.place_state(state, self._devices)
         data = {"patches": workload.patches, "tags": workload.tags}
         self._data = parallel.place_data(data, self._devices, shared=True)
-        self._run = parallel.map_steps(
-            functools.partial(
-                steps.train_steps, model=model, optimizer=optimizer, loss=config.loss
-            ),
-            self._devices,
-            shared_data=True,
+        step = functools.partial(
+            steps.train_steps, model=model, optimizer=optimizer, loss=config.loss
         )
-        self._batch, self._batches = sizes.batch, workload.batches
+        self._run = parallel.map_steps(step, self._devices, shared_data=True)
+        self._batch, self._batches = sizes.batch, len(workload.patches) // sizes.batch
         self._taken = 0
 
-    @property
-    def initial_variables(self) -> dict[str, Any]:
-        """The weights and running statistics that it began with, in NumPy."""
-        return self._initial
-
     def take(self, count: int) -> dict[str, float]:
-        """Takes so many steps, as many in a call as may be; the losses of the last one."""
+        """Takes `count` steps and waits for them; the losses of the last one."""
         for first in range(0, count, self._steps_per_call):
             steps_taken = min(self._steps_per_call, count - first)
-            numbers = np.full((self._steps_per_call, self._batch), SKIP_STEP, np.int32)
+            indices = np.full((self._steps_per_call, self._batch), SKIP_STEP, np.int32)
             places = np.arange(self._taken, self._taken + steps_taken) % self._batches
-            numbers[:steps_taken] = places[:, None] * self._batch + np.arange(self._batch)
-            split = parallel.split_steps(numbers, self._devices)
+            indices[:steps_taken] = places[:, None] * self._batch + np.arange(self._batch)
+            split = parallel.split_steps(indices, self._devices)
             self._state, curves = self._run(self._state, self._data, split)
             self._taken += steps_taken
         jax.block_until_ready((self._state, curves))
@@ -76,18 +68,3 @@ class JaxArm:
         """Of the accelerator's memory; None on a CPU, where it is the process's."""
         statistics = self._devices[0].memory_stats()
         return statistics["peak_bytes_in_use"] / 1e6 if statistics else None
-
-
-def on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
-
-
-def exact_products() -> AbstractContextManager[None]:
-    """Of float32 in float32 proper, where an accelerator's default has fewer bits."""
-    return jax.default_matmul_precision("highest")
-
-
-def keep_compiled(folder: str) -> None:
-    """What is compiled from now on is kept in the folder, and found there."""
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

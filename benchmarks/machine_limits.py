@@ -1,4 +1,4 @@
-"""What the machine can do: the rate of matrix products and of memory, in JAX and in PyTorch.
+"""The machine's rate of matrix products, in JAX and in PyTorch.
 
 The faster of the two is the limit that a training step is held against.
 """
@@ -17,8 +17,7 @@ from benchmarks.result import cores
 # times a kernel) are among the fastest; a GPU needs large ones.
 _CPU_SHAPES = ((2048, 2048, 2048), (1152, 2048, 128), (4608, 2048, 128))
 _GPU_SHAPES = ((8192, 8192, 8192), (73_728, 2048, 128))
-_STREAM_VALUES = 2**25  # 128 MiB: beyond any cache
-_PIECE_S = 0.1  # a timing shorter than this is repeated within the piece
+_PIECE_S = 0.1  # what takes less is repeated until it takes so long
 _PIECES = 5
 
 
@@ -31,42 +30,12 @@ def product_rates(dtype: str) -> dict[str, float]:
     }
 
 
-def memory_rates() -> dict[str, float]:
-    """GB/s, read and written, of x + 1 in the memory of x, or PyTorch's into other memory.
-
-    Into memory that the system has yet to give, it would be the rate of page faults on a CPU.
-    """
-    add = jax.jit(lambda x: x + 1.0, donate_argnums=0)
-    held = add(jnp.ones(_STREAM_VALUES))
-
-    def in_jax(count: int) -> None:
-        nonlocal held
-        for _ in range(count):
-            held = add(held)
-        held.block_until_ready()
-
-    x = torch.ones(_STREAM_VALUES, device=_pytorch_device())
-    y = torch.ones_like(x)
-
-    def in_pytorch(count: int) -> None:
-        for _ in range(count):
-            torch.add(x, 1, out=y)
-        _wait_for_pytorch()
-
-    gigabytes = 2 * 4 * _STREAM_VALUES / 1e9
-    return {
-        "jax": gigabytes / best_seconds(in_jax),
-        "pytorch": gigabytes / best_seconds(in_pytorch),
-    }
-
-
 def best_seconds(run: Callable[[int], Any]) -> float:
     """The least time of one of the `count` things that `run(count)` does and waits for."""
     run(1)
     began = time.perf_counter()
     run(1)
-    once = time.perf_counter() - began
-    count = max(1, round(_PIECE_S / once))
+    count = max(1, round(_PIECE_S / (time.perf_counter() - began)))
     seconds = []
     for _ in range(_PIECES):
         began = time.perf_counter()
@@ -77,9 +46,10 @@ def best_seconds(run: Callable[[int], Any]) -> float:
 
 def _jax_product_rate(shape: tuple[int, int, int], dtype: str) -> float:
     rows, terms, columns = shape
-    key = jax.random.key(0)
-    a = jax.random.normal(key, (rows, terms), dtype)
-    b = jax.random.normal(key, (terms, columns), dtype)
+    a, b = (
+        jax.random.normal(jax.random.key(0), of_factor, dtype)
+        for of_factor in ((rows, terms), (terms, columns))
+    )
     multiply = jax.jit(jnp.matmul)
 
     def run(count: int) -> None:
@@ -94,22 +64,15 @@ def _pytorch_product_rate(shape: tuple[int, int, int], dtype: str) -> float:
     rows, terms, columns = shape
     torch.set_num_threads(cores())
     torch.backends.cuda.matmul.allow_tf32 = True
-    like = {"device": _pytorch_device(), "dtype": getattr(torch, dtype)}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    like = {"device": device, "dtype": getattr(torch, dtype)}
     a, b = torch.randn(rows, terms, **like), torch.randn(terms, columns, **like)
     product = torch.empty(rows, columns, **like)
 
     def run(count: int) -> None:
         for _ in range(count):
             torch.matmul(a, b, out=product)
-        _wait_for_pytorch()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return 2 * rows * terms * columns / best_seconds(run) / 1e9
-
-
-def _pytorch_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _wait_for_pytorch() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

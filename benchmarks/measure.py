@@ -1,52 +1,59 @@
-"""A program watched while it runs: wall time, CPU time, memory of its whole process tree."""
+"""What benchmarks share: taking turns, and programs watched while they run (time, memory)."""
 
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
+_SAMPLE_S = 0.1  # between two looks at the memory
 
 
 class BenchmarkError(RuntimeError):
-    """It cannot be measured; the message is a sentence with the cause and the way out."""
+    """Nothing can be measured; the message says why and how to fix it."""
 
 
 def say(line: str) -> None:
-    print(line, flush=True)  # a pipe would hold progress back
+    print(line, flush=True)  # otherwise a pipe holds progress back
+
+
+def in_turn(runs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """What each run returns in each round; every second round starts with the last of them."""
+    results: dict[str, list[T]] = {name: [] for name in runs}
+    for number in range(rounds):
+        for name in list(runs)[:: -1 if number % 2 else 1]:
+            results[name].append(runs[name]())
+    return results
 
 
 @dataclass(frozen=True)
-class Run:
+class ProgramRun:
     """One run of a program.
 
     Attributes:
-        seconds: from start to end.
-        cpu_seconds: of all its processes; less moved by what else the machine does.
-        memory_mb: (seconds since the start, PSS of all its processes), every 30 ms or so. Where
-            the kernel tells no PSS, which counts shared pages once, resident size, which is more.
-        largest_process_mb: the kernel's own peak resident size of one process, files it maps
-            included; not below the size of the program that started it.
+        seconds: wall time.
+        cpu_seconds: of all its processes.
+        peak_mb: of the memory of all its processes together, sampled; shared pages count once.
     """
 
     seconds: float
     cpu_seconds: float
-    memory_mb: list[tuple[float, float]]
-    largest_process_mb: float
-
-    @property
-    def peak_mb(self) -> float:
-        return max((megabytes for _, megabytes in self.memory_mb), default=0.0)
+    peak_mb: float
 
 
-def measure(command: Sequence[str], log: Path) -> Run:
-    """Runs a command in a session of its own; raises BenchmarkError if it fails."""
-    memory_mb: list[tuple[float, float]] = []
-    ended = threading.Event()
+def measure(command: Sequence[str], log: Path) -> ProgramRun:
+    """Runs a command from the repository root, its output in `log`.
+
+    Raises:
+        BenchmarkError: the command fails; with its last words.
+    """
+    samples_mb, ended = [0.0], threading.Event()
     with log.open("wb") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -54,11 +61,8 @@ def measure(command: Sequence[str], log: Path) -> Run:
         )
 
     def watch() -> None:
-        cost = 0.0
-        while not ended.wait(min(max(0.03, 10 * cost), 0.3)):  # a tenth of one core at most
-            before = time.perf_counter()
-            memory_mb.append((before - began, session_mb(process.pid)))
-            cost = time.perf_counter() - before
+        while not ended.wait(_SAMPLE_S):
+            samples_mb.append(session_mb(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -73,24 +77,20 @@ def measure(command: Sequence[str], log: Path) -> Run:
             process.wait()
         watcher.join()
     if process.returncode:
-        said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        raise BenchmarkError(
-            f"{' '.join(command)} ended with {process.returncode}: {' '.join(said)}"
-        )
-    return Run(seconds, usage.ru_utime + usage.ru_stime, memory_mb, usage.ru_maxrss * 1024 / 1e6)
+        words = " ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+        raise BenchmarkError(f"{' '.join(command)}: exit code {process.returncode}: {words}")
+    return ProgramRun(seconds, usage.ru_utime + usage.ru_stime, max(samples_mb))
 
 
 def session_mb(session: int) -> float:
-    """Memory of all processes of a session."""
+    """Memory (PSS) of all processes of a session."""
     total_kb = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             # The name, in brackets, may hold anything; the session is the fourth field after it.
             if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                rollup = folder / "smaps_rollup"
-                known = rollup.exists()
-                text = (rollup if known else folder / "status").read_text()
-                total_kb += int(text.split("Pss:" if known else "VmRSS:")[1].split()[0])
+                rollup = (folder / "smaps_rollup").read_text()
+                total_kb += int(rollup.split("Pss:")[1].split()[0])
         except (OSError, IndexError):  # it has just ended
             continue
     return total_kb * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""A dataset of random patches, for what must be timed at a size that no corpus at hand has."""
+"""A dataset of random patches, for timing at a size that no corpus at hand has."""
 
 import shutil
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ class RandomSounds(Sequence[Example]):
     def __getitem__(self, number: int) -> Example:
         rng = np.random.default_rng((self._seed, number))
         tags = np.unique((len(self._patterns) * rng.random(_TAGS_DRAWN) ** 3).astype(np.int64))
-        squares = [size // _COARSE for size in PATCH_SHAPE]
-        pattern = self._patterns[tags].mean(axis=0).repeat(squares[0], 0).repeat(squares[1], 1)
+        height, width = (size // _COARSE for size in PATCH_SHAPE)
+        pattern = self._patterns[tags].mean(axis=0).repeat(height, 0).repeat(width, 1)
         patch = 0.75 * pattern + 0.25 * rng.random(PATCH_SHAPE, np.float32)
         return Example(patch=patch, tags=tags, id=f"random-{self._seed}-{number}.wav")
 
 
 def write_random_dataset(folder: Path, train: int, validation: int, tags: int) -> None:
-    """Writes it whole, or leaves no folder of that name."""
+    """Writes it whole: until then the folder has another name."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.released_script --audio DIR --tags CSV --out FILE.npz
 
-The yardstick of `benchmarks.prepare`. Sounds are loaded one after the other and kept in memory,
-scaled at the end and written to one file. Vocabulary, split and records with check sums, which
-`coala_jax.data_prep.from_folder` makes on top, are left out.
+What `benchmarks.prepare` compares with. Sounds are loaded one after the other, scaled at the end
+and written to one file. Vocabulary, split and records with checksums, which
+`coala_jax.data_prep.from_folder` makes as well, are left out.
 """
 
 import argparse

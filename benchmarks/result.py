@@ -1,4 +1,4 @@
-"""What a benchmark of training says at its end: its figures, the device, the versions."""
+"""The record of a benchmark: its figures, the device, the versions and the command."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from typing import Any
 from benchmarks.measure import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
 def device_name() -> str:
-    """What JAX computes on, in words: the accelerator's kind, or the processor's name."""
+    """What JAX computes on: the accelerator's kind, or the processor's name."""
     import jax
 
-    kind = jax.devices()[0].device_kind
     if jax.default_backend() != "cpu":
-        return kind
+        return jax.devices()[0].device_kind
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -33,28 +33,31 @@ def cores() -> int:
 
 
 def finish(
-    name: str, figures: dict[str, Any], argv: Sequence[str], folder: Path | None = None
+    name: str,
+    figures: dict[str, Any],
+    argv: Sequence[str],
+    folder: Path | None = None,
+    packages: Sequence[str] = PACKAGES,
 ) -> None:
-    """Prints the figures as one line of JSON; with a folder, writes them there, whole or not."""
+    """Prints the record as one line of JSON; with a folder, writes it there too.
+
+    packages: those whose versions matter.
+    """
     device = device_name()
-    whole = {
+    record = {
         "benchmark": name,
         **figures,
         "device": device,
-        "load": os.getloadavg()[0],  # runnable processes, this one's too
+        "load": os.getloadavg()[0],  # runnable processes, this one's included
         "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("jax", "jaxlib", "flax", "numpy")},
+        | {package: version(package) for package in packages},
         "command": " ".join([f"python -m benchmarks.{name}", *argv]),
     }
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}-{slug(device)}.json"
+        slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+        path = folder / f"{name}-{slug}.json"
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(whole, indent=1) + "\n")
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
         temporary.rename(path)
-    print(json.dumps(whole), flush=True)
-
-
-def slug(text: str) -> str:
-    """The text as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    print(json.dumps(record), flush=True)

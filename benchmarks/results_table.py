@@ -1,7 +1,7 @@
-"""Writes the README's table of speed from benchmarks/results/train_step-*.json.
+"""Writes the README's speed table from benchmarks/results/train_step-*.json.
 
 python -m benchmarks.results_table            # after new results
-python -m benchmarks.results_table --check    # whether the README is up to date: 0 or 1
+python -m benchmarks.results_table --check    # exit code 1 if the README is out of date
 """
 
 import argparse
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison import AS_RELEASED, BEST
 from benchmarks.measure import ROOT, BenchmarkError
 from benchmarks.result import RESULTS
 
@@ -31,51 +32,39 @@ HEADER = (
 
 
 def table(folder: Path) -> str:
-    """A Markdown table of all results in the folder, by device and case.
+    """All results in the folder as Markdown, by device and case.
 
     Raises:
-        BenchmarkError: there is none, or one that cannot be read.
+        BenchmarkError: there is no result, or an invalid one.
     """
-    files = sorted(folder.glob("train_step-*.json"))
-    if not files:
-        raise BenchmarkError(
-            f"{folder} holds no train_step-*.json; python -m benchmarks.train_step makes one"
-        )
-    lines = [_line(HEADER), _line(["---"] * len(HEADER))]
-    for file in files:
+    rows = [HEADER, ("---",) * len(HEADER)]
+    for file in sorted(folder.glob("train_step-*.json")):
         try:
             result = json.loads(file.read_text(encoding="utf-8"))
-            cases = result["cases"]
-            for case in (name for name in CASES if name in cases):
-                lines.append(_line([result["device"], CASES[case], *_cells(cases[case])]))
+            for case in (name for name in CASES if name in result["cases"]):
+                rows.append((result["device"], CASES[case], *_cells(result["cases"][case])))
         except (KeyError, TypeError, ValueError) as error:
             raise BenchmarkError(
-                f"{file} is no result of this version ({error!r}); make it again"
+                f"{file}: invalid result ({error!r}). Fix: python -m benchmarks.train_step"
             ) from error
-    return "\n".join(lines)
+    if len(rows) == 2:
+        raise BenchmarkError(f"{folder}: no results. Fix: python -m benchmarks.train_step")
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _cells(of_case: dict[str, Any]) -> list[str]:
     arms, ours = of_case["arms"], of_case["arms"][of_case["ours"]]
-    others = [arms[name] for name in ("pytorch_as_released", "pytorch_best")]
     note = "" if ours["precision"] == "float32" else f" ({ours['precision']})"
+    rates = [arm["patches_per_second"] for arm in (ours, arms[AS_RELEASED], arms[BEST])]
+    first, *others = [f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" for rate in rates]
     return [
-        _rate(ours) + note,
-        *[_rate(arm) for arm in others],
-        f"{of_case['ratio_to_pytorch_as_released']:.2f}",
-        f"{of_case['ratio_to_pytorch_best']:.2f}",
+        first + note,
+        *others,
+        f"{of_case[f'ratio_to_{AS_RELEASED}']:.2f}",
+        f"{of_case[f'ratio_to_{BEST}']:.2f}",
         f"{ours['gflop_per_s']:,.0f}",
         f"{ours['share_of_product_rate']:.0%}",
     ]
-
-
-def _rate(arm: dict[str, Any]) -> str:
-    rate = arm["patches_per_second"]
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def with_table(text: str, new: str, path: Path) -> str:
@@ -87,7 +76,7 @@ def with_table(text: str, new: str, path: Path) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or text.count(BEGIN) + text.count(END) != 2:
-        raise BenchmarkError(f"{path} must hold the lines {BEGIN} and {END} once each, in order")
+        raise BenchmarkError(f"{path}: it needs the lines {BEGIN} and {END}, once each, in order")
     return f"{before}{BEGIN}\n{new}\n{END}{after}"
 
 
@@ -95,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.results_table", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--check", action="store_true", help="writes nothing; 1 if it would")
+    parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--results", type=Path, default=RESULTS)
     flags = parser.parse_args(argv)
@@ -104,8 +93,7 @@ def main(argv: Sequence[str]) -> int:
         new = with_table(old, table(flags.results), flags.readme)
         if flags.check and new != old:
             raise BenchmarkError(
-                f"{flags.readme} does not show the results in {flags.results}; "
-                "python -m benchmarks.results_table writes them into it"
+                f"{flags.readme}: not up to date. Fix: python -m benchmarks.results_table"
             )
         if new != old:
             flags.readme.write_text(new, encoding="utf-8")

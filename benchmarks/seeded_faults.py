@@ -3,9 +3,9 @@
     python -m benchmarks.seeded_faults --out faults.json               # about half an hour
     python -m benchmarks.seeded_faults --only not_clipped temperature_forgotten
 
-The bugs are in `benchmarks/fault_table.py`, each with the files of tests that should fail. First
-these tests are run on the code as it is, where they must pass. Started again with the same --out,
-it goes on with the faults that are not there yet. The last line is one JSON object.
+The bugs are in `benchmarks/fault_table.py`, each with the test files that should fail. First these
+are run without a bug, where they must pass. Started again with the same --out, it goes on with the
+bugs that are not there yet. The last line is a JSON object.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +27,16 @@ from benchmarks.measure import ROOT, BenchmarkError, say
 from benchmarks.result import finish
 from coala_jax import storage
 
-VERDICTS = {1: "caught", 0: "missed"}  # by pytest's exit status
+VERDICTS = {1: "caught", 0: "missed"}  # by pytest's exit status; otherwise: error
 LIMIT_S = 3600  # for the tests of one fault: a bug may make them wait for ever
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
-
-@dataclass(frozen=True)
-class Trial:
-    """What the tests said of one fault.
-
-    verdict: caught, missed, or error where they could not be run to an end.
-    by: the test that failed, or the last words of the tests in an error.
-    """
-
-    verdict: str
-    seconds: float
-    by: str = ""
+# What the tests said of a fault: verdict, seconds, and by: the test that failed, or the last words.
+Trial = dict[str, Any]
 
 
 def copy_tree(root: Path, folder: Path) -> str:
-    """Copies what git knows or would add, and returns a digest of it."""
+    """Copies what git knows or would add; a digest of it."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
@@ -56,7 +45,7 @@ def copy_tree(root: Path, folder: Path) -> str:
         check=False,
     )
     if listed.returncode:
-        raise BenchmarkError(f"{root} is no checkout of git: {listed.stderr.strip()}")
+        raise BenchmarkError(f"{root}: not a git checkout: {listed.stderr.strip()}")
     digests = {}
     for name in sorted(filter(None, listed.stdout.split("\0"))):
         if (root / name).is_file():  # deleted files stay listed until they are committed
@@ -97,11 +86,13 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Trial:
     """Runs the tests until one fails."""
     began = time.perf_counter()
     status, output = run_python(folder, ["-m", "pytest", "-x", "-q", *tests], LIMIT_S)
-    seconds = round(time.perf_counter() - began, 1)
-    if status not in VERDICTS:
-        return Trial("error", seconds, f"pytest ended with {status}: {output[-2000:].strip()}")
     failed = _FAILED.search(output)
-    return Trial(VERDICTS[status], seconds, failed[1] if failed else "")
+    words = f"pytest ended with {status}: {output[-2000:].strip()}"
+    return {
+        "verdict": VERDICTS.get(status, "error"),
+        "seconds": round(time.perf_counter() - began, 1),
+        "by": words if status not in VERDICTS else failed[1] if failed else "",
+    }
 
 
 @contextmanager
@@ -116,94 +107,73 @@ def planted(fault: Fault, folder: Path) -> Iterator[None]:
         path.write_text(text, encoding="utf-8")
 
 
-class Results:
-    """The trials so far, by fault; kept in a file where one is given."""
-
-    def __init__(self, path: Path | None, tree: str) -> None:
-        self._path, self._content = path, {"tree": tree, "trials": {}}
-        if path is None or not path.exists():
-            return
-        self._content = storage.read_json(path)
-        if self._content["tree"] != tree:
-            raise BenchmarkError(
-                f"{path} holds results of other code or tests. Fix: choose another --out"
-            )
-
-    def __getitem__(self, name: str) -> Trial | None:
-        kept = self._content["trials"].get(name)
-        return kept and Trial(**kept)
-
-    def __setitem__(self, name: str, trial: Trial) -> None:
-        self._content["trials"][name] = asdict(trial)
-        if self._path is not None:
-            storage.write_json(self._path, self._content)
+def read_trials(path: Path | None, tree: str) -> dict[str, Trial]:
+    """The trials of earlier starts on the same code and tests, but for errors."""
+    if path is None or not path.exists():
+        return {}
+    content = storage.read_json(path)
+    if content["tree"] != tree:
+        raise BenchmarkError(f"{path}: results of other code or tests. Fix: another --out")
+    trials = content["trials"].items()
+    return {name: trial for name, trial in trials if trial["verdict"] != "error"}
 
 
-def run_trials(faults: Sequence[Fault], folder: Path, results: Results) -> dict[str, Trial]:
-    """Each fault on its own; what is in the results already is not run again, but for errors."""
+def run_trials(
+    faults: Sequence[Fault], folder: Path, path: Path | None, tree: str
+) -> dict[str, Trial]:
+    """Each fault on its own; with a path, what is done is kept there and not run again."""
     for fault in faults:
         fault.applied((folder / fault.file).read_text(encoding="utf-8"))
     status, output = run_python(folder, ["-c", "import coala_jax; print(coala_jax.__file__)"], 60)
     if status or not Path(output.strip()).is_relative_to(folder):
-        raise BenchmarkError(f"Python does not import the copy in {folder}, but: {output.strip()}")
+        raise BenchmarkError(f"Python does not import the copy in {folder}, but {output.strip()}")
+    trials = read_trials(path, tree)
+
+    def keep(name: str, trial: Trial) -> None:
+        trials[name] = trial
+        if path is not None:
+            storage.write_json(path, {"tree": tree, "trials": trials})
+
     guards = list(dict.fromkeys(test for fault in faults for test in fault.tests))
     passed = f"no fault: {' '.join(guards)}"
-    if results[passed] is None:
-        say(f"without a fault, {len(guards)} files of tests")
+    if passed not in trials:
+        say(f"without a fault: {len(guards)} test files")
         trial = run_tests(folder, guards)
-        if trial.verdict != "missed":
-            raise BenchmarkError(f"the tests do not pass without a fault: {trial.by}")
-        results[passed] = trial
-        say(f"they pass, in {trial.seconds:.0f} s")
-    trials = {}
+        if trial["verdict"] != "missed":
+            raise BenchmarkError(f"the tests do not pass without a fault: {trial['by']}")
+        keep(passed, trial)
     for number, fault in enumerate(faults, start=1):
-        trial = results[fault.name]
-        if trial is None or trial.verdict == "error":
+        if fault.name not in trials:
             with planted(fault, folder):
-                trial = run_tests(folder, fault.tests)
-            results[fault.name] = trial
-        trials[fault.name] = trial
-        say(f"[{number}/{len(faults)}] {fault.name}: {trial.verdict} in {trial.seconds:.0f} s")
-        if trial.verdict != "caught":
-            say(f"  {fault.intent}\n  {trial.by}")
-    return trials
-
-
-def table(trials: dict[str, Trial]) -> str:
-    """The trials by room."""
-    lines = ["| room | fault | verdict | seconds | test that failed |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {room} | {fault.name} | {trial.verdict} | {trial.seconds:.0f} | "
-        f"{trial.by.splitlines()[0] if trial.by else ''} |"
-        for room, faults in FAULTS.items()
-        for fault in faults
-        if (trial := trials.get(fault.name))
-    ]
-    return "\n".join(lines)
+                keep(fault.name, run_tests(folder, fault.tests))
+        trial = trials[fault.name]
+        say(f"[{number}/{len(faults)}] {fault.name}: {trial['verdict']}, {trial['seconds']:.0f} s")
+        if trial["verdict"] != "caught":
+            say(f"  {fault.intent}\n  {trial['by']}")
+    return {fault.name: trials[fault.name] for fault in faults}
 
 
 def summary(trials: dict[str, Trial]) -> dict[str, Any]:
     """How many of the faults were caught, and which were not."""
     names = {
-        verdict: [name for name, trial in trials.items() if trial.verdict == verdict]
-        for verdict in (*VERDICTS.values(), "error")
+        verdict: [name for name, trial in trials.items() if trial["verdict"] == verdict]
+        for verdict in ("caught", "missed", "error")
     }
     return {
         "faults": len(trials),
         "caught": len(names["caught"]),
         "missed": names["missed"],
         "errors": names["error"],
-        "trials": {name: asdict(trial) for name, trial in trials.items()},
+        "trials": trials,
     }
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     names = [fault.name for faults in FAULTS.values() for fault in faults]
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.seeded_faults", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="benchmarks.seeded_faults", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--out", type=Path, help="keeps the results as they come, and goes on")
+    parser.add_argument("--out", type=Path, help="file that keeps the results as they come")
     return parser.parse_args(argv)
 
 
@@ -215,11 +185,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="seeded-faults-") as folder:
             copy = Path(folder).resolve()
-            trials = run_trials(faults, copy, Results(flags.out, copy_tree(ROOT, copy)))
+            trials = run_trials(faults, copy, flags.out, copy_tree(ROOT, copy))
     except (BenchmarkError, ValueError) as error:
         print(f"seeded_faults: {error}", file=sys.stderr)
         return 1
-    say(table(trials))
     figures = summary(trials)
     finish("seeded_faults", figures, argv)
     return 1 if figures["errors"] else 0

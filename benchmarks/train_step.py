@@ -1,239 +1,250 @@
 """How fast a training step is, beside the same step in PyTorch, on the same batches in one run.
 
-    python -m benchmarks.train_step             # about 12 minutes on 2 quiet cores
+    python -m benchmarks.train_step             # about 10 minutes on 2 quiet cores
     python -m benchmarks.train_step --quick     # whether it runs; the figures mean nothing
 
-Arms take turns for each case: ours, as training runs it; PyTorch as the authors' code takes the
-step; and PyTorch at its best (`pytorch_arms` says how). They begin with the same weights, and show
-first, without dropout, that they train the same model. The data of every arm lie on the device.
-First steps and memory are those of one arm alone in a process. The last line is a JSON object,
-which is left in benchmarks/results too.
+For each case these arms take turns: ours as training runs it, PyTorch as the authors' code takes a
+step, and PyTorch at its best. First they show, without dropout, that they train the same model. The
+last line is a JSON object, also written to benchmarks/results (`benchmarks.results_table`).
 """
 
 import argparse
-import importlib.util
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison import arm_figures, disagreement, fastest, in_turn, ratios
-from benchmarks.measure import BenchmarkError, say
-from benchmarks.one_arm import ours_alone, pytorch_alone
-from benchmarks.result import RESULTS, finish
-from benchmarks.step_shapes import step_bytes, step_flop
-from benchmarks.workload import NARROW, Sizes, make_workload
+from benchmarks.comparison import AS_RELEASED, BEST, arm_figures, disagreement, ratios
+from benchmarks.measure import BenchmarkError, in_turn, measure, say
+from benchmarks.result import PACKAGES, RESULTS, finish
 
 CASES = ("ae_c", "e_c", "cnn")
-AS_RELEASED, BEST = "pytorch_as_released", "pytorch_best"
 _COMPARED_ROWS = 16  # of the batch with which arms show that they train the same model
-_VALUE_BYTES = {"float32": 4, "bfloat16": 2}
 
-# What imports PyTorch is imported within functions: without it, this is to be said in a sentence.
+# Nothing outside the standard library is imported up here: a missing package ends in one sentence.
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How it is measured, which the device decides.
+    """What the device decides.
 
-    precisions: of our arms. piece: steps that are timed together. call: steps in one call of ours.
-    trial: steps of each form of PyTorch's that are timed while the best is chosen.
+    precisions: of our arms. call: steps in one call of ours. piece: steps that are timed together.
+    trial: steps that are timed of each form of PyTorch's.
     """
 
-    sizes: Sizes
-    rounds: int
-    quick: bool
     precisions: tuple[str, ...]
-    piece: int
     call: int
+    piece: int
     trial: int
 
-
-def make_plan(flags: argparse.Namespace, on_cpu: bool) -> Plan:
-    from coala_jax.training.step_blocks import STEPS_PER_CALL
-
-    return Plan(
-        sizes=NARROW if flags.quick else Sizes(batch=flags.batch),
-        rounds=1 if flags.quick else flags.rounds,
-        quick=flags.quick,
-        precisions=("float32",) if on_cpu else ("float32", "bfloat16"),
-        piece=STEPS_PER_CALL[on_cpu] * (1 if on_cpu else 2),
-        call=STEPS_PER_CALL[on_cpu],
-        trial=1 if on_cpu else 64,
-    )
+    @classmethod
+    def of(cls, on_cpu: bool) -> "Plan":
+        if on_cpu:
+            return cls(("float32",), call=4, piece=4, trial=1)
+        return cls(("float32", "bfloat16"), call=64, piece=128, trial=64)
 
 
-def compare_models(case: str, plan: Plan) -> dict[str, float]:
-    """Whether all arms of a case train the same model, without dropout and on one small batch."""
-    from benchmarks.jax_arm import JaxArm, exact_products
-    from benchmarks.pytorch_arms import Form, PytorchArm
+def check_same_model(case: str, sizes: Any) -> dict[str, float]:
+    """That all arms of a case train the same model, without dropout and on one small batch."""
+    import jax
+
+    from benchmarks.jax_arm import JaxArm
+    from benchmarks.pytorch_arm import Form, PytorchArm
+    from benchmarks.workload import make_workload
     from tests.pytorch_weights import weights_from_flax
 
-    sizes = Sizes(**asdict(plan.sizes) | {"batch": min(plan.sizes.batch, _COMPARED_ROWS)})
+    sizes = replace(sizes, batch=min(sizes.batch, _COMPARED_ROWS))
     workload = make_workload(case, sizes, batches=1, dropout_rate=0.0)
-    with exact_products():
+    forms = (
+        Form(released=True, exact=True),
+        Form(exact=True),
+        Form(channels_last=True, exact=True),
+    )
+    with jax.default_matmul_precision("highest"):
         ours = JaxArm(workload, "float32", steps_per_call=1)
         weights = weights_from_flax(ours.initial_variables)
-        forms = {
-            AS_RELEASED: Form(released=True, exact=True),
-            BEST: Form(exact=True),
-            f"{BEST} (channels last)": Form(channels_last=True, exact=True),
-        }
-        theirs = {name: PytorchArm(workload, form, weights) for name, form in forms.items()}
-        off = disagreement({"ours": ours, **theirs})
-    say(f"  the same model: losses agree to {off['losses']:.1e}, the update to {off['update']:.1e}")
-    return off
+        theirs = {str(form): PytorchArm(workload, form, weights) for form in forms}
+        largest = disagreement({"ours": ours, **theirs})
+    say(f"{case}: the same model; losses differ by {largest['losses']:.1e} at most")
+    return largest
 
 
-def time_case(case: str, plan: Plan, limits: dict[str, Any], work: Path) -> dict[str, Any]:
+def time_case(
+    case: str, flags: argparse.Namespace, plan: Plan, product_rates: Mapping[str, float]
+) -> dict[str, Any]:
     from benchmarks.jax_arm import JaxArm
-    from benchmarks.pytorch_arms import Form, PytorchArm, choose_best
-    from benchmarks.step_parts import time_parts
+    from benchmarks.pytorch_arm import Form, PytorchArm, choose_best, seconds_per_step
+    from benchmarks.workload import NARROW, Sizes, make_workload, step_flop
     from tests.pytorch_weights import weights_from_flax
 
-    say(f"{case}:")
-    agreement = compare_models(case, plan)
-    workload = make_workload(case, plan.sizes)
+    sizes = NARROW if flags.quick else Sizes(batch=flags.batch)
+    agreement = check_same_model(case, sizes)
+    workload = make_workload(case, sizes)
     arms: dict[str, Any] = {
         f"ours_{precision}": JaxArm(workload, precision, plan.call) for precision in plan.precisions
     }
     weights = weights_from_flax(arms["ours_float32"].initial_variables)
     arms[AS_RELEASED] = PytorchArm(workload, Form(released=True), weights)
-    form, arms[BEST], tried = choose_best(workload, weights, plan.trial, compiling=not plan.quick)
-    say(f"  PyTorch at its best: {form}")
-    in_turn(arms, 1, plan.piece)  # compiles, warms
-    step_s = in_turn(arms, plan.rounds, plan.piece)
+    form, arms[BEST], tried = choose_best(workload, weights, plan.trial, compiling=not flags.quick)
+    runs = {name: lambda arm=arm: seconds_per_step(arm, plan.piece) for name, arm in arms.items()}
+    in_turn(runs, 1)  # compiles, warms
+    step_s = in_turn(runs, 1 if flags.quick else flags.rounds)
 
-    flop = step_flop(workload.config, plan.sizes.tags)
-    forms = {AS_RELEASED: Form(released=True), BEST: form}
+    flop = step_flop(workload.config, sizes.tags)
     figures = {}
     for name, seconds in step_s.items():
-        precision = name.removeprefix("ours_") if name not in forms else forms[name].precision
-        moved = step_bytes(workload.config, _VALUE_BYTES[precision])
-        own_limits = {
-            "gflop_per_s": max(limits["gflop_per_s"][precision].values()),
-            "gigabytes_per_s": max(limits["gigabytes_per_s"].values()),
-        }
-        figures[name] = arm_figures(seconds, plan.sizes.batch, flop, moved, own_limits)
-        figures[name] |= {"precision": precision}
-        alone = {"case": case, "sizes": asdict(plan.sizes)}
-        if name in forms:
-            figures[name] |= pytorch_alone(alone | {"form": asdict(forms[name])}, work)
-        else:
-            figures[name] |= ours_alone(alone | {"precision": precision}, plan.call, work)
-    ours = fastest(figures, "ours")
-    parts = time_parts(workload, figures[ours]["precision"], plan.piece)
-    whole = plan.sizes.batch / figures[ours]["patches_per_second"]
+        precision = {AS_RELEASED: "float32", BEST: form.precision}.get(name, name.split("_")[-1])
+        figures[name] = arm_figures(seconds, sizes.batch, flop, product_rates[precision])
+        figures[name]["precision"] = precision
+    result = ratios(figures)
+    if flags.start_up:
+        alone = {"case": case, "sizes": asdict(sizes)}
+        ours = alone | {"precision": figures[result["ours"]]["precision"], "call": plan.call}
+        figures[result["ours"]] |= ours_alone(ours)
+        figures[AS_RELEASED] |= run_alone(alone | {"form": asdict(Form(released=True))})
+        figures[BEST] |= run_alone(alone | {"form": asdict(form)})
     return {
-        "ours": ours,
-        **ratios(figures),
+        **result,
         "arms": figures,
         "gflop_per_patch": flop / 1e9,
-        "megabytes_per_patch": step_bytes(workload.config, 4) / 1e6,
-        "parts_s": parts,
-        "unaccounted_s": whole - sum(parts.values()),
         "pytorch_best_form": str(form),
         "pytorch_forms_tried_s": tried,
         "disagreement": agreement,
     }
 
 
-def benchmark(flags: argparse.Namespace, work: Path) -> dict[str, Any]:
-    from benchmarks import jax_arm, machine_limits, pytorch_arms
+def ours_alone(wanted: dict[str, Any]) -> dict[str, float]:
+    """Twice: without a compilation cache, and with what the first run left in it."""
+    with tempfile.TemporaryDirectory(prefix="coala-compiled-") as cache:
+        first, again = (run_alone(wanted | {"cache": cache}) for _ in range(2))
+    return first | {"first_step_s_cached": again["first_step_s_cold"]}
 
-    if jax_arm.on_cpu() == pytorch_arms.on_gpu():
-        raise BenchmarkError(
-            "JAX and PyTorch must both compute on a CPU or both on a GPU, or nothing is compared; "
-            "JAX_PLATFORMS=cpu and CUDA_VISIBLE_DEVICES= (empty) keep them from a GPU"
-        )
-    plan = make_plan(flags, jax_arm.on_cpu())
-    limits = {
-        "gflop_per_s": {dtype: machine_limits.product_rates(dtype) for dtype in plan.precisions},
-        "gigabytes_per_s": machine_limits.memory_rates(),
-    }
-    say(f"limits of the machine: {json.dumps(limits)}")
-    cases = {case: time_case(case, plan, limits, work) for case in flags.case}
-    headline = {
-        name: value for name, value in cases[flags.case[0]].items() if name.startswith("ratio_")
-    }
+
+def run_alone(wanted: dict[str, Any]) -> dict[str, float]:
+    """The first step and the peak memory of one arm alone in a process.
+
+    The memory is the accelerator's, or on a CPU that of the process, compiling included.
+    """
+    with tempfile.TemporaryDirectory(prefix="coala-train-step-") as folder:
+        log = Path(folder) / "log"
+        command = [sys.executable, "-m", "benchmarks.train_step", "--alone", json.dumps(wanted)]
+        run = measure(command, log)
+        said = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
     return {
-        **headline,
-        "headline_case": flags.case[0],
-        "cases": cases,
-        "limits": limits,
-        **asdict(plan),
-        "pytorch": version("torch"),
+        "first_step_s_cold": said["first_step_s"],
+        "peak_memory_mb": said["device_peak_mb"] or run.peak_mb,
     }
 
 
-def say_result(figures: dict[str, Any]) -> None:
-    for case, of_case in figures["cases"].items():
-        for name, arm in of_case["arms"].items():
+def be_alone(wanted: dict[str, Any]) -> None:
+    """The process of `run_alone`. Each side's library is imported only for its own arm."""
+    from benchmarks.workload import Sizes, make_workload
+
+    workload = make_workload(wanted["case"], Sizes(**wanted["sizes"]))
+    if "form" in wanted:
+        from benchmarks.pytorch_arm import Form, PytorchArm
+
+        arm: Any = PytorchArm(workload, Form(**wanted["form"]))
+    else:
+        import jax
+
+        from benchmarks.jax_arm import JaxArm
+
+        jax.config.update("jax_compilation_cache_dir", wanted["cache"])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        arm = JaxArm(workload, wanted["precision"], wanted["call"])
+    began = time.perf_counter()
+    arm.take(1)
+    first_step_s = time.perf_counter() - began
+    arm.take(1)
+    print(json.dumps({"first_step_s": first_step_s, "device_peak_mb": arm.device_peak_mb()}))
+
+
+def benchmark(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The figures after each case, those of the cases before included."""
+    from benchmarks import jax_arm, machine_limits, pytorch_arm
+
+    on_cpu = jax_arm.jax.default_backend() == "cpu"
+    if on_cpu == pytorch_arm.on_gpu():
+        raise BenchmarkError(
+            "JAX and PyTorch are on different devices, one on a CPU and one on a GPU. Fix: "
+            "JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES= for a CPU, or install the GPU build of both"
+        )
+    plan, load = Plan.of(on_cpu), os.getloadavg()[0]
+    limits = {dtype: machine_limits.product_rates(dtype) for dtype in plan.precisions}
+    say(f"GFLOP/s of matrix products: {json.dumps(limits)}")
+    rates = {dtype: max(rates.values()) for dtype, rates in limits.items()}
+    cases = {}
+    for case in flags.case:
+        cases[case] = time_case(case, flags, plan, rates)
+        for name, arm in cases[case]["arms"].items():
             say(
-                f"{case} {name}: {arm['patches_per_second']:.1f} patches a second "
+                f"  {name}: {arm['patches_per_second']:.1f} patches/s "
                 f"({arm['patches_per_second_lowest']:.1f} to "
                 f"{arm['patches_per_second_highest']:.1f}), {arm['gflop_per_s']:.0f} GFLOP/s, "
-                f"{arm['share_of_product_rate']:.0%} of the product rate, "
-                f"{arm['share_of_memory_rate']:.0%} of the memory's; first step "
-                f"{arm['first_step_s_cold']:.1f} s, memory {arm['peak_memory_mb']:.0f} MB"
+                f"{arm['share_of_product_rate']:.0%} of the rate of products"
             )
-        parts = [f"{name} {seconds:.3g}" for name, seconds in of_case["parts_s"].items()]
-        say(f"{case} by part, s: {', '.join(parts)}, unaccounted {of_case['unaccounted_s']:.3g}")
-        said = [f"{of_case[f'ratio_to_{name}']:.2f} times {name}" for name in (AS_RELEASED, BEST)]
-        say(f"{case}: {' and '.join(said)}")
+        first = cases[flags.case[0]]
+        yield {
+            **{name: value for name, value in first.items() if name.startswith("ratio_")},
+            "headline_case": flags.case[0],
+            "cases": cases,
+            "gflop_per_s_of_products": limits,
+            "rounds": flags.rounds,
+            "batch": flags.batch,
+            "quick": flags.quick,
+            **asdict(plan),
+            "load_before": load,  # well above 0: something else was running
+        }
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.train_step", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--case", nargs="+", choices=CASES, default=CASES, help="default: all")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
     parser.add_argument("--batch", type=int, default=128, help="patches a step (128)")
     parser.add_argument("--quick", action="store_true", help="a narrow model, one round")
     parser.add_argument(
-        "--out", type=Path, help="folder of the result (benchmarks/results; none with --quick)"
+        "--start_up",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also the first step and the memory of each arm, alone in a process",
     )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder; not with --quick")
+    parser.add_argument("--alone", type=json.loads, help=argparse.SUPPRESS)
     flags = parser.parse_args(argv)
     if flags.rounds < 1 or flags.batch < 3:
         parser.error("--rounds must be at least 1, --batch at least 3")
-    if flags.out is None and not flags.quick:
-        flags.out = RESULTS
     return flags
-
-
-def refuse_missing() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise BenchmarkError(
-            "PyTorch is what the step is compared with, and this Python has none; "
-            "pip install -e '.[test]' brings it"
-        )
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
     flags = parse(argv)
     try:
-        refuse_missing()
-        load = os.getloadavg()[0]  # of what else runs; well above 0, the times are not quiet
-        with tempfile.TemporaryDirectory(prefix="coala-train-step-") as work:
-            figures = benchmark(flags, Path(work).resolve()) | {"load_before": load}
+        if flags.alone:
+            be_alone(flags.alone)
+            return 0
+        for figures in benchmark(flags):  # a run that is stopped leaves the cases so far
+            out = None if flags.quick else flags.out
+            finish("train_step", figures, argv, out, (*PACKAGES, "torch"))
+    except ImportError as error:
+        print(f"train_step: {error}. Fix: pip install -e '.[test]'", file=sys.stderr)
+        return 1
     except (BenchmarkError, OSError) as error:
         print(f"train_step: {error}", file=sys.stderr)
         return 1
-    say_result(figures)
-    finish("train_step", figures, argv, flags.out)
     return 0
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("train_step: terminated"))  # and cleaned up
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit("train_step: interrupted; run it again")
+        sys.exit("train_step: interrupted")

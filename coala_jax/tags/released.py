@@ -1,8 +1,8 @@
 """Tag text to tags as the authors' released code made them, damaged words included.
 
 Their code turned `bass` into `bas` and `police` into `polouse`, and the vocabulary of the released
-model is written so. What is here gives back their processing of real Freesound tags set by set
-(`benchmarks/released_tags.py` checks it). What cannot be given back:
+model is written so. What is here gives back their tags of all the 1,282 Freesound sounds whose tags
+they published, before and after processing. What cannot be given back:
 
 * Which inflect they had is not known: 0.2.5 to 5.0.2 all make the same of the tags they
   published. Of 330,000 words of English, French and Spanish, 2.1 and 5.0.2 differ in one

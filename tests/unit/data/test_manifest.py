@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flips import flipped, truncated
 from coala_jax.data.schema import MANIFEST, Manifest, digest_side_files
 from coala_jax.data.tfrecord import DatasetError
+from tests.damage import flipped, truncated
 
 ENTRY = {"file": "coala-train.x", "records": 3, "bytes": 9, "crc32c": 5, "sha256": "0" * 64}
 WHOLE = Manifest(

@@ -6,9 +6,9 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from benchmarks.flips import flipped, truncated
 from coala_jax.data import tfrecord
 from coala_jax.data.tfrecord import DatasetError, Shard, masked_crc, walk, write_shard
+from tests.damage import flipped, truncated
 
 RECORDS = [b"one", b"", b"three"]
 BEGINNINGS = [0, 19, 35]  # 16 bytes of framing each

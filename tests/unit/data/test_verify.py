@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks import flips
-from benchmarks.flips import flipped, truncated, write_small_dataset
 from coala_jax.data import verify as module
 from coala_jax.data.schema import MANIFEST, Manifest, serializer
 from coala_jax.data.tfrecord import DatasetError, walk, write_shard
 from coala_jax.data.verify import Problem, check_shard, check_side_file, verify
+from tests.damage import flipped, truncated, write_small_dataset
 from tests.synthetic import random_examples, write_random_dataset
 
 TRAIN, VALIDATION = 5, 3
@@ -318,21 +317,6 @@ def test_progress_counts_all_bytes(dataset, capsys):
     assert capsys.readouterr().err == ""
     verify(dataset, show_progress=True)
     assert "100%" in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_the_benchmark_misses_nothing_and_would_say_so(monkeypatch, capsys):
-    flags = ["--workers=1", "--every=20011"]
-    assert flips.main(flags) == 0
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert figures["missed"] == 0
-    tasks = sum(-(-size // 512) for size in figures["bytes"].values())
-    assert figures["bits_flipped"] == figures["truncations"] == tasks  # one of each in a task
-
-    monkeypatch.setattr(module, "check_side_file", lambda *_: [])
-    assert flips.main(flags) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert json.loads(lines[-1])["missed"] > 0
-    assert any(line.startswith("features.json: bit 0 of byte 0") for line in lines)
 
 
 def test_the_command(dataset, capsys):

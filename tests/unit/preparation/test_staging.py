@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flips import flipped, truncated
 from coala_jax.data.tfrecord import ShardWriter
 from coala_jax.preparation.extract import ExtractionResult
 from coala_jax.preparation.staging import Journal, Written
 from coala_jax.preparation.table import Sound
+from tests.damage import flipped, truncated
 
 SOUNDS = [Sound(f"{n}.wav", (), "") for n in range(5)]
 FRAMES = [(0,), (), (12, 24), (0,), (0,)]  # the second failed

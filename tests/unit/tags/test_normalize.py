@@ -1,17 +1,14 @@
 """Tag text to tags: value tables, and lists of words seen in real tags."""
 
 import itertools
-import json
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import inflect
 import pytest
 
-from benchmarks import released_tags
 from coala_jax.tags import normalize, released, words
 from coala_jax.tags.normalize import normalize_tags, split_tags
 
@@ -337,77 +334,6 @@ def test_processings() -> None:
     assert normalize_tags(["bass"]) == normalize_tags(["bass"], "paper") == ("bass",)
     with pytest.raises(ValueError, match="must be one of paper, released, got 'authors'"):
         normalize_tags(["bass"], "authors")
-
-
-def compared(tmp_path: Path, raw: object, processed: object) -> list[str]:
-    """Arguments of the program benchmarks.released_tags for two files with this content."""
-    arguments = []
-    for name, content in {"raw": raw, "processed": processed}.items():
-        (tmp_path / name).write_text(json.dumps(content))
-        arguments += [f"--{name}", str(tmp_path / name)]
-    return arguments
-
-
-@pytest.mark.usefixtures("silent_inflect")
-def test_the_program_finds_equal_sounds_equal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    raw = {"1": ["Police", "a", "12"], "2": ["police", "rain"], "3": []}
-    arguments = compared(tmp_path, raw, {"1": ["polouse"], "2": ["rain", "polouse"], "3": []})
-    assert released_tags.main(arguments) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith(" alone: 1 words differ")
-    assert lines[1] == "  police: police, the authors: polouse (2 sounds)"
-    assert lines[2].endswith("damaged_words.txt: no words differ")
-    figures = json.loads(lines[3])
-    assert (figures["sounds"], figures["sounds_equal"]) == (3, 3)
-    assert figures["sounds_equal_inflect_alone"] == 1
-    assert (figures["distinct_words"], figures["distinct_words_kept"]) == (5, 2)
-
-
-@pytest.mark.parametrize(
-    ("processed", "line"),
-    [
-        pytest.param({"1": ["police"]}, "police: polouse, the authors: police", id="other"),
-        pytest.param({"1": []}, "police: polouse, the authors: dropped", id="dropped"),
-        pytest.param(
-            {"1": ["polouse", "rain"]}, "(no word): dropped, the authors: rain", id="more"
-        ),
-        pytest.param({"1": ["polouse"], "2": []}, "damaged_words.txt: no words differ", id="sound"),
-    ],
-)
-def test_the_program_fails_on_a_difference(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], processed: object, line: str
-) -> None:
-    assert released_tags.main(compared(tmp_path, {"1": ["police"]}, processed)) == 1
-    table = capsys.readouterr().out.split("inflect ")[2]
-    assert line in table
-    assert json.loads(table.splitlines()[-1])["sounds_equal"] == len(processed) - 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        pytest.param(None, "No such file or directory; give a file of tags", id="missing"),
-        pytest.param("{", "it is no JSON text", id="no-json"),
-        pytest.param("[]", 'it is no {"sound": ["tag", ...]}', id="a-list"),
-        pytest.param('{"1": "dog"}', 'it is no {"sound": ["tag", ...]}', id="a-text-for-tags"),
-        pytest.param("{}", 'it is no {"sound": ["tag", ...]}', id="no-sound"),
-    ],
-)
-def test_the_program_says_in_one_sentence_what_it_cannot_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
-) -> None:
-    arguments = compared(tmp_path, {"1": ["dog"]}, {"1": ["dog"]})
-    if content is None:
-        (tmp_path / "processed").unlink()
-    else:
-        (tmp_path / "processed").write_text(content)
-    assert released_tags.main(arguments) == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert output.err.startswith(f"released_tags: {tmp_path / 'processed'}: {message}")
-    assert output.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

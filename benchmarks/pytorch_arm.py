@@ -1,14 +1,12 @@
 """PyTorch's training step, as the authors' code takes it and as well as PyTorch can.
 
-*At its best* is one backward pass in the fastest of these forms, which a short trial finds: weights
-and maps channels last or not, `torch.compile`, and on a GPU bfloat16 autocast or float32 with TF32.
-The data lie on the device in every form.
+At its best it is one backward pass in the fastest of these forms, which a short trial finds: maps
+channels first or last, bfloat16 autocast (on a GPU), and with or without `torch.compile`.
 """
 
 import dataclasses
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,7 +21,6 @@ from benchmarks.workload import Workload
 from tests import pytorch_coala
 
 COMPILE_LIMIT_S = 120.0
-_TRIALS = 2
 
 
 def on_gpu() -> bool:
@@ -38,8 +35,8 @@ class Form:
         released: a backward pass and a wait for each loss, and PyTorch's default settings.
         compiled: the mode of torch.compile; "" for none.
         autocast: products in bfloat16; losses in float32 all the same.
-        exact: a GPU's products in float32 proper, for comparing values; else PyTorch's default,
-            TF32 in convolutions, and at its best in all products.
+        exact: products in float32 proper, for comparing values; otherwise a GPU uses TF32 in
+            convolutions (PyTorch's default) and, unless `released`, in all products.
     """
 
     released: bool = False
@@ -66,10 +63,7 @@ class Form:
 
 
 class PytorchArm:
-    """A training run on one device, some steps at a time.
-
-    weights: what it begins with; None for a start of PyTorch's own.
-    """
+    """A training run on one device, some steps at a time; by default from PyTorch's own weights."""
 
     def __init__(
         self, workload: Workload, form: Form, weights: dict[str, Tensor] | None = None
@@ -94,11 +88,13 @@ class PytorchArm:
         self._taken = 0
 
     def take(self, count: int) -> dict[str, float]:
-        """Takes so many steps; the losses of the last one, when all is done."""
-        self._choose_arithmetic()
+        """Takes `count` steps and waits for them; the losses of the last one."""
+        # Settings of all of PyTorch, made anew because arms take turns.
+        torch.backends.cudnn.allow_tf32 = not self._form.exact
+        torch.backends.cuda.matmul.allow_tf32 = not (self._form.exact or self._form.released)
+        torch.backends.cudnn.benchmark = not self._form.released
         for _ in range(count):
-            patches, tags = self._batches[self._taken % len(self._batches)]
-            values = self._step(patches, tags)
+            values = self._step(*self._batches[self._taken % len(self._batches)])
             self._taken += 1
         if self._device.type == "cuda":
             torch.cuda.synchronize()
@@ -125,7 +121,7 @@ class PytorchArm:
         autocast = self._form.autocast
         with torch.autocast(self._device.type, torch.bfloat16) if autocast else nullcontext():
             outputs = self._model(patches, tags)
-        if autocast:  # the logarithms of probabilities with 8 bits are worth nothing
+        if autocast:  # logarithms of probabilities of 8 bits are worth nothing
             outputs = pytorch_coala.Outputs(
                 **{
                     name: None if value is None else value.float()
@@ -134,72 +130,51 @@ class PytorchArm:
             )
         return pytorch_coala.losses(outputs, patches, tags, self._settings)
 
-    def _choose_arithmetic(self) -> None:
-        """Sets what is one for all of PyTorch, anew because arms take turns."""
-        torch.backends.cudnn.allow_tf32 = not self._form.exact
-        torch.backends.cuda.matmul.allow_tf32 = not (self._form.exact or self._form.released)
-        torch.backends.cudnn.benchmark = not self._form.released
-
 
 def choose_best(
     workload: Workload, weights: dict[str, Tensor], steps: int, compiling: bool = True
 ) -> tuple[Form, PytorchArm, dict[str, float | str]]:
-    """The fastest form, warm, and for each form tried its seconds a step or why it is not used."""
+    """The fastest form and its arm, warm; for each form its seconds a step, or why it failed."""
     tried: dict[str, float | str] = {}
-    best: tuple[float, Form, PytorchArm] | None = None
+    best: tuple[float, Form | None, PytorchArm | None] = (math.inf, None, None)
 
-    def fastest(forms: list[Form]) -> Form:
+    def try_forms(*forms: Form) -> None:
         nonlocal best
-        seconds = {}
         for form in forms:
-            arm, seconds[form], told = _try(workload, form, weights, steps)
-            tried[str(form)] = told
-            if arm is not None and (best is None or seconds[form] < best[0]):
-                best = seconds[form], form, arm
-        return min(forms, key=seconds.__getitem__)
+            try:
+                with _time_limit(COMPILE_LIMIT_S):
+                    arm = PytorchArm(workload, form, weights)
+                    arm.take(steps)
+                seconds = tried[str(form)] = min(seconds_per_step(arm, steps) for _ in range(2))
+                if seconds < best[0]:
+                    best = seconds, form, arm
+            except Exception as error:  # of any kind: the compiler's own
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                tried[str(form)] = f"failed: {lines[0]}"
+            say(f"  PyTorch, {form}: {tried[str(form)]}")
 
-    for autocast in (False, True) if on_gpu() else (False,):
-        layouts = [Form(channels_last=last, autocast=autocast) for last in (False, True)]
-        eager = fastest(layouts)
-        if compiling:
-            modes = ("default", "reduce-overhead") if on_gpu() else ("default",)  # by CUDA graphs
-            fastest([dataclasses.replace(eager, compiled=mode) for mode in modes])
-    if best is None:
-        raise RuntimeError(f"no form of PyTorch's step runs here: {tried}")
+    casts = (False, True) if on_gpu() else (False,)
+    try_forms(
+        *[Form(channels_last=last, autocast=cast) for cast in casts for last in (False, True)]
+    )
+    if best[1] is None:
+        raise RuntimeError(f"PyTorch's step does not run: {tried}")
+    if compiling:
+        modes = ("default", "reduce-overhead") if on_gpu() else ("default",)  # by CUDA graphs
+        try_forms(*[dataclasses.replace(best[1], compiled=mode) for mode in modes])
     return best[1], best[2], tried
 
 
-def _try(
-    workload: Workload, form: Form, weights: dict[str, Tensor], steps: int
-) -> tuple[PytorchArm | None, float, float | str]:
+def seconds_per_step(arm: Any, count: int) -> float:
+    """Seconds a step of an arm of either side, over `count` steps."""
     began = time.perf_counter()
-    try:
-        with _at_most(COMPILE_LIMIT_S):
-            arm = PytorchArm(workload, form, weights)
-            arm.take(steps)
-        first = time.perf_counter() - began
-        seconds = min(_timed(arm, steps) for _ in range(_TRIALS))
-    except Exception as error:  # a compiler's own, of any kind: PyTorch goes without it
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        told = f"not used, because {reason[0]}"
-        say(f"  PyTorch, {form}: {told}")
-        return None, math.inf, told
-    say(f"  PyTorch, {form}: {seconds:.3g} s a step, the first {first:.1f} s")
-    return arm, seconds, seconds
-
-
-def _timed(arm: PytorchArm, steps: int) -> float:
-    began = time.perf_counter()
-    arm.take(steps)
-    return (time.perf_counter() - began) / steps
+    arm.take(count)
+    return (time.perf_counter() - began) / count
 
 
 @contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in the main thread, when the seconds are over and Python next acts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError when the seconds are over and Python next acts."""
 
     def stop(*_: object) -> None:
         raise TimeoutError(f"it took more than {seconds:.0f} s")
