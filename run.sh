@@ -83,8 +83,8 @@ set_up() {
 run_tests() {
   set_up
   install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
-  .venv/bin/ruff check .ci coala_jax configs data_prep benchmarks tests
-  .venv/bin/ruff format --check .ci coala_jax configs data_prep benchmarks tests
+  .venv/bin/ruff check .ci coala_jax configs data_prep experiments benchmarks tests
+  .venv/bin/ruff format --check .ci coala_jax configs data_prep experiments benchmarks tests
   .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 }
 
