@@ -20,6 +20,7 @@ from coala_jax.evaluation.probe_result import differences
 from coala_jax.evaluation.tasks import Task
 
 RESULTS = "results.json"
+FORMAT = 1
 _PACKAGES = ("jax", "flax", "numpy", "scipy", "scikit-learn", "librosa", "soxr", "soundfile")
 _TITLES = {**published.TASKS, "esc50": "ESC-50", "esc10": "ESC-10"}
 
@@ -44,7 +45,7 @@ def request(
     folders = [str(folder.resolve()) for folder in datasets]
     return {
         "kind": "evaluation",
-        "format": 1,
+        "format": FORMAT,
         "settings": asdict(settings) | {"datasets": folders},
         "models": models,
         "tasks": [{"name": task.name, "root": str(task.root.resolve())} for task in tasks],
@@ -68,11 +69,11 @@ def check_out(out: Path, requested: Record) -> None:
 def _identity(record: Record) -> dict[str, str]:
     """What two evaluations must have in common to be the same, under names that a user knows."""
     kind = {name: record.get(name) for name in ("kind", "format")}
-    if kind != {"kind": "evaluation", "format": 1}:
+    if kind != {"kind": "evaluation", "format": FORMAT}:
         return {name: json.dumps(value) for name, value in kind.items()}
     models = record["models"]
     content = kind | {"first model": models[0]["name"]}
-    content |= {f"--{name}": value for name, value in record["settings"].items()}
+    content |= {f"setting {name}": value for name, value in record["settings"].items()}
     content |= {f"model {model['name']}": model["digest"][:12] for model in models}
     content |= {f"task {task['name']}": task["root"] for task in record["tasks"]}
     return {name: json.dumps(value) for name, value in content.items()}

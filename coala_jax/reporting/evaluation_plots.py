@@ -1,9 +1,7 @@
 """The plots of an evaluation, from its record: one function a figure."""
 
-import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,29 +20,6 @@ _PAPER = {"marker": "D", "color": style.INK, "markerfacecolor": "white", "linest
 _FEW = 15  # so many classes have room for a number in each cell of a confusion matrix
 
 
-def figures(record: Record) -> dict[str, Callable[[], Figure]]:
-    """By the name of its file (without .png), a function that draws each plot of the record."""
-    found: dict[str, Callable[[], Figure]] = {}
-
-    def add(name: str, draw: Callable[..., Figure], *args: Any) -> None:
-        name = re.sub(r"\W+", "-", name.lower()).strip("-")
-        while name in found:  # "a b" and "a-b"
-            name += "-2"
-        found[name] = partial(draw, record, *args)
-
-    if record["tasks"]:
-        add("accuracy", accuracy)
-    for task in record["tasks"]:
-        add(f"confusion-{task['name']}", confusion, task)
-        if len(record["models"]) > 1:
-            add(f"class-difference-{task['name']}", class_difference, task)
-        if task["map"]["positions"]:
-            add(f"map-{task['name']}", class_map, task)
-    if record["correlations"]:
-        add("correlation", correlation)
-    return found
-
-
 def accuracy(record: Record) -> Figure:
     """Accuracies with their intervals: a panel for each task, a line for each model and head."""
     outcomes, tasks = record["outcomes"], record["tasks"]
@@ -57,7 +32,8 @@ def accuracy(record: Record) -> Figure:
             y = lines.index((one["model"], one["head"]))
             look = {"color": _colour(y), "marker": _marker(y), "capsize": 4, "linestyle": ""}
             mean, low, high = (100 * one[name] for name in ("mean", "low", "high"))
-            axes.errorbar([mean], [y], xerr=[[mean - low], [high - mean]], **look)
+            interval = [[mean - low], [high - mean]] if high > low else None
+            axes.errorbar([mean], [y], xerr=interval, **look)
             # Beside the panel, where no other mark is.
             beside = {"xycoords": axes.get_yaxis_transform(), "annotation_clip": False}
             axes.annotate(f"{mean:.1f}", (1.02, y), va="center", fontsize=9, **beside)
@@ -170,7 +146,9 @@ def class_map(record: Record, task: Record) -> Figure:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     model = style.cut(label(record, record["models"][0]["name"]), 60)
-    axes.set_xlabel(f"test clips by {model}\nclose clips are alike; large distances mean little")
+    axes.set_xlabel(
+        f"test clips as embedded by {model}\nclose clips are alike; large distances mean little"
+    )
     size = {"fontsize": 10 if len(labels) <= 30 else 7.5, "ncols": -(-len(labels) // 40)}
     figure.legend(loc="outside right upper", frameon=False, **size)
     return figure

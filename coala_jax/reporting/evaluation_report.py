@@ -1,30 +1,68 @@
 """The report of an evaluation, from its record alone: report.md and plots."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from coala_jax import storage
 from coala_jax.reporting import evaluation_plots, style, tables
 
+FORMAT = 1
 REPORT = "report.md"
+
+Record = Mapping[str, Any]
 
 
 def render(folder: Path) -> list[Path]:
     """Makes report.md and the plots of `folder`/results.json; returns their paths.
 
     Those of an earlier record are removed.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: the record is damaged or of another format.
     """
     record = storage.read_json(folder / "results.json")
-    figures = evaluation_plots.figures(record)
+    if record["format"] != FORMAT:
+        raise ValueError(
+            f"{folder / 'results.json'}: format {record['format']}, this version reads {FORMAT}. "
+            "Fix: evaluate again"
+        )
+    drawn = figures(record)
     remove(folder)
     # The text names the plots, so it comes first: whatever stops this, `remove` finds them all.
-    storage.write_text(folder / REPORT, _text(record, [f"{name}.png" for name in figures]))
-    for name, draw in figures.items():
+    storage.write_text(folder / REPORT, _text(record, list(drawn)))
+    for name, draw in drawn.items():
         with style.styled():
-            style.write(draw(), folder / f"{name}.png")
-    return [folder / REPORT, *(folder / f"{name}.png" for name in figures)]
+            style.write(draw(), folder / name)
+    return [folder / name for name in (REPORT, *drawn)]
+
+
+def figures(record: Record) -> dict[str, Callable[[], Figure]]:
+    """File name -> a function that draws the figure, for each plot of the record."""
+    found: dict[str, Callable[[], Figure]] = {}
+
+    def add(name: str, draw: Callable[..., Figure], *task: Record) -> None:
+        name = re.sub(r"\W+", "-", name.lower()).strip("-")
+        while f"{name}.png" in found:  # "a b" and "a-b"
+            name += "-2"
+        found[f"{name}.png"] = partial(draw, record, *task)
+
+    if record["tasks"]:
+        add("accuracy", evaluation_plots.accuracy)
+    for task in record["tasks"]:
+        add(f"confusion-{task['name']}", evaluation_plots.confusion, task)
+        if len(record["models"]) > 1:
+            add(f"class-difference-{task['name']}", evaluation_plots.class_difference, task)
+        if task["map"]["positions"]:
+            add(f"map-{task['name']}", evaluation_plots.class_map, task)
+    if record["correlations"]:
+        add("correlation", evaluation_plots.correlation)
+    return found
 
 
 def remove(folder: Path) -> None:
@@ -36,7 +74,7 @@ def remove(folder: Path) -> None:
         (folder / REPORT).unlink()
 
 
-def tables_text(record: Mapping[str, Any]) -> str:
+def tables_text(record: Record) -> str:
     """What was found, without plots: Markdown."""
     parts = ["# Evaluation with frozen parameters"]
     if record["tasks"]:
@@ -48,13 +86,13 @@ def tables_text(record: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _text(record: Mapping[str, Any], plots: list[str]) -> str:
+def _text(record: Record, plots: list[str]) -> str:
     shown = [f"![{name.removesuffix('.png')}]({name})" for name in plots]
     parts = [tables_text(record), "## Plots", *shown, "## How to reproduce", _provenance(record)]
     return "\n\n".join(parts) + "\n"
 
 
-def _tasks(record: Mapping[str, Any]) -> str:
+def _tasks(record: Record) -> str:
     lines = []
     for task in record["tasks"]:
         folds = task["folds"]
@@ -69,7 +107,7 @@ def _tasks(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _provenance(record: Mapping[str, Any]) -> str:
+def _provenance(record: Record) -> str:
     settings, versions = record["settings"], record["versions"].items()
     lines = [
         f"    {record['command']}",

@@ -89,9 +89,11 @@ class Retrained(Ears):
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        pytest.param({"seeds": (0,)}, ["--seeds", "[0]", "[0, 1]"], id="seeds"),
-        pytest.param({"level": "peak"}, ["--level", "peak", "recorded"], id="level"),
-        pytest.param({"datasets": [Path("/data/mine")]}, ["--datasets", "/data/mine"], id="data"),
+        pytest.param({"seeds": (0,)}, ["setting seeds", "[0]", "[0, 1]"], id="seeds"),
+        pytest.param({"level": "peak"}, ["setting level", "peak", "recorded"], id="level"),
+        pytest.param(
+            {"datasets": [Path("/data/mine")]}, ["setting datasets", "/data/mine"], id="data"
+        ),
         pytest.param({"evaluators": (Ears,)}, ["model deaf", "2222", "absent"], id="fewer models"),
         pytest.param({"evaluators": (Deaf, Ears)}, ["first model", "deaf"], id="other order"),
         pytest.param({"evaluators": (Retrained, Deaf)}, ["model ears", "3333"], id="retrained"),

@@ -42,13 +42,20 @@ def test_a_folder_with_a_record_is_rendered_again_and_again(tmp_path):
     assert left == {"results.json", "mine.png", *(path.name for path in written)}
 
 
+def test_a_record_of_another_format_is_refused(tmp_path):
+    storage.write_json(tmp_path / "results.json", whole_record() | {"format": 0})
+    with pytest.raises(ValueError, match="format 0") as error:
+        evaluation_report.render(tmp_path)
+    assert str(tmp_path / "results.json") in str(error.value)
+
+
 LONG = "runs/a name that is very long and has this in common with all others/{}/model"
 
 
-@pytest.mark.parametrize("plot", evaluation_plots.figures(whole_record()))
+@pytest.mark.parametrize("plot", evaluation_report.figures(whole_record()))
 @pytest.mark.parametrize(("name", "count", "models"), [("{}", 2, 1), (LONG, 20, 3)])
 def test_no_text_leaves_its_figure(plot, name, count, models):
-    draw = evaluation_plots.figures(whole_record(name, count, models)).get(plot)
+    draw = evaluation_report.figures(whole_record(name, count, models)).get(plot)
     if draw is None:  # of one model there are no differences
         return
     with style.styled():
@@ -61,8 +68,8 @@ def test_no_text_leaves_its_figure(plot, name, count, models):
 
 def test_two_tasks_have_plots_of_their_own():
     outcomes = [probe_result(name) for name in ("a b", "a-b", "雨")]
-    names = evaluation_plots.figures(record(outcomes, [task(one.task) for one in outcomes]))
-    assert {"confusion-a-b", "confusion-a-b-2", "confusion-雨"} <= names.keys()
+    names = evaluation_report.figures(record(outcomes, [task(one.task) for one in outcomes]))
+    assert {"confusion-a-b.png", "confusion-a-b-2.png", "confusion-雨.png"} <= names.keys()
 
 
 def points(axes):
