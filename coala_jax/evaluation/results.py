@@ -59,6 +59,8 @@ def check_out(out: Path, requested: Record) -> None:
     old, new = (_identity(record) for record in (storage.read_json(out / RESULTS), requested))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if names:
+        if "first model" not in old:  # another kind of record has nothing else to compare
+            names = [name for name in names if name in old]
         told = [f"{n} is {old.get(n, 'absent')}, not {new.get(n, 'absent')}" for n in names]
         raise ValueError(
             f"{out / RESULTS} holds the results of another evaluation: {'; '.join(told)}. "
@@ -66,9 +68,10 @@ def check_out(out: Path, requested: Record) -> None:
         )
 
 
-def _identity(record: Record) -> dict[str, str]:
+def _identity(record: Any) -> dict[str, str]:
     """What two evaluations must have in common to be the same, under names that a user knows."""
-    kind = {name: record.get(name) for name in ("kind", "format")}
+    is_record = isinstance(record, dict)  # or another program's file of that name
+    kind = {name: record.get(name) if is_record else None for name in ("kind", "format")}
     if kind != {"kind": "evaluation", "format": FORMAT}:
         return {name: json.dumps(value) for name, value in kind.items()}
     models = record["models"]

@@ -110,7 +110,8 @@ def test_a_folder_of_another_evaluation_is_refused_by_what_differs(other, named,
 
 
 @pytest.mark.parametrize(
-    ("record", "named"), [({"kind": "training"}, '"training"'), ({"format": 0}, "format is 0")]
+    ("record", "named"),
+    [({"kind": "training"}, '"training"'), ({"format": 0}, "format is 0"), ([], "kind is null")],
 )
 def test_a_folder_of_another_kind_of_record_is_refused(record, named, tmp_path):
     storage.write_json(tmp_path / "results.json", record)
