@@ -1,7 +1,7 @@
-"""Models side by side on one task: vectors of its clips, classifiers on them, their figures.
+"""Models side by side on one task: vectors of its clips, classifiers on them, their accuracies.
 
-Vectors are cached by model and file, predictions by all that they follow from, so that a comparison
-that was stopped goes on, and one more model costs that model alone.
+Vectors are cached by model and file, predictions by all that they follow from, so that a stopped
+evaluation goes on, and one more model costs that model alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,15 +31,16 @@ HEAD_MODULES = (classifiers.__name__, probe.__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a comparison does with every task.
+class EvaluationSettings:
+    """What is done alike with every task and model.
 
     Attributes:
-        heads: of HEADS.
+        heads: of `HEADS`.
         seeds: of the heads; each is a training of its own.
-        policy: what becomes of clips that fill no patch; of `embedding.clips.POLICIES`.
+        policy: of clips that do not fill a patch; of `embedding.pooling.POLICIES`.
         level: how loud clips are heard; of `audio.decode.LEVELS`.
-        allow_missing: go on without clips that cannot be read.
+        allow_missing: leave out clips that cannot be read.
+        seed: of all draws but the heads': NSynth's clips, bootstrap, permutations, maps.
     """
 
     heads: tuple[str, ...] = ("mlp",)
@@ -47,16 +48,17 @@ class Settings:
     policy: str = "paper"
     level: str = "recorded"
     allow_missing: bool = False
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
-    """What a comparison on one task found.
+class TaskResult:
+    """Every model and head on one task.
 
     Attributes:
-        task: without what could not be read.
+        task: without the clips that could not be read.
         vectors: by the model's name, of the task's clips.
-        data_digest: SHA-256 over the clips' bytes, classes and rounds.
+        data_digest: SHA-256 over the clips' bytes, classes and folds.
     """
 
     task: Task
@@ -65,12 +67,13 @@ class Compared:
     data_digest: str
 
 
-def compare(
-    task: Task, evaluators: Sequence[Evaluator], settings: Settings, work: Path
-) -> Compared:
+def evaluate_task(
+    task: Task, evaluators: Sequence[Evaluator], settings: EvaluationSettings, work: Path
+) -> TaskResult:
     """Embeds the task's clips by each evaluator, and trains each head on each.
 
-    `work` keeps what was computed.
+    Args:
+        work: folder in which vectors and predictions are cached.
 
     Raises:
         TaskError: clips cannot be decoded; it lists them. With `allow_missing` only where too few
@@ -81,88 +84,68 @@ def compare(
         task.root, files, evaluators, settings.policy, work / "vectors", level=settings.level
     )
     if extracted.failures and not settings.allow_missing:
-        raise TaskError(_unreadable(task, extracted.failures))
+        raise TaskError(_describe_failures(task, extracted.failures))
     task = task.without(extracted.failures.keys())  # its clips are now those of `extracted.files`
     task = replace(task, remarks=task.remarks + _copies(task, extracted.digests))
-    outcomes = []
+    classes, outcomes = task.classes, []
     steps = [(head, evaluator.name) for head in settings.heads for evaluator in evaluators]
     with tqdm(steps, desc=f"{task.name}: classifiers", unit="model") as progress:
         for head, name in progress:
             progress.set_postfix_str(f"{head} on {name}")
-            outcomes.append(_outcome(task, name, extracted.vectors[name], head, settings, work))
-    return Compared(task, outcomes, extracted.vectors, _data_digest(task, extracted.digests))
+            vectors, folds = extracted.vectors[name], []
+            for fold in task.rounds:
+                data = vectors[fold.train], classes[fold.train], vectors[fold.test]
+                predicted = _predict(head, data, len(task.labels), settings.seeds, work)
+                folds.append((classes[fold.test], predicted))
+            outcomes.append(ProbeResult.measure(task.name, name, head, len(task.labels), folds))
+    content = {
+        "clips": [[clip.file, clip.label, extracted.digests[clip.file]] for clip in task.clips],
+        "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.rounds],
+    }
+    return TaskResult(task, outcomes, extracted.vectors, storage.fingerprint(content))
 
 
 def majority(task: Task) -> float:
-    """The accuracy of answering the most frequent training class, mean over the rounds."""
-    classes, shares = task.classes, []
-    for part in task.rounds:
-        most = np.bincount(classes[part.train]).argmax()
-        shares.append(float((classes[part.test] == most).mean()))
-    return float(np.mean(shares))
+    """The accuracy of answering the most frequent training class, mean over the folds."""
+    classes = task.classes
+    most = [np.bincount(classes[fold.train]).argmax() for fold in task.rounds]
+    pairs = zip(task.rounds, most, strict=True)
+    return float(np.mean([(classes[fold.test] == answer).mean() for fold, answer in pairs]))
 
 
-def _outcome(
-    task: Task,
-    name: str,
-    vectors: Float32[np.ndarray, "clip dimension"],
-    head: str,
-    settings: Settings,
-    work: Path,
-) -> ProbeResult:
-    classes, rounds = task.classes, []
-    for part in task.rounds:
-        predicted = _predictions(
-            head,
-            (vectors[part.train], classes[part.train], vectors[part.test]),
-            len(task.labels),
-            settings.seeds,
-            work / "predictions",
-        )
-        rounds.append((classes[part.test], predicted))
-    return ProbeResult.measure(task.name, name, head, task.labels, rounds)
-
-
-def _predictions(
+def _predict(
     head: str,
     data: tuple[Float32[np.ndarray, "..."], Int64[np.ndarray, "..."], Float32[np.ndarray, "..."]],
     class_count: int,
     seeds: Sequence[int],
-    folder: Path,
+    work: Path,
 ) -> Int32[np.ndarray, "seed clip"]:
-    """Those that were kept, or new ones, which are kept."""
+    """The cached predictions, or new ones, which are then cached."""
     arrays = [[str(a.dtype), list(a.shape), storage.sha256(a.tobytes())] for a in data]
     key = cache.key([head, class_count, list(seeds), arrays], *HEAD_MODULES)
-    kept = cache.cached(folder, key, lambda: {"predicted": HEADS[head](*data, class_count, seeds)})
-    return kept["predicted"]
+    return cache.cached(
+        work / "predictions", key, lambda: {"predicted": HEADS[head](*data, class_count, seeds)}
+    )["predicted"]
 
 
 def _copies(task: Task, digests: Mapping[str, str]) -> tuple[str, ...]:
-    """A remark on test clips that a classifier has been trained on under another name."""
+    """A remark on test clips that a classifier was trained on under another name."""
     contents = np.array([digests[clip.file] for clip in task.clips])
-    found = [part.test[np.isin(contents[part.test], contents[part.train])] for part in task.rounds]
+    found = [fold.test[np.isin(contents[fold.test], contents[fold.train])] for fold in task.rounds]
     files = [task.clips[place].file for place in np.unique(np.concatenate(found))]
     if not files:
         return ()
-    named = ", ".join(files[:5])
+    named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
     return (
-        f"{len(files)} test clips are, byte for byte, training clips of the same round under "
-        f"another name, and easy to tell: {named}{' …' if len(files) > 5 else ''}",
+        f"{len(files)} test clips are byte for byte equal to training clips of the same fold, "
+        f"which makes them easy: {named}",
     )
 
 
-def _data_digest(task: Task, digests: Mapping[str, str]) -> str:
-    content = {
-        "clips": [[clip.file, clip.label, digests[clip.file]] for clip in task.clips],
-        "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.rounds],
-    }
-    return storage.fingerprint(content)
-
-
-def _unreadable(task: Task, failures: Mapping[str, str]) -> str:
+def _describe_failures(task: Task, failures: Mapping[str, str]) -> str:
     lines = [f"\n  {file}: {cause}" for file, cause in list(failures.items())[:_NAMED]]
     more = f"\n  and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     return (
-        f"{task.root}: {len(failures)} of {len(task.clips)} clips cannot be read; repair them, or "
-        f"go on without them by --allow-missing:{''.join(lines)}{more}"
+        f"{task.root}: {len(failures)} of {len(task.clips)} clips cannot be read. Fix: repair "
+        f"them, or leave them out with --allow-missing:{''.join(lines)}{more}"
     )

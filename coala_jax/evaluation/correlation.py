@@ -1,9 +1,10 @@
-"""The paper's Table 2: models' embeddings beside acoustic descriptors of validation sounds."""
+"""The paper's Table 2: embeddings and acoustic descriptors of validation sounds, correlated."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from jaxtyping import Float32
 from tqdm import tqdm
 
@@ -26,9 +27,15 @@ def correlate(
     work: storage.PathLike,
     seed: int,
 ) -> dict[str, cca.CcaTable]:
-    """Each model, by name, beside the validation sounds of the dataset that trained it.
+    """Table 2 of each model, by its name, on the validation sounds of the dataset that trained it.
 
-    Another split of the same sounds would not do: the model may have heard its validation sounds.
+    On another dataset the model may have been trained on some of the validation sounds.
+
+    Args:
+        folders: of datasets.
+        audio: folder of their sounds.
+        work: folder in which descriptors are cached.
+        seed: of the permutations.
 
     Raises:
         ValueError: a model was trained on none of the datasets, or there is no model.
@@ -36,12 +43,15 @@ def correlate(
     """
     manifests = {folder: Manifest.load(folder) for folder in folders}
     if not any(isinstance(one, ModelEvaluator) for one in evaluators):
-        raise ValueError("Table 2 is of models, MFCCs are what it compares them with; give a model")
+        raise ValueError(
+            "--dataset: Table 2 correlates models with acoustic descriptors, and there is no model "
+            "among --model. Fix: name one, or leave out --dataset"
+        )
     found, tables = {}, {}
     for evaluator in evaluators:
         name = evaluator.name
         if not isinstance(evaluator, ModelEvaluator):
-            tqdm.write(f"{name}: not in Table 2, which compares models with descriptors")
+            logging.info("%s: not in Table 2, which correlates models with descriptors", name)
             continue
         embedder = evaluator.embedder
         folder = _dataset_of(name, embedder, manifests)
@@ -62,9 +72,9 @@ def _dataset_of(name: str, embedder: Embedder, manifests: Mapping[Path, Manifest
             return folder
     given = ", ".join(f"{folder} ({found.digest[:12]})" for folder, found in manifests.items())
     raise ValueError(
-        f"{name} was trained on the dataset {embedder.dataset_digest[:12]}, which is none of "
-        f"{given}: their validation sounds may be among its training sounds. Fix: give the dataset "
-        "that trained it with --dataset"
+        f"{name} was trained on the dataset {embedder.dataset_digest[:12]}, not on {given}: "
+        "their validation sounds may be among its training sounds. Fix: give --dataset the one "
+        "that trained it"
     )
 
 

@@ -4,10 +4,11 @@
         --task urbansound8k:UrbanSound8K gtzan:GTZAN nsynth:NSynth esc50:ESC-50 mine/clips.csv \\
         --dataset dataset/mine --audio sounds --out reports/a
 
-A task's clips become vectors by each model, a classifier is trained on them with ten seeds, and
-accuracies, paired tests, confusions and maps go to OUT/report.md, report.json and pictures. With
---dataset and --audio also the correlation with acoustic descriptors of its validation sounds.
-Stopped at any moment, the same command goes on.
+Each model embeds the clips of each task, and a classifier is trained on the vectors with ten seeds.
+Accuracies, paired tests, confusion matrices and maps go to OUT/results.json, and from there to
+report.md and plots (python -m coala_jax.reporting OUT makes them again). With --dataset and --audio
+also the correlation with acoustic descriptors of its validation sounds. A stopped evaluation goes
+on when it is started again.
 
 A task is urbansound8k:DIR, gtzan:DIR, nsynth:DIR, esc50:DIR or esc10:DIR in its published layout,
 or a folder of your own with clips.csv (columns file, label, and fold or split), or such a CSV.
@@ -18,60 +19,62 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from coala_jax import storage
+from absl import logging
+
+from coala_jax import logs, storage
 
 HEADS = ("mlp", "logistic_regression", "svm")
 POLICIES = ("paper", "released", "masked")
 LEVELS = ("recorded", "peak")
 
 
-def evaluate(flags: argparse.Namespace, command: str) -> list[Path]:
-    """Does what the flags say; returns the files that it wrote.
+def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Computes what the flags ask for; returns the record.
 
     Raises:
-        ValueError: a model, task, dataset or clip cannot be used; says which and why.
+        ValueError: a model, task, dataset or clip cannot be used, or --out holds the results of
+            another evaluation; says which and why.
     """
-    # JAX takes a second to import: a wrong flag is told before that.
+    # JAX takes a second to import: a wrong flag is reported before that.
     import jax
 
-    from coala_jax.evaluation import comparison, comparison_report, correlation
+    from coala_jax.evaluation import comparison, correlation, results
     from coala_jax.evaluation.evaluators import load_evaluators
     from coala_jax.evaluation.tasks import load_task
 
-    evaluators = load_evaluators(flags.model)
-    tasks = [
-        load_task(spec, allow_missing=flags.allow_missing, seed=flags.seed) for spec in flags.task
-    ]
-    _check_unique([task.name for task in tasks])
-    for task in tasks:
-        print(f"task {task.name}: {len(task.clips)} clips, {len(task.labels)} classes", flush=True)
-    settings = comparison.Settings(
+    settings = comparison.EvaluationSettings(
         tuple(flags.head),
         tuple(range(flags.seeds)),
         flags.policy,
         flags.level,
         flags.allow_missing,
+        flags.seed,
     )
+    evaluators = load_evaluators(flags.model)
+    tasks = [
+        load_task(spec, allow_missing=flags.allow_missing, seed=flags.seed) for spec in flags.task
+    ]
+    names = [task.name for task in tasks]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--task: two tasks are called {twice[0]!r}. Fix: rename one's folder")
+    requested = results.request(evaluators, tasks, settings, flags.dataset)
+    if not flags.overwrite:
+        results.check_out(flags.out, requested)
     device = jax.devices()[0]
-    models = "1 model" if len(evaluators) == 1 else f"{len(evaluators)} models"
-    print(f"{models} on {device.platform} ({device.device_kind})", flush=True)
+    logging.info("%d models on %s (%s)", len(evaluators), device.platform, device.device_kind)
     work = flags.cache or flags.out / "work"
     correlations = {}
     if flags.dataset:
         correlations = correlation.correlate(
             evaluators, flags.dataset, flags.audio, work, flags.seed
         )
-    compared = [comparison.compare(task, evaluators, settings, work) for task in tasks]
-    found = comparison_report.Comparison(
-        evaluators, compared, correlations, settings, flags.seed, command
-    )
-    return comparison_report.write(found, flags.out)
-
-
-def _check_unique(names: Sequence[str]) -> None:
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"two tasks are called {twice[0]!r}; rename the folder of one")
+    found = []
+    for task in tasks:
+        logging.info("task %s: %d clips, %d classes", task.name, len(task.clips), len(task.labels))
+        found.append(comparison.evaluate_task(task, evaluators, settings, work))
+    return results.complete(requested, found, correlations, command)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -83,11 +86,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         required=True,
         metavar="[NAME=]MODEL",
         help="a pretrained model's folder, untrained:FOLDER[:SEED] (its architecture with fresh "
-        "weights), mfcc or mfcc:released; the first is what the others are compared with",
+        "weights), mfcc or mfcc:released; the others are compared with the first",
         **many,
     )
     parser.add_argument("--task", default=[], metavar="TASK", help="see above", **many)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results of another evaluation in OUT"
+    )
     parser.add_argument("--head", nargs="+", choices=HEADS, default=["mlp"])
     parser.add_argument("--seeds", type=int, default=10, help="trainings of each head (10)")
     parser.add_argument(
@@ -107,7 +113,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--allow-missing",
         "--allow_missing",  # as coala_jax.data_prep.from_folder spells it
         action="store_true",
-        help="go on without clips that cannot be read",
+        help="leave out clips that cannot be read",
     )
     parser.add_argument(
         "--dataset",
@@ -134,15 +140,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     flags = _parse(argv)
-    command = shlex.join(["python", "-m", "coala_jax.evaluation.run", *argv])
+    logs.start()
+    from coala_jax.reporting import evaluation_report
+
     try:
-        written = evaluate(flags, command)
+        record = evaluate(flags, shlex.join(["python", "-m", "coala_jax.evaluation.run", *argv]))
+        flags.out.mkdir(parents=True, exist_ok=True)
+        evaluation_report.remove(flags.out)  # beside new results the old ones' would look whole
+        storage.write_json(flags.out / "results.json", record)
+        written = evaluation_report.render(flags.out)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"coala_jax.evaluation.run: {error}", file=sys.stderr)
         return 1
-    print(storage.read_bytes(flags.out / "report.md").decode().partition("## Pictures")[0])
-    for path in written:
-        print(f"  {path}")
+    print(evaluation_report.tables_text(record))
+    print(*written, sep="\n")
     return 0
 
 
@@ -150,4 +161,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("coala_jax.evaluation.run: interrupted; the same command goes on")
+        sys.exit("coala_jax.evaluation.run: interrupted. Fix: start it again, it goes on")

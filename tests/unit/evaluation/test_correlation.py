@@ -126,7 +126,7 @@ def test_another_split_of_the_same_sounds_is_refused(run, audio, dataset, tmp_pa
     for field in ("front_end", "scaler", "vocabulary"):
         assert len({str(getattr(manifest, field)) for manifest in manifests}) == 1
     for spec in (f"{run}/model", f"untrained:{run}/model"):
-        with pytest.raises(ValueError, match="trained on the dataset") as caught:
+        with pytest.raises(ValueError, match="sines") as caught:
             correlation.correlate(load_evaluators([spec]), [other], audio, tmp_path / "w", seed=0)
         for manifest in manifests:
             assert manifest.digest[:12] in str(caught.value)
@@ -134,12 +134,12 @@ def test_another_split_of_the_same_sounds_is_refused(run, audio, dataset, tmp_pa
 
 
 def test_a_table_of_no_model(audio, dataset, tmp_path):
-    with pytest.raises(ValueError, match=r"Table 2 is of models, MFCCs .*; give a model"):
+    with pytest.raises(ValueError, match="--model"):
         correlation.correlate(load_evaluators(["mfcc"]), [dataset], audio, tmp_path, seed=0)
 
 
 def test_sounds_that_are_not_there(run, dataset, tmp_path):
-    with pytest.raises(DescriptorError, match="12 of 12 validation sounds missing"):
+    with pytest.raises(DescriptorError, match="12 of 12"):
         correlation.correlate(
             load_evaluators([f"{run}/model"]), [dataset], tmp_path, tmp_path, seed=0
         )

@@ -1,0 +1,140 @@
+"""A record alone makes the report, now and later; what stands where in its plots."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from coala_jax import storage
+from coala_jax.reporting import evaluation_plots, evaluation_report, style
+from tests.evaluation_record import correlations, probe_result, record, task
+
+
+def whole_record(name="{}", count=3, models=2):
+    """One task of the paper, of so many classes, and both tables, with names in this form."""
+    cases = dict(zip(map(name.format, "ABC"[:models]), ["ae_c", "", "cnn"], strict=False))
+    labels = tuple(name.format(i) for i in range(count))
+    outcomes = [
+        probe_result("gtzan", model, head, (30, 20), 40, count)
+        for head in ("mlp", "svm")
+        for model in cases
+    ]
+    tasks = [task("gtzan", labels, name.format("GTZAN"), clips=40)]
+    return record(outcomes, tasks, cases, {model: correlations(0.3) for model in cases})
+
+
+def test_a_folder_with_a_record_is_rendered_again_and_again(tmp_path):
+    storage.write_json(tmp_path / "results.json", whole_record())
+    written = evaluation_report.render(tmp_path)
+    content = {path: path.read_bytes() for path in written}
+    text = (tmp_path / "report.md").read_text()
+    names = ["accuracy", "confusion-gtzan", "class-difference-gtzan", "map-gtzan", "correlation"]
+    assert [path.name for path in written] == ["report.md", *(f"{name}.png" for name in names)]
+    assert all(text.count(f"]({name}.png)") == 1 for name in names)
+    for token in ("--model A", "no test clips of: frog", "a.wav", "d" * 64, "A" * 64, "cpu"):
+        assert token in text
+    (tmp_path / "report.md").write_text("![x](old-plot.png)\n\n![y](https://a/b.png)\n")
+    (tmp_path / "old-plot.png").touch()
+    (tmp_path / "mine.png").touch()
+    (tmp_path / "map-gtzan.png").unlink()
+    assert evaluation_report.render(tmp_path) == written
+    assert {path: path.read_bytes() for path in written} == content
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"results.json", "mine.png", *(path.name for path in written)}
+
+
+def test_a_record_of_another_format_is_refused(tmp_path):
+    storage.write_json(tmp_path / "results.json", whole_record() | {"format": 0})
+    with pytest.raises(ValueError, match="format 0") as error:
+        evaluation_report.render(tmp_path)
+    assert str(tmp_path / "results.json") in str(error.value)
+
+
+LONG = "runs/a name that is very long and has this in common with all others/{}/model"
+
+
+@pytest.mark.parametrize("plot", evaluation_report.figures(whole_record()))
+@pytest.mark.parametrize(("name", "count", "models"), [("{}", 2, 1), (LONG, 20, 3)])
+def test_no_text_leaves_its_figure(plot, name, count, models):
+    draw = evaluation_report.figures(whole_record(name, count, models)).get(plot)
+    if draw is None:  # of one model there are no differences
+        return
+    with style.styled():
+        figure = draw()
+        figure.draw_without_rendering()
+        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())  # inches
+    width, height = figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def test_two_tasks_have_plots_of_their_own():
+    outcomes = [probe_result(name) for name in ("a b", "a-b", "雨")]
+    names = evaluation_report.figures(record(outcomes, [task(one.task) for one in outcomes]))
+    assert {"confusion-a-b.png", "confusion-a-b-2.png", "confusion-雨.png"} <= names.keys()
+
+
+def points(axes):
+    """Label -> the points of all lines of that label."""
+    found = {}
+    for line in axes.lines:
+        found.setdefault(line.get_label(), []).extend(line.get_xydata().tolist())
+    return found
+
+
+def test_accuracies_beside_the_papers_chance_and_the_majority():
+    outcomes = [probe_result("gtzan", "mine", right=(60, 100), clips=100)]
+    outcomes += [probe_result("birds", "mine", right=(8, 8))]
+    tasks = [task("gtzan", title="GTZAN", majority=0.4), task(majority=0.335)]
+    figure = evaluation_plots.accuracy(record(outcomes, tasks, {"mine": "ae_c"}))
+    gtzan, birds = figure.axes
+    assert gtzan.containers[0].lines[0].get_xydata().tolist() == [[80, 0]]
+    # Two seeds: Student's t would reach from -174 to 334.
+    segment = gtzan.containers[0].lines[2][0].get_segments()[0]
+    assert segment[:, 0].tolist() == [0, 100]
+    found = points(gtzan)
+    np.testing.assert_allclose(found["paper"], [[60.7, -0.25]])
+    np.testing.assert_allclose(found["released code"], [[60.73, 0.25]])
+    assert [x for x, _ in found["majority class"]] == [40, 40]
+    assert [x for x, _ in found["chance"]] == pytest.approx([100 / 3] * 2)
+    # Half a point apart is one line.
+    assert not points(birds).keys() & {"chance", "majority class", "paper"}
+    assert [x for x, _ in points(birds)["chance = majority class"]] == pytest.approx([100 / 3] * 2)
+
+
+def test_confusions_and_differences_of_classes():
+    """Of the clips of classes 0, 1, 2, 0, … A has the first 8 of 10 right, B the first 5."""
+    outcomes = [probe_result(model="A", right=(8,)), probe_result(model="B", right=(5,))]
+    made = record(outcomes, [task()])
+    panel, _, _ = evaluation_plots.confusion(made, made["tasks"][0]).axes
+    shares = panel.images[0].get_array()
+    np.testing.assert_allclose(shares, [[0.75, 0.25, 0], [0, 1, 0], [1 / 3, 0, 2 / 3]])
+    texts = {text.get_position(): text.get_text() for text in panel.texts}
+    assert texts[0, 2] == ".33" and (2, 0) not in texts  # x is the prediction
+    (axes,) = evaluation_plots.class_difference(made, made["tasks"][0]).axes
+    gains = [75 - 50, 100 - 200 / 3, 200 / 3 - 100 / 3]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(
+        [gains[1], gains[2], gains[0]]
+    )
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["rain (3 clips)", "siren (3 clips)", "dog (4 clips)"]
+
+
+def test_ten_and_more_classes_look_different_on_a_map():
+    labels = tuple(f"{i:02d}" for i in range(50))
+    made = record([probe_result(classes=50, clips=100)], [task(labels=labels, clips=100)])
+    (axes,) = evaluation_plots.class_map(made, made["tasks"][0]).axes
+    looks = {
+        (drawn.get_facecolor().tobytes(), drawn.get_paths()[0].vertices.tobytes())
+        for drawn in axes.collections
+    }
+    assert len(looks) == len(axes.collections) == 50
+    assert axes.collections[1].get_offsets().tolist() == [[1, 0], [51, 0]]
+    assert not axes.texts
+
+
+def test_correlations_stand_with_their_baselines_and_the_papers():
+    made = record(cases={"mine": "ae_c"}, correlations={"mine": correlations(0.4)})
+    axes = evaluation_plots.correlation(made).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.4, 0.42, 0.44])
+    lines = [line[0, 1] for line in axes.collections[0].get_segments()]
+    assert lines == pytest.approx([0.2, 0.21, 0.22])
+    np.testing.assert_allclose(points(axes)["paper"], [[0, 0.84], [1, 0.51], [2, 0.42]], atol=1e-9)
