@@ -28,7 +28,6 @@ TOP = {
     "default_config": set(),
     "logs": set(),
     "storage": set(),
-    "sweep": {"data", "default_config", "evaluation", "main", "training"},
 }
 
 
