@@ -84,12 +84,6 @@ def test_numbered_takes_share_a_group(rows):
     assert {stem: names for stem, names in groups.items() if len(names) > 1} == {}
 
 
-def test_groups_are_many_and_small(rows):
-    sizes = Counter(row.sound.group for row in rows)
-    assert len(sizes) > len(rows) / 3
-    assert max(sizes.values()) == 40
-
-
 def test_frequent_tags_span_several_groups(rows):
     """Else a split by groups would leave nothing to validate on."""
     groups = defaultdict(set)
@@ -97,19 +91,6 @@ def test_frequent_tags_span_several_groups(rows):
         for tag in row.sound.tags:
             groups[tag].add(row.sound.group)
     assert sum(len(names) >= 5 for names in groups.values()) >= len(rows) / 25
-
-
-@pytest.mark.parametrize(
-    ("folder", "group"),
-    [
-        ("drumkits/TR808EmulationKit/", "hydrogen-data/TR808EmulationKit"),
-        ("drumkits/GMRockKit/", "hydrogen-data/GMRockKit"),
-        ("share/buckle/wav/", "bucklespring-data/keyboard"),
-        ("samples/tabla_", "sonic-pi-samples/tabla"),
-    ],
-)
-def test_one_instrument_is_one_group(folder, group, rows):
-    assert {row.sound.group for row in rows if folder in row.path} == {group}
 
 
 def test_sounds_of_the_small_list_per_package():

@@ -103,39 +103,12 @@ def test_rate_is_in_the_energy(rate, low_hz, high_hz):
         assert low_hz * 0.9 <= found <= high_hz * 1.1, sound.group
 
 
-def test_only_clicks_and_pulses_have_a_rate_and_only_chirps_a_direction():
-    for sound in SOUNDS:
-        kind = sound.tags[0]
-        assert len({"slow", "fast"} & set(sound.tags)) == (kind in ("click", "pulse"))
-        assert len({"rising", "falling"} & set(sound.tags)) == (kind == "chirp")
-
-
-def test_kinds_differ_in_how_narrow_they_are():
-    def share(sound: SyntheticSound, ratio: float) -> float:
-        """Share of the energy from the strongest frequency / ratio to that frequency * ratio."""
-        power = np.abs(np.fft.rfft(sound.waveform)) ** 2
-        strongest = int(np.argmax(power))
-        return float(power[int(strongest / ratio) : int(strongest * ratio) + 2].sum() / power.sum())
-
-    assert min(share(sound, 1.03) for sound in with_tag("tone", "steady")) > 0.95
-    assert max(share(sound, 1.03) for sound in with_tag("noise", "high")) < 0.5
-    assert min(share(sound, 2.0) for sound in with_tag("noise", "steady")) > 0.8
-    buzzes = [share(sound, 1.03) for sound in with_tag("buzz") if "high" not in sound.tags]
-    assert 0.25 < min(buzzes) < max(buzzes) < 0.8
-
-
 def test_length_tags_follow_the_duration():
     for sound in SOUNDS:
         assert 0.29 < seconds(sound) <= 3.0
         assert ("short" in sound.tags) == (seconds(sound) <= 0.6)
         assert ("long" in sound.tags) == (seconds(sound) >= 1.5 - 1e-3)
     assert 0.05 < np.mean([seconds(sound) > 2.2 for sound in SOUNDS]) < 0.25
-
-
-def test_level_is_random_and_never_clips():
-    levels = [float(np.abs(sound.waveform).max()) for sound in SOUNDS]
-    assert 0.1 < min(levels) < 0.25 and 0.8 < max(levels) < 0.95
-    assert {sound.waveform.dtype for sound in SOUNDS} == {np.dtype(np.float32)}
 
 
 def test_every_tag_is_frequent_and_survives_normalising():
@@ -164,28 +137,21 @@ def test_takes_share_group_and_tags_and_nothing_else_does():
     assert 0.002 < max(detunings) < 1 / 11  # octaves
 
 
-def test_seed_and_index_determine_the_sound():
-    again = synthesize(3, seed=7)
-    assert again.tags == SOUNDS[3].tags
-    np.testing.assert_array_equal(again.waveform, SOUNDS[3].waveform)
-    others = [synthesize(3, seed=8), synthesize(4, seed=7)]
-    assert all(other.waveform.size != again.waveform.size for other in others)
-
-
-def test_the_sounds_are_the_recorded_ones():
-    """Equal seeds give equal sounds, on every machine and in every version."""
-    sound = SOUNDS[3]
+def test_seed_and_index_determine_the_sound_on_every_machine_and_in_every_version():
+    sound = synthesize(3, seed=7)
     assert sound.tags == ("click", "high", "fast", "fading", "short")
     assert (sound.sample_rate_hz, sound.waveform.size) == (44_100, 22_569)
     four = [0.003891491, 0.002133851, 0.001250762, -0.001360458]
     np.testing.assert_allclose(sound.waveform[1000:1004], four, atol=1e-7)
+    others = [synthesize(3, seed=8), synthesize(4, seed=7)]
+    assert all(other.waveform.size != sound.waveform.size for other in others)
 
 
 def test_the_corpus_holds_these_sounds(tmp_path):
-    write_synthetic_corpus(tmp_path, sounds=40, seed=7)
+    write_synthetic_corpus(tmp_path, sounds=20, seed=7)
     with (tmp_path / "sounds.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 40
+    assert len(rows) == 20
     for row, sound in zip(rows, SOUNDS, strict=False):
         assert row["tags"].split() == list(sound.tags)
         assert (row["group"], row["licence"]) == (sound.group, "CC0-1.0")
@@ -195,14 +161,14 @@ def test_the_corpus_holds_these_sounds(tmp_path):
         assert sample_rate_hz == sound.sample_rate_hz
         np.testing.assert_allclose(waveform, sound.waveform, atol=1 / 32768)
     description = json.loads((tmp_path / "corpus.json").read_text(encoding="utf-8"))
-    assert (description["name"], description["sounds"]) == ("synthetic", 40)
-    assert (description["groups"], description["missing"]) == (38, {})
+    assert (description["name"], description["sounds"]) == ("synthetic", 20)
+    assert (description["groups"], description["missing"]) == (19, {})
     assert {row["file"] for row in rows} == contents(tmp_path / "audio").keys()
     before = contents(tmp_path)
-    write_synthetic_corpus(tmp_path, sounds=40, seed=7)
+    write_synthetic_corpus(tmp_path, sounds=20, seed=7)
     assert contents(tmp_path) == before
     with pytest.raises(CorpusError, match="'seed': 8"):
-        write_synthetic_corpus(tmp_path, sounds=40, seed=8)
+        write_synthetic_corpus(tmp_path, sounds=20, seed=8)
     assert contents(tmp_path) == before
 
 
