@@ -3,9 +3,8 @@
 General MIDI programs played by soundfonts: two for training, and for testing a third one, of which
 no recording is in the others. A note is held for 3 s and rings for 1 s, as NSynth's are.
 
-    OUT/instruments/audio/...       the notes, mono 16 bit wav, 4 s at 16 kHz
+    OUT/instruments/audio/...       FAMILY/FONT-PROGRAM-PITCH-VELOCITY.wav: mono 16 bit, 4 s, 16 kHz
     OUT/instruments/about.json      what they are made from, what the task is not, what was replaced
-    OUT/instruments/details.csv     program, pitch and velocity of each clip
     OUT/instruments/clips.csv       file (relative to its own folder), label, split, group
 
 `clips.csv` is written last: a folder that has it is complete. Until then `.rendered` holds a record
@@ -209,7 +208,7 @@ def fit_level(
 
 
 def _write_tables(folder: Path, origin: Mapping[str, Any], parts: Sequence[Rendered]) -> None:
-    """Writes about.json, details.csv and, last, clips.csv."""
+    """Writes about.json and, last, clips.csv."""
     notes = [note for part in parts for note in part.notes]
     sizes = Counter((note.family, SPLITS[note.font]) for note in notes)
     about = {
@@ -223,12 +222,7 @@ def _write_tables(folder: Path, origin: Mapping[str, Any], parts: Sequence[Rende
         },
         "not_as_drawn": [remark for part in parts for remark in part.remarks],
     }
-    details = [(f"audio/{n.file}", n.program, n.pitch, n.velocity) for n in notes]
     clips = [(f"audio/{n.file}", n.family, SPLITS[n.font], n.font) for n in notes]
-    tables = {
-        "details.csv": [("file", "program", "pitch", "velocity"), *details],
-        "clips.csv": [("file", "label", "split", "group"), *clips],
-    }
     storage.write_json(folder / "about.json", about)
-    for name, rows in tables.items():
-        storage.write_text(folder / name, csv_text(rows))
+    header = ("file", "label", "split", "group")
+    storage.write_text(folder / "clips.csv", csv_text([header, *clips]))

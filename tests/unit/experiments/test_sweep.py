@@ -129,6 +129,7 @@ def test_more_epochs_train_on_and_an_old_record_does_not_pass_for_new(dataset, t
     training.raises = {NAMES[0]: KeyboardInterrupt()}  # after its last epoch, before its record
     with pytest.raises(KeyboardInterrupt):
         sweep.run(config_for(dataset, train__epochs=3), GRID, tmp_path)
+    assert not (tmp_path / "points" / NAMES[0] / sweep.RECORD).exists()
     training.raises = {}
     sweep.run(config_for(dataset, train__epochs=3), GRID, tmp_path)
     assert training.new_names() == [NAMES[0], *NAMES]
