@@ -208,7 +208,7 @@ def markdown(keys: Sequence[str], rows: Rows) -> str:
     best = {name: max(found) for name, found in values.items() if found}
     lines = [["point", "status", *shown], ["---"] * (len(shown) + 2)]
     for row in rows:
-        cells = ["-" if row[name] is None else format(row[name], ".4g") for name in shown]
+        cells = [_cell(row[name]) for name in shown]
         for place, name in enumerate(shown):
             if row in trained and name in best and row[name] == best[name]:
                 cells[place] = f"**{cells[place]}**"
@@ -256,6 +256,12 @@ def plot(keys: Sequence[str], rows: Rows) -> Figure:
     lines, labels = axes.get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _short(value: Value) -> str:
