@@ -1,4 +1,4 @@
-"""Writers of the containers that coala_jax.data_prep.sample_corpus.resource reads, for tests."""
+"""Writers of the containers that coala_jax.data_prep.sample_corpus.containers reads, for tests."""
 
 import struct
 import zlib
@@ -47,7 +47,7 @@ def qt_resource(
 
 
 def sound_set(sounds: Sequence[tuple[str, bytes]]) -> bytes:
-    """An OpenTTD sound set of the newer kind, of (text, WAV file)."""
+    """An OpenTTD sound set of the newer format, of (text, WAV file)."""
     table, body = b"", b""
     for text, content in sounds:
         offset = 8 * len(sounds) + len(body)

@@ -1,4 +1,4 @@
-"""A Debian archive of two tiny packages, and an apt-get that serves it without a network."""
+"""A Debian archive of tiny packages, and an apt-get that serves it without a network."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ needs_dpkg_deb = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None, reason="the packages of this test are built by dpkg-deb"
 )
 
-# As apt-get 2.6 answers: one package a call, --print-uris in its format, complaints on stderr.
+# As apt-get 2.6 answers: one package a call, --print-uris in its format, errors on stderr.
 _SCRIPT = """#!/bin/sh
 for last; do :; done
 case "$*" in *--print-uris*) verb=look_up ;; *" update") verb=update ;; *) verb=download ;; esac
@@ -37,7 +37,7 @@ fi
 
 
 class FakeApt:
-    """Puts the script on PATH before the real tools; `calls` says what was asked of it."""
+    """Puts the script on PATH before the real tools; `calls` are the commands it got."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.archive = folder / "archive"
@@ -56,13 +56,15 @@ class FakeApt:
     def deb(self, package: str) -> Path:
         return self.archive / f"{package}_1%3a2.0-3_all.deb"
 
-    def build(self, package: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> None:
+    def build(
+        self, package: str, files: Mapping[str, bytes], links: Mapping[str, str] | None = None
+    ) -> None:
         """Builds the package with these files below usr/share; `links` are path -> target."""
         tree = self.archive / "trees" / package
         for path, content in files.items():
             (tree / "usr/share" / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / "usr/share" / path).write_bytes(content)
-        for path, target in links.items():
+        for path, target in (links or {}).items():
             (tree / "usr/share" / path).symlink_to(target)
         control = tree / "DEBIAN" / "control"
         control.parent.mkdir(mode=0o755)
@@ -74,7 +76,7 @@ class FakeApt:
         subprocess.run(command, check=True, capture_output=True)
 
     def offline(self) -> None:
-        """From now on there is neither list nor package to be had."""
+        """From now on neither lists nor packages are available."""
         (self.archive / "offline").touch()
         for deb in self.archive.glob("*.deb"):
             deb.unlink()
@@ -92,5 +94,11 @@ def write_list(path: Path, sounds: list[ListedSound]) -> None:
         (s.package, s.path, s.md5, " ".join(s.sound.tags), s.sound.group, s.sound.licence)
         for s in sounds
     ]
-    lines = ["# a remark", *("\t".join(row) for row in [COLUMNS, *rows])]
+    lines = ["# a comment", *("\t".join(row) for row in [COLUMNS, *rows])]
     path.write_text("\n".join(lines) + "\n")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder, hidden ones too: name -> bytes."""
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

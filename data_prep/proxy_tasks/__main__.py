@@ -1,18 +1,20 @@
-"""Makes sets to try frozen models on, for where the published ones cannot be downloaded.
+"""Makes proxy tasks: classification tasks to compare models on where NSynth or UrbanSound8K cannot
+be downloaded.
 
     python -m coala_jax.data_prep.proxy_tasks --out DIR [--only instruments,events]
 
-`instruments`: 1,500 notes of ten instrument families; two soundfonts for training, a third, with
-no recording in common, for testing. `events`: real game sounds of thirteen classes, in
+instruments: 1,500 notes of ten instrument families; two soundfonts for training, a third one, which
+shares no recording with them, for testing. events: 720 game sounds of thirteen classes, in three
 folds by package.
 
-They are proxies, not NSynth or UrbanSound8K. A score on them says which of two models
-is better here, and does not compare with a score on those.
+A score on a proxy task says which of two models is better here; it does not compare with a score on
+NSynth or UrbanSound8K.
 
-Everything comes out of Debian packages (with apt-get, no root needed), about 160 MB for instruments
-and 260 MB for events. Notes are played by the program fluidsynth: apt-get install fluidsynth. Equal
-packages give equal sounds. Run again, it goes on where it was stopped. Writes DIR/SET/clips.csv,
-with the sounds in DIR/SET/audio and what they are made of in DIR/SET/about.json.
+Everything comes from Debian packages (with apt-get; root is not needed), about 160 MB for
+instruments and 260 MB for events. Notes are played by the program fluidsynth (apt-get install
+fluidsynth) and written with mido (pip install 'coala_jax[proxy-tasks]'). Equal packages give equal
+sounds. Re-running continues where it stopped. Writes DIR/TASK/clips.csv, with the sounds in
+DIR/TASK/audio and their origin in DIR/TASK/about.json.
 """
 
 import argparse
@@ -21,59 +23,52 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from coala_jax.data_prep.proxy_tasks import soundfonts
 from coala_jax.data_prep.proxy_tasks.events import make_events
 from coala_jax.data_prep.proxy_tasks.instruments import make_instruments
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 
-SETS = ("instruments", "events")
-PACKAGES = ".packages"  # below --out; goes when the sets are whole
+from coala_jax import logs
+
+TASKS = ("instruments", "events")
+PACKAGES = ".packages"  # below --out; removed when the tasks are complete
 
 
-def make(out: Path, sets: Sequence[str]) -> None:
-    """Makes these sets in the folder `out`; prints progress.
+def make(out: Path, tasks: Sequence[str]) -> list[Path]:
+    """Makes these tasks in the folder `out`; returns their folders.
 
     Raises:
-        CorpusError: something that is needed is missing, or `out` holds another set of the name.
+        CorpusError: something that is needed is missing, or `out` holds another task of the name.
     """
-    packages = out / PACKAGES
-    # Before anything is fetched; who has a set already needs no program.
-    if "instruments" in sets and not (out / "instruments" / "clips.csv").exists():
-        soundfonts.check_programs()
-    if "instruments" in sets:
-        make_instruments(out, packages, _say)
-    if "events" in sets:
-        make_events(out, _say)
-    shutil.rmtree(packages, ignore_errors=True)
+    made = []
+    if "instruments" in tasks:  # first: what it needs is checked before anything is fetched
+        made.append(make_instruments(out, out / PACKAGES))
+    if "events" in tasks:
+        made.append(make_events(out))
+    shutil.rmtree(out / PACKAGES, ignore_errors=True)
+    return made
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # a pipe would hold progress back
-
-
-def _sets(text: str) -> list[str]:
-    asked = text.split(",")
-    if unknown := [name for name in asked if name not in SETS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not among {', '.join(SETS)}")
-    return [name for name in SETS if name in asked]
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="coala_jax.data_prep.proxy_tasks", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--only", type=_sets, default=list(SETS), help="these sets, with commas")
-    return parser.parse_args(argv)
+def _tasks(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in TASKS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(TASKS)}")
+    return names
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    flags = _parse(argv)
+    parser = argparse.ArgumentParser(prog="coala_jax.data_prep.proxy_tasks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tasks")
+    parser.add_argument("--only", type=_tasks, default=TASKS, help="these tasks, comma-separated")
+    flags = parser.parse_args(argv)
+    logs.start()
     try:
-        make(flags.out, flags.only)
+        folders = make(flags.out, flags.only)
     except (CorpusError, OSError) as error:
         print(f"proxy_tasks: {error}", file=sys.stderr)
         return 1
+    print(*(folder / "clips.csv" for folder in folders), sep="\n")
     return 0
 
 
@@ -81,4 +76,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("proxy_tasks: interrupted; run it again")
+        sys.exit("proxy_tasks: interrupted. Fix: run it again; it continues")

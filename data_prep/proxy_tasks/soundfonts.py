@@ -1,4 +1,4 @@
-"""MIDI made audible: three General MIDI soundfonts out of Debian packages, and fluidsynth.
+"""MIDI to audio: three General MIDI soundfonts out of Debian packages, played by fluidsynth.
 
 All three hold recordings of real instruments. Compared sample by sample: TimGM6mb has ten short
 recordings of GeneralUser's, FluidR3 none of either's. Not taken are fonts that hold FluidR3's
@@ -6,24 +6,28 @@ recordings of GeneralUser's, FluidR3 none of either's. Not taken are fonts that 
 """
 
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mido
 import numpy as np
 import soundfile
 import soxr
-from coala_jax.data_prep.sample_corpus import debian
+from coala_jax.data_prep.sample_corpus import apt
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 from jaxtyping import Float32
 
 RENDER_HZ = 44_100  # the fonts' own rate: fluidsynth does not filter when it goes below it
-TIMEOUT_SECONDS = 600  # a part takes seconds; a note that is never ended would sound for ever
+TIMEOUT_SECONDS = 600  # a call takes seconds; a note that never ends would sound for ever
+DISK_BYTES = 900_000_000  # of packages and clips together, while they are made
+_FLUIDSYNTH_FLAGS = (
+    *("-q", "-n", "-i", "-R", "0", "-C", "0", "-T", "wav", "-O", "float"),
+    *("-o", "synth.cpu-cores=1", "-o", "synth.dynamic-sample-loading=1"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,19 @@ FONTS = {
 }
 
 
-DISK_BYTES = 900_000_000  # of packages and sets together, while they are made
-
-
-def check_programs() -> None:
-    """Raises CorpusError if a program that rendering needs is not on PATH."""
-    missing = [tool for tool in ("fluidsynth", *debian.TOOLS) if shutil.which(tool) is None]
-    if missing:
-        hint = "apt-get install fluidsynth"
-        if missing != ["fluidsynth"]:
-            hint = "on Debian they are in the packages fluidsynth, apt and dpkg"
+def check_requirements() -> None:
+    """Raises CorpusError if a program or a package that rendering needs is missing."""
+    hint = "or make the other task alone: --only events"
+    if missing := apt.missing_programs("fluidsynth"):
+        packages = "fluidsynth" if missing == ["fluidsynth"] else "fluidsynth, apt and dpkg"
         raise CorpusError(
-            f"instruments need {' and '.join(missing)}, not found on PATH: {hint}; "
-            "or go without them: --only events"
+            f"the task instruments needs {' and '.join(missing)}, not found on PATH. Fix: install "
+            f"{packages} (Debian's names, apt-get install fluidsynth); {hint}"
+        )
+    if find_spec("mido") is None:
+        raise CorpusError(
+            "the task instruments needs mido, which is not installed. Fix: "
+            f"pip install 'coala_jax[proxy-tasks]'; {hint}"
         )
 
 
@@ -61,64 +65,56 @@ class Soundfonts:
     """The fonts on this disk.
 
     Attributes:
-        packages: the folder of unpacked packages, each in one of its own.
         sources: what the sounds come from, with versions.
     """
 
-    def __init__(
-        self, packages: Path, say: Callable[[str], None], others: Sequence[str] = ()
-    ) -> None:
-        """Brings the fonts, and other packages, into the folder `packages`.
+    def __init__(self, packages: Path) -> None:
+        """Brings the fonts into the folder `packages`, each package in a folder of its own.
 
         Raises:
-            CorpusError: a program is missing, or a package cannot be had or lacks its font.
+            CorpusError: a program or package is not available, or a package lacks its font.
         """
-        check_programs()
-        self.packages = packages.resolve()
-        names = [*(font.package for font in FONTS.values()), *others]
-        versions = debian.unpack_whole(names, packages, packages / ".fetch", say, DISK_BYTES)
+        check_requirements()
+        self._packages = packages.resolve()
+        names = [font.package for font in FONTS.values()]
+        versions = apt.unpack_packages(names, packages, packages / ".fetch", DISK_BYTES)
         for font in FONTS.values():
             if not self._file(font).is_file():
-                raise CorpusError(
-                    f"package {font.package} {versions[font.package]} holds no {font.path}"
-                )
+                package = f"package {font.package} {versions[font.package]}"
+                raise CorpusError(f"{package}: it holds no {font.path}")
         self.sources = {**versions, "fluidsynth": _fluidsynth_version(), "soxr": version("soxr")}
 
-    def render(
-        self, midi: mido.MidiFile, font: str, gain: float, room: bool
-    ) -> Float32[np.ndarray, " sample"]:
-        """The sound of a MIDI file, both sides mixed, at RENDER_HZ; may go beyond [-1, 1].
+    def render(self, midi: bytes, font: str, gain: float) -> Float32[np.ndarray, " sample"]:
+        """The sound of a MIDI file, mono, at RENDER_HZ; may go beyond [-1, 1].
 
         Args:
-            midi: the notes; all must end.
+            midi: the content of the file; all of its notes must end.
             font: a name in FONTS.
             gain: fluidsynth's, above 0.
-            room: with fluidsynth's reverb and chorus.
 
         Raises:
             CorpusError: fluidsynth failed.
         """
-        with TemporaryDirectory(dir=self.packages, prefix=".midi-") as name:
+        with TemporaryDirectory(dir=self._packages, prefix=".midi-") as name:
             folder = Path(name)
-            midi.save(folder / "in.mid")
+            (folder / "in.mid").write_bytes(midi)
             (folder / "settings").touch()  # instead of the user's and the system's
-            effects = "1" if room else "0"
-            command = ["fluidsynth", "-q", "-n", "-i", "-f", f"{folder}/settings"]
-            command += ["-g", str(gain), "-R", effects, "-C", effects, "-r", str(RENDER_HZ)]
-            command += ["-o", "synth.cpu-cores=1", "-o", "synth.dynamic-sample-loading=1"]
-            command += ["-T", "wav", "-O", "float", "-F", f"{folder}/out.wav"]
-            _run([*command, str(self._file(FONTS[font])), f"{folder}/in.mid"])
-            both, _ = soundfile.read(folder / "out.wav", dtype="float32", always_2d=True)
-        return both.mean(axis=1)
+            places = ["-f", f"{folder}/settings", "-F", f"{folder}/out.wav"]
+            levels = ["-g", str(gain), "-r", str(RENDER_HZ)]
+            files = [str(self._file(FONTS[font])), f"{folder}/in.mid"]
+            run_fluidsynth([*_FLUIDSYNTH_FLAGS, *levels, *places, *files])
+            stereo, _ = soundfile.read(folder / "out.wav", dtype="float32", always_2d=True)
+        return stereo.mean(axis=1)
 
     def _file(self, font: Font) -> Path:
-        return self.packages / font.package / font.path
+        return self._packages / font.package / font.path
 
 
-def _run(command: Sequence[str]) -> None:
+def run_fluidsynth(arguments: Sequence[str]) -> None:
+    """Runs fluidsynth. Raises CorpusError if it fails or does not end."""
     try:
         done = subprocess.run(
-            command,
+            ["fluidsynth", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -127,9 +123,9 @@ def _run(command: Sequence[str]) -> None:
             timeout=TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        raise CorpusError(f"fluidsynth does not come to an end ({error})") from error
+        raise CorpusError(f"fluidsynth did not end within {error.timeout} s") from error
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise CorpusError(f"fluidsynth failed with exit code {done.returncode}: {said[0]}")
 
 

@@ -1,29 +1,33 @@
-"""Makes a corpus to train on: the small one of the quickstart, or the standard one.
+"""Makes a corpus to train on: real sounds from Debian packages, or synthetic ones.
 
     python -m coala_jax.data_prep.sample_corpus --out DIR
     python -m coala_jax.data_prep.sample_corpus --size=standard --out DIR
 
-`debian`: sounds out of Debian packages (with apt-get, no root needed). Its sizes: `small`, 565
-sounds, 45 MB to fetch, listed in `small.tsv`; `standard`, 2,087 sounds with those among
-them, 534 MB to fetch, listed in `standard.tsv`. `synthetic`: tones, chirps and noises made
-by formula, for machines without apt. Writes what `corpus_folder.py` describes. Run again, it
-fetches only what is not there.
+--corpus=debian fetches sounds with apt-get; root is not needed. --size=small: 565 sounds, 45 MB to
+download, listed in small.tsv. --size=standard: 2,087 sounds with those among them, 534 MB to
+download, listed in standard.tsv. --corpus=synthetic makes tones, chirps and noises, for machines
+without apt. Writes DIR/audio, DIR/sounds.csv (file, tags, group, licence) and DIR/corpus.json.
+Re-running fetches only what is not there.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from absl import logging
 from coala_jax.data_prep.sample_corpus import debian, synthetic
+from coala_jax.data_prep.sample_corpus.apt import missing_programs
 from coala_jax.data_prep.sample_corpus.corpus_folder import (
     CorpusError,
     CorpusSound,
-    check_same_corpus,
+    check_same_origin,
     write_index,
 )
 from coala_jax.data_prep.sample_corpus.debian_list import read_list
+
+from coala_jax import logs
 
 NAMED_FILES = 5  # of each cause, on the terminal; corpus.json has them all
 
@@ -33,8 +37,8 @@ class DebianCorpus:
     """A list of sounds in Debian packages.
 
     Attributes:
-        list_path: the list, as `coala_jax.data_prep.sample_corpus.debian_list` reads it.
-        disk_bytes: the most that fetching it has on the disk at a time (measured, rounded up).
+        list_path: the list, as `debian_list.read_list` reads it.
+        disk_bytes: the most that fetching it takes on the disk at a time (measured, rounded up).
     """
 
     list_path: Path
@@ -48,54 +52,45 @@ SIZES = {
 
 
 def make_debian(out: Path, size: str) -> list[CorpusSound]:
-    """Fetches the sounds of the corpus of this size into the folder `out`; prints progress.
+    """Fetches the sounds of the corpus of this size into the folder `out`.
 
     Raises:
-        CorpusError: apt is missing, `out` holds another corpus, the disk is too full, or no sound
-            at all could be had.
+        CorpusError: apt is missing, `out` holds another corpus, there is not enough disk space, or
+            no sound at all is available.
     """
     corpus = SIZES[size]
-    if missing := debian.missing_tools():
+    if missing := missing_programs():
         raise CorpusError(
-            f"--corpus=debian needs {' and '.join(missing)}, not found on PATH; "
-            "--corpus=synthetic needs neither"
+            f"--corpus=debian needs {' and '.join(missing)}, not found on PATH. "
+            "Fix: --corpus=synthetic needs neither"
         )
-    made_from = {"list": corpus.list_path.name}
-    check_same_corpus(out, made_from)
+    origin = {"list": corpus.list_path.name}
+    check_same_origin(out / "corpus.json", origin)
     listed = read_list(corpus.list_path)
-    fetched = debian.fetch(listed, out / "audio", out / ".fetch", _say, corpus.disk_bytes)
+    fetched = debian.fetch(listed, out / "audio", out / ".fetch", corpus.disk_bytes)
     if not fetched.sounds:
-        cause = fetched.lists_complaint or next(iter(fetched.left_out), "the list is empty")
+        cause = fetched.lists_error or next(iter(fetched.missing), "the list is empty")
         raise CorpusError(
-            f"apt-get is here, but not one sound could be fetched ({cause}); look to the network "
-            "and apt's sources, or go on without real sounds: --corpus=synthetic"
+            f"none of the {len(listed)} sounds is available: {cause}. Fix: check the network and "
+            "apt's sources, or use synthetic sounds: --corpus=synthetic"
         )
-    _print_left_out(fetched.left_out)
-    if fetched.packages:
-        megabytes = fetched.downloaded_bytes / 1e6
-        _say(f"fetched {len(fetched.packages)} packages, {megabytes:.1f} MB")
-    write_index(out, f"debian-{size}", fetched.sounds, made_from, fetched.left_out)
+    for cause, files in fetched.missing.items():
+        more = f" and {len(files) - NAMED_FILES} more" if len(files) > NAMED_FILES else ""
+        named = ", ".join(files[:NAMED_FILES]) + more
+        logging.warning("%d sounds are missing, %s: %s", len(files), cause, named)
+    write_index(out, f"debian-{size}", fetched.sounds, origin, fetched.missing)
     return fetched.sounds
 
 
-def _print_left_out(left_out: Mapping[str, Sequence[str]]) -> None:
-    for cause, files in left_out.items():
-        more = f" and {len(files) - NAMED_FILES} more" if len(files) > NAMED_FILES else ""
-        _say(f"left out: {len(files)} sounds, {cause}: {', '.join(files[:NAMED_FILES])}{more}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # a pipe would hold progress back
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags; `corpus` is debian where apt is installed, unless another one is asked for."""
     parser = argparse.ArgumentParser(prog="coala_jax.data_prep.sample_corpus", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument(
         "--corpus",
         choices=("debian", "synthetic"),
-        help="default: debian where apt-get and dpkg-deb are, synthetic elsewhere",
+        help="default: debian where apt-get and dpkg-deb are installed, synthetic elsewhere",
     )
     parser.add_argument("--size", choices=tuple(SIZES), help="debian only (small)")
     parser.add_argument("--sounds", type=int, help="how many, synthetic only (400)")
@@ -117,14 +112,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    flags = _parse(argv)
-    corpus, remark = flags.corpus, ""
-    if corpus is None:
-        missing = debian.missing_tools()
-        corpus = "synthetic" if missing else "debian"
-        if missing:
-            remark = f": no {' and no '.join(missing)} on this machine, so --corpus=synthetic"
-            _say(f"no real sounds, but sounds made by formula{remark}")
+    flags = parse(argv)
+    logs.start()
+    corpus = flags.corpus or "debian"
+    if flags.corpus is None and (missing := missing_programs()):
+        corpus = "synthetic"
+        logging.warning(
+            "no %s on this machine: the sounds are synthetic, not real", " and no ".join(missing)
+        )
     try:
         if corpus == "debian":
             sounds = make_debian(flags.out, flags.size)
@@ -134,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sample_corpus: {error}", file=sys.stderr)
         return 1
     groups = len({sound.group for sound in sounds})
-    _say(f"{corpus} corpus: {len(sounds)} sounds in {groups} groups, in {flags.out}{remark}")
+    print(f"{corpus} corpus: {len(sounds)} sounds in {groups} groups, in {flags.out}")
     return 0
 
 
@@ -142,4 +137,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("sample_corpus: interrupted; run it again")
+        sys.exit("sample_corpus: interrupted. Fix: run it again; it continues")

@@ -1,23 +1,24 @@
-"""The folder that a corpus of sounds is handed on in.
+"""The folder of a sample corpus.
 
     DIR/audio/...      the sounds
-    DIR/corpus.json    what the corpus is, how many sounds it has, what was left out and why
+    DIR/corpus.json    what the corpus is, how many sounds it has, what is missing and why
     DIR/sounds.csv     file (relative to DIR/audio), tags (space separated), group, licence
 
-`sounds.csv` is written last: where it stands, the folder is whole.
+`sounds.csv` is written last: a folder that has it is complete.
 """
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coala_jax import storage
+
 
 class CorpusError(RuntimeError):
-    """The corpus cannot be made; the message is a sentence with the cause and the way out."""
+    """The corpus cannot be made; the message says why and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,21 @@ class CorpusSound:
     licence: str
 
 
-def check_same_corpus(out: Path, made_from: Mapping[str, Any]) -> None:
-    """Raises CorpusError if `out` already holds a corpus made from something else.
+def check_same_origin(description: Path, origin: Mapping[str, Any], key: str = "made_from") -> None:
+    """Raises CorpusError if the JSON file says, under `key`, that its sounds have another origin.
 
-    Two corpora in one folder would leave sounds behind that no `sounds.csv` names.
+    Sounds of two origins in one folder would leave some behind that no CSV file names.
     """
-    description = out / "corpus.json"
     if not description.exists():
         return
+    hint = f"Fix: delete {description.parent}, or choose another folder with --out"
     try:
-        found = json.loads(description.read_text(encoding="utf-8"))["made_from"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        found = storage.read_json(description)[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{description}: invalid description ({error!r}). {hint}") from error
+    if found != dict(origin):
         raise CorpusError(
-            f"{description} is no description of a corpus ({error!r}); "
-            "delete it, or choose another folder with --out"
-        ) from error
-    if found != dict(made_from):
-        raise CorpusError(
-            f"{out} holds another corpus ({found}, asked for {dict(made_from)}); "
-            "delete it, or choose another folder with --out"
+            f"{description.parent}: made from {found}, but {dict(origin)} was asked for. {hint}"
         )
 
 
@@ -63,37 +60,40 @@ def write_index(
     out: Path,
     name: str,
     sounds: Sequence[CorpusSound],
-    made_from: Mapping[str, Any],
-    left_out: Mapping[str, Sequence[str]],
+    origin: Mapping[str, Any],
+    missing: Mapping[str, Sequence[str]],
 ) -> None:
-    """Writes `corpus.json`, then `sounds.csv`, each whole or not at all; nothing if both are there.
+    """Writes `corpus.json`, then `sounds.csv`, unless both are already there with this content.
 
     Args:
         out: the corpus folder; the sounds are already in `out/audio`.
         name: the corpus's name in reports, e.g. "debian-small".
         sounds: what `sounds.csv` lists, in this order.
-        made_from: what determines the corpus; `check_same_corpus` compares it.
-        left_out: cause -> files that were wanted and are not there.
+        origin: what determines the corpus; `check_same_origin` compares it.
+        missing: cause -> files that were wanted and are not there.
     """
     description = {
         "name": name,
         "sounds": len(sounds),
         "groups": len({sound.group for sound in sounds}),
-        "made_from": dict(made_from),
-        "left_out": {cause: len(files) for cause, files in left_out.items()},
-        "left_out_files": {cause: list(files) for cause, files in left_out.items()},
+        "made_from": dict(origin),
+        "missing": {cause: len(files) for cause, files in missing.items()},
+        "missing_files": {cause: list(files) for cause, files in missing.items()},
     }
-    described = json.dumps(description, indent=2) + "\n"
     rows = [(s.file, " ".join(s.tags), s.group, s.licence) for s in sounds]
-    listed = _csv_text([("file", "tags", "group", "licence"), *rows])
-    if _holds(out / "corpus.json", described) and _holds(out / "sounds.csv", listed):
+    texts = {
+        "corpus.json": storage.json_text(description),
+        "sounds.csv": csv_text([("file", "tags", "group", "licence"), *rows]),
+    }
+    if all(_holds(out / file, text) for file, text in texts.items()):
         return
     (out / "sounds.csv").unlink(missing_ok=True)
-    _write_whole(out / "corpus.json", described)
-    _write_whole(out / "sounds.csv", listed)
+    for file, text in texts.items():
+        storage.write_text(out / file, text)
 
 
-def _csv_text(rows: Iterable[Sequence[str]]) -> str:
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """The rows as CSV, the first of them the header."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -101,9 +101,3 @@ def _csv_text(rows: Iterable[Sequence[str]]) -> str:
 
 def _holds(path: Path, text: str) -> bool:
     return path.is_file() and path.read_bytes() == text.encode()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(text.encode())
-    part.replace(path)

@@ -14,15 +14,15 @@ _SHARE = "usr/share/"
 
 @dataclass(frozen=True)
 class ListedSound:
-    """A sound of the list: where it sits in which package, and what it must be.
+    """A sound of the list: the file in a package, and what it must be.
 
     Attributes:
         package: name of the Debian package.
         path: path inside the package, below usr/share/; or inside the container.
         md5: hexadecimal MD5 of the file.
         sound: the sound as the corpus names it.
-        container: path of the container (`preparation/resource.py`) that holds the sound, inside
-            the package and below usr/share/; empty if the sound is a file of its own.
+        container: path of the container (`containers.py`) that holds the sound, inside the package
+            and below usr/share/; empty if the sound is a file of its own.
     """
 
     package: str
@@ -33,7 +33,7 @@ class ListedSound:
 
 
 def read_list(path: Path) -> list[ListedSound]:
-    """Reads a tab-separated list of sounds; lines that begin with # are remarks.
+    """Reads a tab-separated list of sounds; lines that begin with # are comments.
 
     Raises:
         CorpusError: a column is missing, a row is malformed, or a path occurs twice.
@@ -52,25 +52,25 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
     """The rows of a list with these columns, `package` and `md5` among them; all are filled.
 
     Yields:
-        Where the row stands, for messages, and the row.
+        The file and line of the row, for messages, and the row.
 
     Raises:
-        CorpusError: the columns are others, or a row is malformed.
+        CorpusError: the columns are not these, or a row is malformed.
     """
     with path.open(encoding="utf-8", newline="") as file:
         lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
         numbered = [(n, line) for n, line in lines if not line.startswith("#")]
     rows = csv.DictReader((line for _, line in numbered), delimiter="\t", quoting=csv.QUOTE_NONE)
     if tuple(rows.fieldnames or ()) != tuple(columns):
-        raise CorpusError(f"{path} has the columns {rows.fieldnames}, not {list(columns)}")
+        raise CorpusError(f"{path}: the columns must be {list(columns)}, not {rows.fieldnames}")
     for (number, _), row in zip(numbered[1:], rows, strict=True):
         where = f"{path}, line {number}"
         if None in row or None in row.values() or not all(row.values()):
-            raise CorpusError(f"{where}: {len(columns)} filled columns are needed")
+            raise CorpusError(f"{where}: each of the {len(columns)} columns must be filled")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", row["package"]):
-            raise CorpusError(f"{where}: {row['package']} is no package name")
+            raise CorpusError(f"{where}: invalid package name {row['package']!r}")
         if not re.fullmatch(r"[0-9a-f]{32}", row["md5"]):
-            raise CorpusError(f"{where}: {row['md5']} is no MD5")
+            raise CorpusError(f"{where}: invalid MD5 {row['md5']!r}")
         yield where, row
 
 
@@ -81,5 +81,5 @@ def below_share(path: str, where: str) -> str:
         CorpusError: the path is not below usr/share/.
     """
     if not path.startswith(_SHARE) or ".." in PurePosixPath(path).parts:
-        raise CorpusError(f"{where}: {path} is not below {_SHARE}")
+        raise CorpusError(f"{where}: {path!r} is not below {_SHARE}")
     return path.removeprefix(_SHARE)

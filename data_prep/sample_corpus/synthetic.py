@@ -1,11 +1,10 @@
-"""Sounds made by formula, with tags that say what can be heard in them.
+"""Synthetic sounds with tags that say what can be heard in them.
 
 For machines without real sounds, and for tests: every tag follows from the acoustics alone, so a
 model that learns finds the tags of sounds it has not heard, and one that does not learn cannot.
 Ranges of neighbouring tags leave a gap between them, so that no sound sits on a border.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import soundfile
 from coala_jax.data_prep.sample_corpus.corpus_folder import (
     CorpusSound,
-    check_same_corpus,
+    check_same_origin,
     write_index,
 )
 from jaxtyping import Float
@@ -96,12 +95,8 @@ def write_synthetic_corpus(out: Path, sounds: int, seed: int) -> list[CorpusSoun
     """
     if sounds < 1 or seed < 0:
         raise ValueError(f"sounds must be at least 1 and seed at least 0, not {sounds} and {seed}")
-    made_from = {
-        "formula": "coala_jax.data_prep.sample_corpus.synthetic",
-        "sounds": sounds,
-        "seed": seed,
-    }
-    check_same_corpus(out, made_from)
+    origin = {"formula": __name__, "sounds": sounds, "seed": seed}
+    check_same_origin(out / "corpus.json", origin)
     (out / "audio" / "synthetic").mkdir(parents=True, exist_ok=True)
     written = []
     for index in range(sounds):
@@ -109,15 +104,13 @@ def write_synthetic_corpus(out: Path, sounds: int, seed: int) -> list[CorpusSoun
         name = f"synthetic/{index:06d}.wav"
         _write_wav(out / "audio" / name, sound)
         written.append(CorpusSound(name, sound.tags, sound.group, "CC0-1.0"))
-    write_index(out, "synthetic", written, made_from, left_out={})
+    write_index(out, "synthetic", written, origin, missing={})
     return written
 
 
 def _write_wav(path: Path, sound: SyntheticSound) -> None:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, sound.waveform, sound.sample_rate_hz, format="WAV", subtype="PCM_16")
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(buffer.getvalue())
+    part = path.with_suffix(".part")  # renamed when whole: this corpus may be in use already
+    soundfile.write(part, sound.waveform, sound.sample_rate_hz, format="WAV", subtype="PCM_16")
     part.replace(path)
 
 
@@ -133,23 +126,20 @@ def _envelope(name: str, time: Float[np.ndarray, " samples"]) -> Float[np.ndarra
     return ramp * 10 ** (decibel[name] / 20)
 
 
-# The makers: time in seconds, centre frequency in Hz, the recipe's and the take's random numbers
-# -> (waveform, tags for what else can be heard). They draw their character from the recipe and
-# phases and noise from the take.
+# The makers: time in seconds, centre frequency in Hz, random numbers of the recipe and of the take
+# -> (waveform, tags for what else can be heard). The recipe gives a sound its character, the take
+# its phases and noise.
 _Time = Float[np.ndarray, " samples"]
 _Made = tuple[Float[np.ndarray, " samples"], tuple[str, ...]]
+_Rng = np.random.Generator
 
 
-def _tone(
-    time: _Time, centre_hz: float, recipe: np.random.Generator, variation: np.random.Generator
-) -> _Made:
+def _tone(time: _Time, centre_hz: float, recipe: _Rng, variation: _Rng) -> _Made:
     del recipe
     return np.sin(2 * np.pi * (centre_hz * time + variation.uniform())), ()
 
 
-def _buzz(
-    time: _Time, centre_hz: float, recipe: np.random.Generator, variation: np.random.Generator
-) -> _Made:
+def _buzz(time: _Time, centre_hz: float, recipe: _Rng, variation: _Rng) -> _Made:
     """Six harmonics; those that would pass 11 025 Hz at half the rate are left out."""
     slope = recipe.uniform(0.3, 1.0)
     waveform = np.zeros_like(time)
@@ -160,9 +150,7 @@ def _buzz(
     return waveform, ()
 
 
-def _chirp(
-    time: _Time, centre_hz: float, recipe: np.random.Generator, variation: np.random.Generator
-) -> _Made:
+def _chirp(time: _Time, centre_hz: float, recipe: _Rng, variation: _Rng) -> _Made:
     """An exponential glide over 1 to 2 octaves, centred on the register."""
     octaves = recipe.uniform(1.0, 2.0)
     direction = str(recipe.choice(("rising", "falling")))
@@ -172,9 +160,7 @@ def _chirp(
     return np.sin(2 * np.pi * (cycles + variation.uniform())), (direction,)
 
 
-def _noise(
-    time: _Time, centre_hz: float, recipe: np.random.Generator, variation: np.random.Generator
-) -> _Made:
+def _noise(time: _Time, centre_hz: float, recipe: _Rng, variation: _Rng) -> _Made:
     """White noise through a band of a third to a whole octave about the centre."""
     width_octaves = recipe.uniform(0.15, 0.45)  # standard deviation of the band
     spectrum = np.fft.rfft(variation.standard_normal(time.size))
@@ -184,9 +170,7 @@ def _noise(
     return np.fft.irfft(spectrum * band, time.size), ()
 
 
-def _click(
-    time: _Time, centre_hz: float, recipe: np.random.Generator, variation: np.random.Generator
-) -> _Made:
+def _click(time: _Time, centre_hz: float, recipe: _Rng, variation: _Rng) -> _Made:
     """Strokes of a few milliseconds that ring at the centre frequency."""
     rate, since_event = _events(time, recipe)
     ring_seconds = max(0.004, 1.5 / centre_hz)
@@ -194,9 +178,7 @@ def _click(
     return ringing * np.exp(-since_event / ring_seconds), (rate,)
 
 
-def _pulse(
-    time: _Time, centre_hz: float, recipe: np.random.Generator, variation: np.random.Generator
-) -> _Made:
+def _pulse(time: _Time, centre_hz: float, recipe: _Rng, variation: _Rng) -> _Made:
     """A tone that is on for 60 % of each period and ramps in 5 ms."""
     rate, since_event = _events(time, recipe)
     period_seconds = since_event.max()
@@ -204,7 +186,7 @@ def _pulse(
     return on * np.sin(2 * np.pi * (centre_hz * time + variation.uniform())), (rate,)
 
 
-def _events(time: _Time, recipe: np.random.Generator) -> tuple[str, _Time]:
+def _events(time: _Time, recipe: _Rng) -> tuple[str, _Time]:
     """(rate tag, seconds since the last event); there are at least three events in the sound."""
     slow_fits = time[-1] * RATES_HZ["slow"][0] >= 3
     rate = "slow" if recipe.random() < 2 / 3 and slow_fits else "fast"
@@ -212,7 +194,7 @@ def _events(time: _Time, recipe: np.random.Generator) -> tuple[str, _Time]:
     return rate, np.mod(time, 1 / events_hz)
 
 
-_MAKERS: dict[str, Callable[[_Time, float, np.random.Generator, np.random.Generator], _Made]] = {
+_MAKERS: dict[str, Callable[[_Time, float, _Rng, _Rng], _Made]] = {
     "tone": _tone,
     "buzz": _buzz,
     "chirp": _chirp,

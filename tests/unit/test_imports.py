@@ -30,7 +30,6 @@ TOP = {
     "default_config": set(),
     "logs": set(),
     "storage": set(),
-    "sweep": {"data", "default_config", "evaluation", "main", "training"},
 }
 
 

@@ -1,4 +1,4 @@
-"""preparation.standin_notes: what is played, what is kept, and how a stopped run goes on."""
+"""The task instruments: what is played, what is kept, and how a stopped run continues."""
 
 import json
 from collections import Counter
@@ -11,186 +11,144 @@ from coala_jax.data_prep.proxy_tasks import instruments, soundfonts
 from coala_jax.data_prep.proxy_tasks.instruments import make_instruments
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 
-from tests.fake_synth import FakeSynth, clips_of, contents
+from tests.fake_apt import contents
+from tests.fake_synth import FakeSynth
 
-NOTES = 3  # of each family by each of three fonts
+NOTES = 2  # of each family by each of three fonts
 
 
 @pytest.fixture
-def synth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSynth:
-    """One family, of three programs, so that a set takes three calls."""
+def synth(tmp_path, monkeypatch) -> FakeSynth:
+    """One family, of three programs, so that a task takes three calls."""
     monkeypatch.setattr(instruments, "FAMILIES", {"vocal": range(52, 55)})
     return FakeSynth(tmp_path / "synth", monkeypatch)
-
-
-@pytest.fixture
-def two_families(monkeypatch: pytest.MonkeyPatch) -> None:
-    families = {"organ": range(16, 19), "vocal": range(52, 55)}
-    monkeypatch.setattr(instruments, "FAMILIES", families)
-
-
-def make(out: Path, synth: FakeSynth, **choices: int) -> list[str]:
-    said: list[str] = []
-    make_instruments(out, synth.packages, said.append, **{"notes": NOTES, **choices})
-    return said
 
 
 def about(out: Path) -> dict:
     return json.loads((out / "instruments" / "about.json").read_text())
 
 
-def test_ten_families_of_general_midi_do_not_overlap():
+def clips_of(out: Path) -> list[list[str]]:
+    lines = (out / "instruments" / "clips.csv").read_text().splitlines()
+    assert lines[0] == "file,label,split,group"
+    return [line.split(",") for line in lines[1:]]
+
+
+def test_families_do_not_overlap_and_the_test_font_is_for_testing_alone():
     programs = [program for family in instruments.FAMILIES.values() for program in family]
     assert len(instruments.FAMILIES) == 10
     assert len(programs) == len(set(programs)) and set(programs) <= set(range(128))
-    # One font plays the tests, and it is in no other part.
     assert Counter(instruments.SPLITS.values()) == {"train": 2, "test": 1}
     assert instruments.SPLITS.keys() == soundfonts.FONTS.keys()
 
 
-def test_each_clip_is_the_note_of_its_name(tmp_path: Path, synth: FakeSynth, two_families: None):
-    make(tmp_path, synth)
-    folder = tmp_path / "instruments"
-    header, *rows = clips_of(folder)
-    assert header == ["file", "label", "split", "group"]
-    assert len(rows) == len({row[0] for row in rows}) == 2 * 3 * NOTES
+def test_the_draw_is_the_recorded_one_and_differs_by_font_family_and_seed():
+    first = instruments.draw("fluidr3", "bass", 0)
+    assert len(first) == len(set(first)) == 8 * 49 * 5
+    found = [(note.program, note.pitch, note.velocity) for note in first[:3]]
+    assert found == [(39, 69, 25), (34, 40, 75), (35, 44, 25)]  # or scores compare no more
+    keys = [
+        [(n.pitch, n.velocity) for n in instruments.draw(*key)[:8]]
+        for key in (("fluidr3", "bass", 0), ("fluidr3", "bass", 1), ("timgm6mb", "bass", 0))
+    ]
+    keys.append([(n.pitch, n.velocity) for n in instruments.draw("fluidr3", "reed", 0)[:8]])
+    assert all(a != b for i, a in enumerate(keys) for b in keys[:i])
+
+
+def test_each_clip_is_the_note_of_its_name_and_its_origin_is_recorded(tmp_path, synth):
+    folder = make_instruments(tmp_path, synth.packages, notes=NOTES)
+    rows = clips_of(tmp_path)
+    assert len({row[0] for row in rows}) == 3 * NOTES
     assert Counter((label, split, font) for _, label, split, font in rows) == {
-        (label, split, font): NOTES
-        for label in ("organ", "vocal")
-        for font, split in instruments.SPLITS.items()
+        ("vocal", split, font): NOTES for font, split in instruments.SPLITS.items()
     }
     for file, label, _, font in rows:
-        name = Path(file).stem
-        assert (Path(file).parent.name, name.split("-")[0]) == (label, font)
-        _, program, pitch, velocity = name.split("-")
-        assert int(program) in instruments.FAMILIES[label]
-        info = soundfile.info(folder / file)
-        assert (info.samplerate, info.channels, info.frames) == (16_000, 1, 64_000)
-        assert info.subtype == "PCM_16"
+        assert Path(file).parent == Path("audio", label)
+        assert Path(file).stem.split("-")[0] == font
+        program, pitch, velocity = map(int, Path(file).stem.split("-")[1:])
+        assert program in instruments.FAMILIES[label]
         sound, rate = soundfile.read(folder / file)
+        assert (rate, sound.shape) == (16_000, (64_000,))
+        assert soundfile.info(folder / file).subtype == "PCM_16"
         # The sine is there from the first moment until it is let go after 3 s.
         loud = np.flatnonzero(np.abs(sound) > 0.1 * np.abs(sound).max())
         assert loud[0] < 0.01 * rate and abs(loud[-1] - 3.0 * rate) < 0.01 * rate
         hz = np.abs(np.fft.rfft(sound[: 3 * rate])).argmax() / 3
-        assert abs(12 * np.log2(hz / 440) + 69 - int(pitch)) < 0.3
-        assert np.abs(sound).max() == pytest.approx(
-            0.5 * int(velocity) / 127, rel=0.1
-        )  # it rings where it ends
-
-
-def test_what_plays_them_is_told(tmp_path: Path, synth: FakeSynth):
-    make(tmp_path, synth)
+        assert abs(12 * np.log2(hz / 440) + 69 - pitch) < 0.3
+        assert np.abs(sound).max() == pytest.approx(0.5 * velocity / 127, rel=0.1)
     found = about(tmp_path)
-    assert found["limits"].startswith("Not NSynth")
-    assert found["clips"] == {"train": 2 * NOTES, "test": NOTES}
-    assert found["labels"]["vocal"] == {"train": 2 * NOTES, "test": NOTES}
+    assert found["labels"] == {"vocal": {"train": 2 * NOTES, "test": NOTES}}
+    assert (found["sources"]["fluidsynth"], found["sources"]["minuet-data"]) == ("9.8.7", "1.0-1")
     assert found["not_as_drawn"] == []
-    sources = found["made_from"]["sources"]
-    assert (sources["fluidsynth"], sources["minuet-data"]) == ("9.8.7", "1.0-1")
     # No effects, and not the settings of whoever runs it.
     assert all(" -R 0 -C 0 " in call and "/settings " in call for call in synth.calls)
-    assert sorted(p.name for p in (tmp_path / "instruments").iterdir()) == [
-        *("about.json", "audio", "clips.csv", "details.csv")
-    ]
-    assert not [path.name for path in synth.packages.iterdir() if path.name.startswith(".")]
+    names = ["about.json", "audio", "clips.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
-def test_silent_notes_are_replaced_and_told(tmp_path: Path, synth: FakeSynth):
-    synth.set_font("timgm6mb", silent_from=70)
-    make(tmp_path, synth)
-    rows = clips_of(tmp_path / "instruments")[1:]
-    assert len(rows) == 3 * NOTES
-    pitches = [int(row[0].split("-")[2]) for row in rows if row[3] == "timgm6mb"]
-    assert max(pitches) < 70
-    remarks = about(tmp_path)["not_as_drawn"]
-    assert remarks and all("timgm6mb" in remark for remark in remarks)
-    assert remarks[0].endswith(".wav: silent, its peak is 0; another note was drawn")
-    # None was written and left behind.
-    assert len(list((tmp_path / "instruments" / "audio").rglob("*.wav"))) == len(rows)
-
-
-def test_family_that_a_font_does_not_have_is_an_error(
-    tmp_path: Path, synth: FakeSynth, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(instruments, "PITCHES", [60])
-    synth.set_font("timgm6mb", silent_from=0)
-    with pytest.raises(CorpusError, match="timgm6mb has only 0 of 3 notes of the family vocal"):
-        make(tmp_path, synth)
-    assert not (tmp_path / "instruments" / "clips.csv").exists()
-
-
-def test_notes_that_would_clip_are_turned_down_and_told(tmp_path: Path, synth: FakeSynth):
+def test_silent_notes_are_replaced_and_loud_ones_turned_down_and_both_recorded(tmp_path, synth):
+    synth.set_font("timgm6mb", silent_from=60)
     synth.set_font("generaluser", level=3.0)
-    make(tmp_path, synth)
-    remarks = about(tmp_path)["not_as_drawn"]
-    assert remarks and all("generaluser" in r and "turned down, its peak" in r for r in remarks)
-    for remark in remarks:
-        sound, _ = soundfile.read(tmp_path / "instruments" / "audio" / remark.split(":")[0])
+    folder = make_instruments(tmp_path, synth.packages, notes=6)
+    rows = clips_of(tmp_path)
+    assert len(rows) == 3 * 6 == len(list(folder.rglob("*.wav")))
+    assert max(int(row[0].split("-")[2]) for row in rows if row[3] == "timgm6mb") < 60
+    silent, loud = [], []
+    for remark in about(tmp_path)["not_as_drawn"]:
+        (silent if "silent" in remark else loud).append(remark.split(":")[0])
+    assert silent and all("timgm6mb" in file for file in silent)
+    assert loud and all("generaluser" in file for file in loud)
+    for file in loud:
+        sound, _ = soundfile.read(folder / "audio" / file)
         assert np.abs(sound).max() == pytest.approx(0.99, abs=1e-3)
 
 
-def test_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, synth: FakeSynth):
-    make(tmp_path / "whole", synth)
-    assert len(synth.calls) == 3
+def test_a_font_without_enough_notes_is_an_error(tmp_path, synth, monkeypatch):
+    monkeypatch.setattr(instruments, "PITCHES", [60])
+    synth.set_font("timgm6mb", silent_from=0)
+    with pytest.raises(CorpusError, match="timgm6mb has only 0 of 2 notes"):
+        make_instruments(tmp_path, synth.packages, notes=NOTES)
+    assert not (tmp_path / "instruments" / "clips.csv").exists()
+
+
+def test_a_stopped_run_continues_to_the_same_bytes(tmp_path, synth):
+    make_instruments(tmp_path / "whole", synth.packages, notes=NOTES)
     synth.set_font("timgm6mb", fails=True)
-    with pytest.raises(CorpusError, match="exit code 1: fluidsynth: error: it is out of tune"):
-        make(tmp_path / "stopped", synth)
+    with pytest.raises(CorpusError, match="out of tune"):
+        make_instruments(tmp_path / "stopped", synth.packages, notes=NOTES)
     assert not (tmp_path / "stopped" / "instruments" / "clips.csv").exists()
-    assert len(synth.calls) == 3 + 2  # of which one was played
+    calls = len(synth.calls)
     synth.set_font("timgm6mb")
-    make(tmp_path / "stopped", synth)
-    assert len(synth.calls) == 3 + 2 + 2
+    make_instruments(tmp_path / "stopped", synth.packages, notes=NOTES)
+    assert len(synth.calls) == calls + 2  # the first font is not played again
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    synth.remove("fluidsynth")  # a complete task needs no program
+    make_instruments(tmp_path / "stopped", synth.packages, notes=NOTES)
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
-def test_whole_set_stays_and_needs_no_program(tmp_path: Path, synth: FakeSynth):
-    out = tmp_path / "out"
-    make(out, synth)
-    before, calls = contents(out), len(synth.calls)
-    synth.remove("fluidsynth")
-    assert make(out, synth)[-1].endswith("is whole already")
-    assert contents(out) == before and len(synth.calls) == calls
-
-
-def test_another_seed_gives_other_notes_and_wants_its_own_folder(tmp_path: Path, synth: FakeSynth):
-    make(tmp_path / "a", synth)
-    make(tmp_path / "b", synth, seed=1)
-    first, second = (clips_of(tmp_path / name / "instruments") for name in "ab")
-    assert len({row[0] for row in first} & {row[0] for row in second}) < len(first) / 2
-    with pytest.raises(CorpusError, match=r"made from another recipe .*choose another folder"):
-        make(tmp_path / "a", synth, seed=1)
-
-
-def test_fonts_and_families_have_draws_of_their_own(
-    tmp_path: Path, synth: FakeSynth, two_families: None
-):
-    make(tmp_path, synth, notes=8)
-    keys: dict[tuple[str, str], set[str]] = {}
-    for file, label, _, font in clips_of(tmp_path / "instruments")[1:]:
-        keys.setdefault((label, font), set()).add(Path(file).stem.split("-", 2)[2])
-    drawn = list(keys.values())
-    assert all(a != b for i, a in enumerate(drawn) for b in drawn[:i])
-
-
-def test_rest_of_a_run_with_other_packages_is_refused(tmp_path: Path, synth: FakeSynth):
+def test_a_task_made_from_something_else_is_refused(tmp_path, synth):
     synth.set_font("timgm6mb", fails=True)
     with pytest.raises(CorpusError, match="out of tune"):
-        make(tmp_path, synth)
-    synth.set_font("timgm6mb")
+        make_instruments(tmp_path, synth.packages, notes=NOTES)
+    with pytest.raises(CorpusError, match="'seed': 1"):
+        make_instruments(tmp_path, synth.packages, notes=NOTES, seed=1)
     (synth.packages / "minuet-data.version").write_text("2.0-1")
-    with pytest.raises(CorpusError, match=r"another sources .*'minuet-data': '1\.0-1'"):
-        make(tmp_path, synth)
+    with pytest.raises(CorpusError, match=r"'minuet-data': '2\.0-1'"):
+        make_instruments(tmp_path, synth.packages, notes=NOTES)
+    synth.font_file("generaluser").unlink()
+    with pytest.raises(CorpusError, match=r"minuet-data 2\.0-1.*GeneralUser"):
+        make_instruments(tmp_path / "new", synth.packages, notes=NOTES)
 
 
-def test_description_that_is_none_is_named(tmp_path: Path, synth: FakeSynth):
-    (tmp_path / "instruments").mkdir()
-    (tmp_path / "instruments" / "about.json").write_text("{}")
-    with pytest.raises(CorpusError, match=r"about\.json describes no such set .*delete"):
-        make(tmp_path, synth)
-
-
-def test_package_without_its_font_is_named(tmp_path: Path, synth: FakeSynth):
-    font = soundfonts.FONTS["generaluser"]
-    (synth.packages / font.package / font.path).unlink()
-    with pytest.raises(CorpusError, match=r"minuet-data 1\.0-1 holds no usr/share/minuet"):
-        make(tmp_path, synth)
+@pytest.mark.parametrize(
+    ("end", "token"), [("exit 3", "code 3: no bank"), ("exec sleep 5", "0.2 s")]
+)
+def test_a_fluidsynth_that_fails_or_hangs_is_an_error(tmp_path, monkeypatch, end, token):
+    program = tmp_path / "fluidsynth"
+    program.write_text(f"#!/bin/sh\necho no bank >&2\n{end}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(soundfonts, "TIMEOUT_SECONDS", 0.2 if "sleep" in end else 60)
+    with pytest.raises(CorpusError, match=token):
+        soundfonts.run_fluidsynth(["a.sf2", "a.mid"])

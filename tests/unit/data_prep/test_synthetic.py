@@ -1,9 +1,8 @@
-"""coala_jax.data_prep.sample_corpus.synthetic: what the tags say is measured in the waveforms."""
+"""Synthetic sounds: what the tags say is measured in the waveforms."""
 
 import csv
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from coala_jax.data_prep.sample_corpus.synthetic import (
 )
 
 from coala_jax.tags.normalize import normalize_tags
+from tests.fake_apt import contents
 
 SOUNDS = [synthesize(index, seed=7) for index in range(240)]
 
@@ -45,7 +45,7 @@ def part(sound: SyntheticSound, start: float, stop: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("register", "low_hz", "high_hz"), [("low", 110, 370), ("mid", 670, 1460), ("high", 2700, 5200)]
 )
-def test_register_is_where_the_energy_is(register: str, low_hz: float, high_hz: float) -> None:
+def test_register_is_where_the_energy_is(register, low_hz, high_hz):
     for sound in with_tag(register):
         if "noise" in sound.tags or "click" in sound.tags:
             continue  # their energy spreads over an octave; see the test below
@@ -55,7 +55,7 @@ def test_register_is_where_the_energy_is(register: str, low_hz: float, high_hz: 
 
 
 @pytest.mark.parametrize("kind", ["noise", "click"])
-def test_registers_of_broad_sounds_do_not_touch(kind: str) -> None:
+def test_registers_of_broad_sounds_do_not_touch(kind):
     centroids = {}
     for register in ("low", "mid", "high"):
         peaks = []
@@ -71,7 +71,7 @@ def test_registers_of_broad_sounds_do_not_touch(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("rising", 1), ("falling", -1)])
-def test_chirp_glides_one_to_two_octaves(direction: str, sign: int) -> None:
+def test_chirp_glides_one_to_two_octaves(direction, sign):
     for sound in with_tag("chirp", direction):
         start = peak_hz(part(sound, 0.05, 0.15), sound.sample_rate_hz)
         stop = peak_hz(part(sound, 0.85, 0.95), sound.sample_rate_hz)
@@ -84,14 +84,14 @@ def test_chirp_glides_one_to_two_octaves(direction: str, sign: int) -> None:
     ("envelope", "low_db", "high_db"),
     [("fading", 18, 36), ("swelling", -36, -18), ("steady", -7, 7)],
 )
-def test_envelope_is_in_the_level(envelope: str, low_db: float, high_db: float) -> None:
+def test_envelope_is_in_the_level(envelope, low_db, high_db):
     for sound in with_tag(envelope):
         first, last = (np.sqrt(np.mean(part(sound, *p) ** 2)) for p in [(0, 1 / 3), (2 / 3, 1)])
         assert low_db <= 20 * np.log10(first / last) <= high_db, sound.group
 
 
 @pytest.mark.parametrize(("rate", "low_hz", "high_hz"), [("slow", 3, 5), ("fast", 10, 16)])
-def test_rate_is_in_the_energy(rate: str, low_hz: float, high_hz: float) -> None:
+def test_rate_is_in_the_energy(rate, low_hz, high_hz):
     for sound in with_tag(rate, "steady"):
         hop = sound.sample_rate_hz // 100
         frames = sound.waveform[: sound.waveform.size // hop * hop].reshape(-1, hop)
@@ -103,28 +103,7 @@ def test_rate_is_in_the_energy(rate: str, low_hz: float, high_hz: float) -> None
         assert low_hz * 0.9 <= found <= high_hz * 1.1, sound.group
 
 
-def test_only_clicks_and_pulses_have_a_rate_and_only_chirps_a_direction() -> None:
-    for sound in SOUNDS:
-        kind = sound.tags[0]
-        assert len({"slow", "fast"} & set(sound.tags)) == (kind in ("click", "pulse"))
-        assert len({"rising", "falling"} & set(sound.tags)) == (kind == "chirp")
-
-
-def test_kinds_differ_in_how_narrow_they_are() -> None:
-    def share(sound: SyntheticSound, ratio: float) -> float:
-        """Share of the energy from the strongest frequency / ratio to that frequency * ratio."""
-        power = np.abs(np.fft.rfft(sound.waveform)) ** 2
-        strongest = int(np.argmax(power))
-        return float(power[int(strongest / ratio) : int(strongest * ratio) + 2].sum() / power.sum())
-
-    assert min(share(sound, 1.03) for sound in with_tag("tone", "steady")) > 0.95
-    assert max(share(sound, 1.03) for sound in with_tag("noise", "high")) < 0.5
-    assert min(share(sound, 2.0) for sound in with_tag("noise", "steady")) > 0.8
-    buzzes = [share(sound, 1.03) for sound in with_tag("buzz") if "high" not in sound.tags]
-    assert 0.25 < min(buzzes) < max(buzzes) < 0.8
-
-
-def test_length_tags_follow_the_duration() -> None:
+def test_length_tags_follow_the_duration():
     for sound in SOUNDS:
         assert 0.29 < seconds(sound) <= 3.0
         assert ("short" in sound.tags) == (seconds(sound) <= 0.6)
@@ -132,19 +111,13 @@ def test_length_tags_follow_the_duration() -> None:
     assert 0.05 < np.mean([seconds(sound) > 2.2 for sound in SOUNDS]) < 0.25
 
 
-def test_level_is_random_and_never_clips() -> None:
-    levels = [float(np.abs(sound.waveform).max()) for sound in SOUNDS]
-    assert 0.1 < min(levels) < 0.25 and 0.8 < max(levels) < 0.95
-    assert {sound.waveform.dtype for sound in SOUNDS} == {np.dtype(np.float32)}
-
-
-def test_every_tag_is_frequent_and_survives_normalising() -> None:
+def test_every_tag_is_frequent_and_survives_normalising():
     counts = Counter(tag for sound in SOUNDS for tag in sound.tags)
     assert min(counts.values()) >= 10
     assert normalize_tags(counts) == tuple(counts)
 
 
-def test_takes_share_group_and_tags_and_nothing_else_does() -> None:
+def test_takes_share_group_and_tags_and_nothing_else_does():
     by_group: dict[str, list[int]] = {}
     for index, sound in enumerate(SOUNDS):
         by_group.setdefault(sound.group, []).append(index)
@@ -164,25 +137,21 @@ def test_takes_share_group_and_tags_and_nothing_else_does() -> None:
     assert 0.002 < max(detunings) < 1 / 11  # octaves
 
 
-def test_seed_and_index_determine_the_sound() -> None:
-    again = synthesize(3, seed=7)
-    assert again.tags == SOUNDS[3].tags
-    np.testing.assert_array_equal(again.waveform, SOUNDS[3].waveform)
+def test_seed_and_index_determine_the_sound_on_every_machine_and_in_every_version():
+    sound = synthesize(3, seed=7)
+    assert sound.tags == ("click", "high", "fast", "fading", "short")
+    assert (sound.sample_rate_hz, sound.waveform.size) == (44_100, 22_569)
+    four = [0.003891491, 0.002133851, 0.001250762, -0.001360458]
+    np.testing.assert_allclose(sound.waveform[1000:1004], four, atol=1e-7)
     others = [synthesize(3, seed=8), synthesize(4, seed=7)]
-    assert all(other.waveform.size != again.waveform.size for other in others)
+    assert all(other.waveform.size != sound.waveform.size for other in others)
 
 
-def file_bytes(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder, hidden ones too: name -> bytes."""
-    files = [path for path in folder.rglob("*") if not path.is_dir()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def test_corpus_holds_the_same_sounds(tmp_path: Path) -> None:
-    written = write_synthetic_corpus(tmp_path, sounds=40, seed=7)
+def test_the_corpus_holds_these_sounds(tmp_path):
+    write_synthetic_corpus(tmp_path, sounds=20, seed=7)
     with (tmp_path / "sounds.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(written) == 40
+    assert len(rows) == 20
     for row, sound in zip(rows, SOUNDS, strict=False):
         assert row["tags"].split() == list(sound.tags)
         assert (row["group"], row["licence"]) == (sound.group, "CC0-1.0")
@@ -192,28 +161,18 @@ def test_corpus_holds_the_same_sounds(tmp_path: Path) -> None:
         assert sample_rate_hz == sound.sample_rate_hz
         np.testing.assert_allclose(waveform, sound.waveform, atol=1 / 32768)
     description = json.loads((tmp_path / "corpus.json").read_text(encoding="utf-8"))
-    assert (description["name"], description["sounds"]) == ("synthetic", 40)
-    assert (description["groups"], description["left_out"]) == (38, {})
-    assert {row["file"] for row in rows} == set(file_bytes(tmp_path / "audio"))
-
-
-def test_equal_seeds_give_equal_bytes(tmp_path: Path) -> None:
-    for folder, seed in [("a", 1), ("b", 1), ("c", 2)]:
-        write_synthetic_corpus(tmp_path / folder, sounds=5, seed=seed)
-    a, b, c = (file_bytes(tmp_path / folder / "audio") for folder in "abc")
-    assert a == b and a.keys() == c.keys()
-    assert not any(a[name] == c[name] for name in a)
+    assert (description["name"], description["sounds"]) == ("synthetic", 20)
+    assert (description["groups"], description["missing"]) == (19, {})
+    assert {row["file"] for row in rows} == contents(tmp_path / "audio").keys()
+    before = contents(tmp_path)
+    write_synthetic_corpus(tmp_path, sounds=20, seed=7)
+    assert contents(tmp_path) == before
+    with pytest.raises(CorpusError, match="'seed': 8"):
+        write_synthetic_corpus(tmp_path, sounds=20, seed=8)
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(("sounds", "seed"), [(0, 0), (-1, 0), (1, -1)])
-def test_impossible_numbers_are_refused(tmp_path: Path, sounds: int, seed: int) -> None:
-    with pytest.raises(ValueError, match=f"not {sounds} and {seed}"):
+def test_impossible_numbers_are_refused(tmp_path, sounds, seed):
+    with pytest.raises(ValueError, match=f"{sounds} and {seed}"):
         write_synthetic_corpus(tmp_path, sounds, seed)
-
-
-def test_folder_of_another_corpus_is_refused_untouched(tmp_path: Path) -> None:
-    write_synthetic_corpus(tmp_path, sounds=2, seed=1)
-    before = (tmp_path / "audio/synthetic/000000.wav").read_bytes()
-    with pytest.raises(CorpusError, match="holds another corpus"):
-        write_synthetic_corpus(tmp_path, sounds=2, seed=2)
-    assert (tmp_path / "audio/synthetic/000000.wav").read_bytes() == before

@@ -1,8 +1,8 @@
-"""Files inside the containers in which games ship their sounds, by name.
+"""Reads sounds out of the container files in which games ship them.
 
-Three formats, told by the suffix: `.pk3` is a zip file, `.rcc` a Qt resource (versions 1 to 3,
-stored or zlib), `.cat` an OpenTTD sound set, which gives its sounds no file names: they are named
-by number and title, `018_Explosion.wav`. Each member is read whole; nothing is written.
+Three formats, by suffix: `.pk3` is a zip file, `.rcc` a Qt resource (versions 1 to 3, stored or
+zlib), `.cat` an OpenTTD sound set, whose sounds have no file names: they are named here by number
+and title, `018_Explosion.wav`. Each member is read whole; nothing is written.
 """
 
 import re
@@ -20,14 +20,14 @@ _QT_ZLIB, _QT_FOLDER, _QT_ZSTD = 1, 2, 4
 
 
 class ContainerError(ValueError):
-    """A container cannot be read; the message is the cause."""
+    """A container cannot be read; the message says why."""
 
 
 def read_members(path: Path, names: Collection[str]) -> dict[str, bytes]:
-    """The content of the named members; a name that the container has not is not in the result.
+    """The content of the named members; names that the container does not hold are left out.
 
     Raises:
-        ContainerError: the file is no such container, or damaged.
+        ContainerError: the file has another format, or is damaged.
     """
     readers: dict[str, Callable[[Path, Collection[str]], Iterator[tuple[str, bytes]]]] = {
         ".pk3": _zip_members,
@@ -35,11 +35,11 @@ def read_members(path: Path, names: Collection[str]) -> dict[str, bytes]:
         ".cat": _sound_set_members,
     }
     if path.suffix not in readers:
-        raise ContainerError(f"{path.name}: only {', '.join(readers)} can be read")
+        raise ContainerError(f"{path.name}: unknown suffix; known are {', '.join(readers)}")
     try:
         return dict(readers[path.suffix](path, names))
     except (struct.error, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, IndexError) as error:
-        raise ContainerError(f"{path.name} is damaged: {error}") from error
+        raise ContainerError(f"{path.name}: damaged ({error})") from error
 
 
 def _zip_members(path: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -55,12 +55,12 @@ def _qt_members(path: Path, names: Collection[str]) -> Iterator[tuple[str, bytes
     data = path.read_bytes()
     magic, version, tree, contents, texts = struct.unpack_from(">4sIIII", data)
     if magic != _QT_MAGIC or version not in _QT_NODE_BYTES:
-        raise ContainerError(f"{path.name} is no Qt resource of version 1 to 3")
+        raise ContainerError(f"{path.name}: not a Qt resource of version 1 to 3")
     node_count = (len(data) - tree) // _QT_NODE_BYTES[version]
 
     def walk(node: int, folder: str, seen: frozenset[int]) -> Iterator[tuple[str, bytes]]:
         if node in seen or node >= node_count:
-            raise ContainerError(f"{path.name} is damaged: its tree is none")
+            raise ContainerError(f"{path.name}: damaged (node {node} is no tree)")
         at = tree + node * _QT_NODE_BYTES[version]
         text_at, flags = struct.unpack_from(">IH", data, at)
         name = folder + (_qt_text(data, texts + text_at) if node else "")
@@ -84,27 +84,27 @@ def _qt_content(path: Path, name: str, flags: int, data: bytes, at: int) -> byte
     (length,) = struct.unpack_from(">I", data, at)
     stored = _slice(data, at + 4, length)
     if flags & _QT_ZSTD:
-        raise ContainerError(f"{path.name}: {name} is compressed by zstd, which we cannot read")
+        raise ContainerError(f"{path.name}: {name} is compressed with zstd, which is not supported")
     if not flags & _QT_ZLIB:
         return stored
     (full_length,) = struct.unpack_from(">I", stored)
     _check_length(path, name, full_length)
     content = zlib.decompressobj().decompress(stored[4:], full_length + 1)
     if len(content) != full_length:
-        raise ContainerError(f"{path.name} is damaged: {name} has not the length it says")
+        raise ContainerError(f"{path.name}: damaged ({name} is not of its declared length)")
     return content
 
 
 def _sound_set_members(path: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """A table of (offset, length), little-endian, then at each offset a title and a WAV file.
 
-    The first sound begins where the table ends. The offsets' highest bit marks the newer kind of
-    set, which states what each sound is: length byte, text, RIFF.
+    The first sound begins where the table ends. The offsets' highest bit marks the newer format,
+    which describes each sound: length byte, text, RIFF.
     """
     data = path.read_bytes()
     (first,) = struct.unpack_from("<I", data)
     if not first >> 31:
-        raise ContainerError(f"{path.name} is no sound set of the newer kind")
+        raise ContainerError(f"{path.name}: not a sound set of the newer format")
     for number in range((first & 0x7FFF_FFFF) // 8):
         offset, length = struct.unpack_from("<II", data, 8 * number)
         offset &= 0x7FFF_FFFF
@@ -117,10 +117,12 @@ def _sound_set_members(path: Path, names: Collection[str]) -> Iterator[tuple[str
 
 def _slice(data: bytes, at: int, length: int) -> bytes:
     if at + length > len(data):
-        raise IndexError(f"{length} bytes at {at} reach past its end")
+        raise IndexError(f"{length} bytes at {at} reach past the end")
     return data[at : at + length]
 
 
 def _check_length(path: Path, name: str, length: int) -> None:
     if length > _MAX_MEMBER_BYTES:
-        raise ContainerError(f"{path.name}: {name} would be {length / 1e6:,.0f} MB long")
+        raise ContainerError(
+            f"{path.name}: {name} declares {length / 1e6:,.0f} MB, too much for a sound"
+        )
