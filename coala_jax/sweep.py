@@ -225,7 +225,7 @@ def _compared(record: dict[str, Any]) -> dict[str, Any]:
 
 def _train(point: Point, given: Sequence[str]) -> None:
     """Trains a point to its end, from its newest checkpoint; or records that it diverged."""
-    from coala_jax.evaluation.run_report import REPORT
+    from coala_jax.evaluation.validation import RECORD as REPORT
     from coala_jax.training.loop import DivergedError
 
     # A report of fewer epochs, left in place, would pass for that of the run that follows.
@@ -243,7 +243,7 @@ def _train(point: Point, given: Sequence[str]) -> None:
 
 def _outcome(point: Point) -> Outcome:
     """What became of a point. It is finished with its report, which a run writes last."""
-    from coala_jax.evaluation.run_report import REPORT
+    from coala_jax.evaluation.validation import RECORD as REPORT
     from coala_jax.training import metric_writer
 
     if (point.folder / DIVERGED).exists():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 
-from coala_jax.evaluation import sound_map
+from coala_jax.evaluation import map_projection
 from coala_jax.evaluation.comparison_pictures import WIDTH, darker, names_of, write_head
 from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tables import title
@@ -147,11 +147,8 @@ def class_map(
             f"{len(embeddings)} embeddings and classes of {len(classes)} clips: a map needs the "
             "same number of both, three at least"
         )
-    chosen = np.arange(len(embeddings))
-    if len(chosen) > sound_map.MAP_SOUNDS:
-        generator = np.random.default_rng(seed)
-        chosen = np.sort(generator.choice(chosen, sound_map.MAP_SOUNDS, replace=False))
-    positions = sound_map.project(embeddings[chosen], seed)
+    chosen = map_projection.choose(len(embeddings), seed)
+    positions = map_projection.project(embeddings[chosen], seed)
     with style.styled():
         style.write(class_map_figure(positions, [classes[i] for i in chosen], heading), out)
 

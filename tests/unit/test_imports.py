@@ -24,7 +24,9 @@ ROOMS = {
     "reporting": set(),
 }
 TOP = {
-    "main": {"default_config", "embedding", "evaluation", "models", "training"},
+    "main": {
+        *("default_config", "embedding", "evaluation", "logs", "models", "reporting", "training"),
+    },
     "default_config": set(),
     "logs": set(),
     "storage": set(),

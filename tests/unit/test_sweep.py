@@ -13,7 +13,7 @@ import pytest
 from coala_jax import main as training_program
 from coala_jax import sweep
 from coala_jax.evaluation import sweep_report
-from coala_jax.evaluation.run_report import ValidationSounds
+from coala_jax.evaluation.validation import ValidationSounds
 from coala_jax.reporting import style
 from coala_jax.training import loop, metric_writer
 from tests.synthetic import tiny_config, write_random_dataset
@@ -75,7 +75,7 @@ def test_the_table_says_what_journals_and_reports_say(real):
     assert [(line["kind"], line["epoch"]) for line in lines] == [
         (kind, epoch) for epoch in (1, 2) for kind in ("train", "validation")
     ]
-    report = json.loads((folder / "report.json").read_text())
+    report = json.loads((folder / "results.json").read_text())
     assert (point["point"], point["status"], point["epoch"]) == (FINISHED, "finished", 2)
     assert point["optimizer.learning_rate"] == 0.005
     for name in ("loss", "signed_contrastive_loss", "macro_auc", "mrr", "map", "recall_at_10"):
@@ -135,7 +135,7 @@ class Pretender:
         if error := self.fails.get(workdir.name):
             raise error
         retrieval = dict.fromkeys(("trained", "untrained", "chance", "popularity"), figures)
-        (workdir / "report.json").write_text(json.dumps({"retrieval": retrieval}))
+        (workdir / "results.json").write_text(json.dumps({"retrieval": retrieval}))
 
     def asked(self):
         trained, self.trained = self.trained, []
@@ -209,7 +209,7 @@ def test_a_point_whose_folder_or_report_is_gone_is_trained_again(dataset, tmp_pa
     shutil.rmtree(tmp_path / "w" / "points" / NAMES[0])
     sweep.run(config_for(dataset), GRID, tmp_path / "w")
     assert pretender.asked() == NAMES[:1]
-    (tmp_path / "w" / "points" / NAMES[1] / "report.json").unlink()
+    (tmp_path / "w" / "points" / NAMES[1] / "results.json").unlink()
     sweep.run(config_for(dataset), GRID, tmp_path / "w")
     assert pretender.asked() == NAMES[1:]
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from coala_jax.evaluation import class_pictures as pictures
-from coala_jax.evaluation import sound_map
+from coala_jax.evaluation import map_projection
 from coala_jax.reporting import style
 from tests.drawn import all_text_is_inside, is_picture, outcome, panels, told
 
@@ -107,9 +107,9 @@ def test_few_classes_have_their_whole_names():
 
 
 def test_a_map_draws_no_more_clips_than_it_can_and_keeps_their_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(sound_map, "MAP_SOUNDS", 5)
+    monkeypatch.setattr(map_projection, "MAXIMUM_SOUNDS", 5)
     monkeypatch.setattr(
-        sound_map, "project", lambda embeddings, seed: embeddings[:, :2].astype(np.float64)
+        map_projection, "project", lambda embeddings, seed: embeddings[:, :2].astype(np.float64)
     )
     drawn = []
     real = pictures.class_map_figure
