@@ -54,17 +54,9 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     embeddings = sounds.embed(trained)
     if not parallel.is_lead():
         return
+    command = " ".join(["python -m coala_jax.main", *flags_given])
     record = validation.write_record(
-        workdir,
-        trained.embedder,
-        figures,
-        embeddings,
-        sounds,
-        {
-            "epochs": config.train.epochs,
-            "command": " ".join(["python -m coala_jax.main", *flags_given]),
-        },
-        config.report.reconstructions,
+        workdir, config, command, trained.embedder, sounds, figures, embeddings
     )
     training_report.render(workdir)
     print(training_report.summary(record, workdir))

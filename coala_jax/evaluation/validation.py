@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
+from ml_collections import ConfigDict
 
 from coala_jax import storage
 from coala_jax.data import input_pipeline
@@ -120,22 +121,24 @@ def measure(
 
 def write_record(
     workdir: Path,
+    config: ConfigDict,
+    command: str,
     trained: Embedder,
+    sounds: ValidationSounds,
     figures: dict[str, retrieval.Metrics],
     embeddings: Float[np.ndarray, "sound latent"],
-    sounds: ValidationSounds,
-    run: dict[str, Any],
-    reconstructions: int,
 ) -> dict[str, Any]:
     """Writes the record of a finished training run, WORKDIR/results.json, and returns it.
 
     Args:
+        config: of the run.
+        command: that does the same.
         figures: from `measure`.
         embeddings: of all validation sounds, by the trained model.
-        run: what else the record tells: epochs, command.
-        reconstructions: how many sounds to keep with their reconstruction (AE-C only).
     """
-    manifest = sounds.manifest
+    manifest, kept = sounds.manifest, None
+    if trained.case == "ae_c" and config.report.reconstructions:
+        kept = _reconstruct(workdir, trained, sounds, config.report.reconstructions)
     record = {
         "kind": "training",
         "format": FORMAT,
@@ -143,18 +146,15 @@ def write_record(
         "case": trained.case,
         "sounds": manifest.counts,
         "tags": len(manifest.vocabulary),
-        **run,
-        "retrieval": figures,
+        "epochs": config.train.epochs,
+        "command": command,
         "device": jax.devices()[0].device_kind,
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("jax", "flax", "optax", "numpy")},
-        "reconstructions": None,
-        "map": None,
+        "retrieval": figures,
+        "reconstructions": kept,
+        "map": _map(embeddings, sounds) if len(embeddings) >= 3 else None,
     }
-    if trained.case == "ae_c" and reconstructions:
-        record["reconstructions"] = _reconstruct(workdir, trained, sounds, reconstructions)
-    if len(embeddings) >= 3:  # fewer make no map
-        record["map"] = _map(embeddings, sounds)
     storage.write_json(workdir / RECORD, record)
     return record
 

@@ -31,24 +31,17 @@ def curves_figure(entries: Sequence[Mapping[str, Any]]) -> Figure:
         whichever of `PANELS` were measured. A value that is not finite leaves a gap.
     """
     names = [name for name in PANELS if any(name in entry for entry in entries)]
-    columns = len(names) if len(names) <= 3 else -(-len(names) // 2)
-    rows = -(-len(names) // columns)
+    rows = 1 if len(names) <= 3 else 2
+    columns = -(-len(names) // rows)
     figure = Figure(figsize=(style.WIDTH, 0.9 + 3.3 * rows), dpi=style.DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     figure.suptitle("Training curves", x=0.012, ha="left", fontsize=14, fontweight="bold")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, name in zip(grid, names, strict=False):
+    legend = {}
+    for place, name in enumerate(names, start=1):
+        axes = figure.add_subplot(rows, columns, place)
         _draw_curves(axes, name, entries)
-    for axes in grid[len(names) :]:
-        axes.remove()
-    handles = {
-        label: line
-        for axes in figure.axes
-        for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside upper right", ncols=3, frameon=False
-    )
+        legend |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(legend.values(), legend.keys(), loc="outside upper right", ncols=3, frameon=False)
     return figure
 
 
@@ -57,16 +50,8 @@ def _draw_curves(axes: Axes, name: str, entries: Sequence[Mapping[str, Any]]) ->
         curve = {e["epoch"]: e[name] for e in entries if e["kind"] == kind and name in e}
         if curve:
             epochs, values = np.array(sorted(curve.items()), dtype=np.float64).T
-            axes.plot(
-                epochs,
-                values,
-                color=colour,
-                linewidth=1.8,
-                marker=marker,
-                markersize=4,
-                markevery=-(-len(epochs) // 40),
-                label=label,
-            )
+            dots = {"marker": marker, "markersize": 4, "markevery": -(-len(epochs) // 40)}
+            axes.plot(epochs, values, color=colour, linewidth=1.8, label=label, **dots)
     if name == "macro_auc":
         axes.axhline(0.5, color="#888888", linestyle=":", label="chance")
     if name == "mrr":
@@ -81,7 +66,8 @@ def _draw_curves(axes: Axes, name: str, entries: Sequence[Mapping[str, Any]]) ->
 def reconstruction_figure(
     patches: Float32[np.ndarray, "sound mel time"],
     reconstructed: Float32[np.ndarray, "sound mel time"],
-    titles: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    tags: Sequence[str],
     frame_seconds: float,
 ) -> Figure:
     """Each sound's spectrogram with its reconstruction to the right; two sounds a row.
@@ -89,7 +75,7 @@ def reconstruction_figure(
     Args:
       patches: scaled log-mel values in [0, 1]; beyond that they are drawn as 0 or 1.
       reconstructed: the same of the decoder.
-      titles: of each sound its name and a line about it; long ones are cut.
+      names, tags: two lines above each sound; long ones are cut.
       frame_seconds: from one frame to the next.
     """
     columns = min(2, len(patches))
@@ -98,23 +84,18 @@ def reconstruction_figure(
     figure = Figure(figsize=size, dpi=style.DPI, layout="constrained")
     cells = figure.subfigures(rows, columns, squeeze=False, wspace=0.03, hspace=0.04).ravel()
     mels, frames = patches.shape[1:]
-    for cell, (name, about), *pair in zip(cells, titles, patches, reconstructed, strict=False):
-        heading = f"{style.cut(name, 56)}\n{style.cut(about, 60)}"
+    extent = (0, frames * frame_seconds, 0, mels)
+    for index, (name, tag_line) in enumerate(zip(names, tags, strict=True)):
+        cell = cells[index]
+        heading = f"{style.cut(name, 56)}\n{style.cut(tag_line, 60)}"
         cell.suptitle(heading, x=0.02, ha="left", fontsize=10)
         panels = cell.subplots(1, 2, sharey=True)
-        for axes, values, what in zip(panels, pair, ("sound", "reconstruction"), strict=True):
-            image = axes.imshow(
-                values,
-                origin="lower",
-                aspect="auto",
-                interpolation="nearest",
-                cmap="magma",
-                vmin=0,
-                vmax=1,
-                extent=(0, frames * frame_seconds, 0, mels),
-            )
-            axes.set_title(what, fontsize=9, fontweight="normal")
+        for axes, values in zip(panels, (patches[index], reconstructed[index]), strict=True):
+            look = {"cmap": "magma", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+            image = axes.imshow(values, origin="lower", aspect="auto", extent=extent, **look)
             axes.set(xlabel="seconds", yticks=range(0, mels + 1, 24))
+        panels[0].set_title("sound", fontsize=9, fontweight="normal")
+        panels[1].set_title("reconstruction", fontsize=9, fontweight="normal")
         panels[0].set_ylabel("mel band")
         cell.colorbar(image, ax=panels, label="scaled log-mel energy", fraction=0.04)
     return figure

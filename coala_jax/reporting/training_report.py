@@ -16,31 +16,34 @@ CONTENTS = {
     "report.md": "retrieval, plots and provenance, to read",
     "training_curves.png": "losses and retrieval by epoch",
     "reconstructions.png": "validation sounds beside what the decoder returns",
-    "embedding_map.png": "validation sounds in two dimensions, coloured by tag",
-    "results.json": "the same figures, for programs",
+    "embedding_map.png": "near is alike; the colour is the rarest of a sound's common tags",
+    "results.json": "the figures of the report, for programs",
     "reconstructions.npz": "the arrays of reconstructions.png",
-    "metrics.jsonl": "every epoch's figures, one JSON object a line",
+    "metrics.jsonl": "the figures of every epoch, one JSON object a line",
     "tensorboard": "the same for TensorBoard",
     "model": "the pretrained model",
 }
-MEASURES = {
-    "macro_auc": ("macro AUC", "for a tag, the probability that a sound with it scores higher than "
-                  "one without it; the mean over tags"),
-    "mrr": ("MRR", "a sound ranks all tag sets; the mean reciprocal rank of its own"),
-    "map": ("MAP", "a sound ranks all tags; the mean average precision of its own"),
-    "recall_at_10": ("recall@10", "the share of a sound's tags among its ten highest"),
-}  # fmt: skip
-SECTIONS = {
-    "training_curves.png": ("Training curves", "Losses and retrieval by epoch."),
-    "reconstructions.png": ("Reconstructions", "Validation sounds beside what the decoder "
-                            "returns."),
-    "embedding_map.png": ("Embedding map", "Near is alike. A sound has the colour of the rarest of "
-                          "its common tags."),
-}  # fmt: skip
-BASELINES = (
-    "`untrained` has the same architecture and random weights, `chance` is the expectation over "
-    "random rankings, `popularity` ranks every sound's tags by how common they are in training."
-)
+MEASURES = {"macro_auc": "macro AUC", "mrr": "MRR", "map": "MAP", "recall_at_10": "recall@10"}
+_RECORD = """\
+{case} on {corpus}: {sounds[train]} sounds to train on, {sounds[validation]} for validation,
+{tags} tags. Trained on {device} with {software} by
+
+    {command}
+
+## Tag retrieval on the validation sounds after {epochs} epochs
+
+{table}
+
+All measures are between 0 and 1, higher is better:
+
+- macro AUC: for a tag, the probability that a sound with it scores higher than one without it;
+  the mean over tags.
+- MRR: a sound ranks all tag sets; the mean reciprocal rank of its own.
+- MAP: a sound ranks all tags; the mean average precision of its own.
+- recall@10: the share of a sound's tags among its ten highest.
+
+`untrained` is the same architecture with random weights, `chance` the expectation over random
+rankings, `popularity` ranks the tags of every sound by how common they are in training."""
 
 
 def render(workdir: Path) -> list[Path]:
@@ -50,13 +53,28 @@ def render(workdir: Path) -> list[Path]:
       OSError: a file cannot be read or written.
       ValueError: a record is damaged, of another format, or there is nothing in it yet.
     """
-    record = _read_record(workdir / "results.json")
+    record, results = None, workdir / "results.json"
+    if results.exists():
+        record = storage.read_json(results)
+        if record["format"] != FORMAT:
+            raise ValueError(f"{results}: format {record['format']}; this version reads {FORMAT}")
     entries = _read_entries(workdir / "metrics.jsonl")
     with style.styled():
         figures = _figures(workdir, record, entries)
         for name, figure in figures.items():
             style.write(figure, workdir / name)
-    storage.write_text(workdir / "report.md", _report(record, entries, figures))
+    last = {training_plots.KINDS[entry["kind"]][0]: entry for entry in entries}
+    parts = [f"# Training run\n\nAfter {entries[-1]['epoch']} epochs: "]
+    parts[0] += ", ".join(f"{kind} loss {entry['loss']:.4g}" for kind, entry in last.items()) + "."
+    if record is None:
+        parts.append("The run is not finished; its end writes the rest of this report.")
+    else:
+        software = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+        parts.append(_RECORD.format(**record, software=software, table=table(record)))
+    for name in figures:
+        title = Path(name).stem.replace("_", " ").capitalize()
+        parts.append(f"## {title}\n\n![{title}]({name})\n\n{title}: {CONTENTS[name]}.")
+    storage.write_text(workdir / "report.md", "\n\n".join(parts) + "\n")
     return [workdir / name for name in ("report.md", *figures)]
 
 
@@ -72,7 +90,7 @@ def summary(record: Mapping[str, Any], workdir: Path) -> str:
 def table(record: Mapping[str, Any]) -> str:
     """Tag retrieval in Markdown, aligned for a terminal."""
     lines = [
-        f"| {'':<10} | " + " | ".join(f"{title:>9}" for title, _ in MEASURES.values()) + " |",
+        f"| {'':<10} | " + " | ".join(f"{title:>9}" for title in MEASURES.values()) + " |",
         f"|:{'-' * 11}|" + f"{'-' * 10}:|" * len(MEASURES),
     ]
     for who, figures in record["retrieval"].items():
@@ -82,19 +100,6 @@ def table(record: Mapping[str, Any]) -> str:
         lines += ["", "No macro AUC: every tag has too few validation sounds. Fix: prepare more "]
         lines[-1] += "sounds, or a larger --validation_fraction."
     return "\n".join(lines)
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """None before the run is finished."""
-    if not path.exists():
-        return None
-    record = storage.read_json(path)
-    if record.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: format {record.get('format')!r}, this version reads {FORMAT}. Fix: run the "
-            "training command again; it only writes the record"
-        )
-    return record
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
@@ -120,13 +125,14 @@ def _figures(
         if arrays is None:
             raise ValueError(
                 f"{workdir / kept['arrays']}: missing or damaged. Fix: run the training command "
-                "again; it only writes the record"
+                "again, which then only evaluates"
             )
-        titles = [
-            (Path(i).stem, ", ".join(t)) for i, t in zip(kept["ids"], kept["tags"], strict=True)
-        ]
         figures["reconstructions.png"] = training_plots.reconstruction_figure(
-            arrays["patches"], arrays["reconstructed"], titles, kept["frame_seconds"]
+            arrays["patches"],
+            arrays["reconstructed"],
+            [Path(name).stem for name in kept["ids"]],
+            [", ".join(tags) for tags in kept["tags"]],
+            kept["frame_seconds"],
         )
     if record and (found := record["map"]):
         figures["embedding_map.png"] = embedding_map.map_figure(
@@ -136,34 +142,3 @@ def _figures(
             "no common tag",
         )
     return figures
-
-
-def _report(
-    record: Mapping[str, Any] | None,
-    entries: Sequence[Mapping[str, Any]],
-    figures: Mapping[str, Figure],
-) -> str:
-    last = {entry["kind"]: entry for entry in entries}
-    losses = ", ".join(
-        f"{training_plots.KINDS[kind][0]} loss {entry['loss']:.4g}" for kind, entry in last.items()
-    )
-    parts = ["# Training run", f"After {entries[-1]['epoch']} epochs: {losses}."]
-    if record is None:
-        parts[-1] += " The run is not finished: the rest of this report is written at its end."
-    else:
-        sounds = record["sounds"]
-        parts += [
-            f"{record['case']} on {record['corpus']}: {sounds['train']} sounds to train on, "
-            f"{sounds['validation']} for validation, {record['tags']} tags.",
-            f"## Tag retrieval on the validation sounds\n\n{table(record)}",
-            "\n".join(f"- {title}: {what}." for title, what in MEASURES.values()),
-            f"All are between 0 and 1, higher is better. {BASELINES}",
-        ]
-    for name in figures:
-        title, caption = SECTIONS[name]
-        parts.append(f"## {title}\n\n{caption}\n\n![{title}]({name})")
-    if record is not None:
-        versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-        made = f"    {record['command']}\n\nOn {record['device']}, with {versions}."
-        parts.append(f"## Provenance\n\n{made}")
-    return "\n\n".join(parts) + "\n"

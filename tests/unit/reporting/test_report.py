@@ -56,14 +56,6 @@ def test_the_table_has_a_row_for_each_model_and_a_dash_for_what_was_not_measured
     assert "--validation_fraction" in shown
 
 
-def test_what_a_run_prints_names_the_files_that_are_there(finished):
-    workdir, record, _ = finished
-    shown = training_report.summary(record, workdir)
-    assert training_report.table(record) in shown
-    listed = {line.split()[0] for line in shown.splitlines() if str(workdir) in line}
-    assert listed == {str(path) for path in workdir.iterdir()}
-
-
 def test_a_run_that_is_not_finished_has_its_curves(tmp_path):
     write_metrics(tmp_path, epochs=1)
     with (tmp_path / "metrics.jsonl").open("a") as file:

@@ -1,8 +1,7 @@
-"""What all plots share: files that are whole, a style that stays ours, enough colours."""
+"""What all plots share: a style that stays ours, enough colours."""
 
 import matplotlib as mpl
 import pytest
-from matplotlib.figure import Figure
 
 from coala_jax.reporting import style
 
@@ -25,22 +24,6 @@ def test_a_text_is_cut_to_one_line_of_eight_characters(text, cut):
 def test_ten_classes_differ_in_colour_and_in_marker():
     assert len(set(style.COLOURS)) == len(set(style.MARKERS)) == 10
     assert style.GREY not in style.COLOURS
-
-
-def test_a_plot_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
-    out = tmp_path / "folder" / "plot.png"
-    style.write(Figure(), out)
-    before = out.read_bytes()
-
-    def half(_self, file, **_options):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Figure, "savefig", half)
-    with pytest.raises(OSError, match="disk full"):
-        style.write(Figure(), out)
-    assert out.read_bytes() == before
-    assert list(out.parent.iterdir()) == [out]
 
 
 def test_the_readers_style_is_restored():

@@ -60,9 +60,11 @@ def test_curves_of_short_and_long_runs_fit(epochs):
 def test_reconstructions_show_the_arrays_with_low_bands_at_the_bottom(sounds):
     rng = np.random.default_rng(0)
     patches, made = rng.random((2, sounds, 96, 96), dtype=np.float32)
-    titles = [("n" * 200, "$\\frac{$ 雨, " * 20), ("kick", "drum"), ("", "")][:sounds]
+    names, tags = ["n" * 200, "kick", ""][:sounds], ["$\\frac{$ 雨, " * 20, "drum", ""][:sounds]
     with style.styled():
-        figure = training_plots.reconstruction_figure(patches, made, titles, 512 / 22_000)
+        figure = training_plots.reconstruction_figure(
+            patches, made, names, tags, frame_seconds=512 / 22_000
+        )
         assert all_text_is_inside(figure)
     panels = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title(loc="left") for axes in panels] == ["sound", "reconstruction"] * sounds
