@@ -1,72 +1,70 @@
 """Trains COALA: python -m coala_jax.main --config=configs/ae_c.py --workdir=W --config.data.path=D
 
-Flags and dispatch. Run again with the same flags, it goes on where it stopped.
+Flags and dispatch. The same command resumes an interrupted run from its last checkpoint.
 """
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from coala_jax import logs
 from coala_jax.default_config import unknown_keys, validate
 
 if TYPE_CHECKING:
-    from coala_jax.evaluation.run_report import ValidationSounds
+    from coala_jax.evaluation.validation import ValidationSounds
     from coala_jax.training.loop import EvaluateFn
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings of the run.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and the model.")
-flags.mark_flags_as_required(["config", "workdir"])
 
 
 def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
-    """Trains, freezes, embeds the validation sounds and reports.
+    """Trains, freezes, evaluates the validation sounds, writes the record and renders it.
 
-    `flags_given` are those of the command that does the same, which the report quotes.
+    `flags_given` are those of the command that does the same, which the record quotes.
 
     Raises:
         ValueError: config, dataset, work folder or device cannot be used; says which and why.
+        DivergedError: a loss became NaN or infinite.
     """
     validate(config)
-    # JAX takes a second to import: a wrong flag is told before that.
+    # JAX takes a second to import: a wrong flag is reported before that.
     from coala_jax.embedding.embedder import Embedder
-    from coala_jax.evaluation import run_report
+    from coala_jax.evaluation import validation
     from coala_jax.evaluation.evaluators import ModelEvaluator
-    from coala_jax.training import loop, metric_writer, parallel
+    from coala_jax.reporting import training_report
+    from coala_jax.training import loop, parallel
 
     device = os.environ.get("COALA_DEVICE", "")
     parallel.start(device)
+    logs.start(*parallel.process_place())
     parallel.require_device(device)
     parallel.keep_compiled_steps()
     sounds = validation_sounds(config)
     model = loop.train_and_evaluate(config, workdir, make_evaluate_fn(config, sounds))
     trained = ModelEvaluator("trained", Embedder(model), model.case)
     untrained = ModelEvaluator("untrained", Embedder(model.untrained(config.seed + 1)))
-    measured = run_report.measure([trained, untrained], sounds)
+    figures = validation.measure([trained, untrained], sounds)
+    embeddings = sounds.embed(trained)
     if not parallel.is_lead():
         return
-    written = run_report.write_report(
-        trained.embedder,
-        measured,
-        sounds,
-        metric_writer.read(workdir),
-        workdir,
-        config.report.reconstructions,
-        "python -m coala_jax.main " + " ".join(flags_given),
+    command = " ".join(["python -m coala_jax.main", *flags_given])
+    record = validation.write_record(
+        workdir, config, command, trained.embedder, sounds, figures, embeddings
     )
-    print(f"how well validation sounds of {written['corpus']} find their tags:")
-    print(run_report.table(written))
-    for name in [run_report.REPORT, *written["pictures"], "metrics.jsonl", "tensorboard", "model"]:
-        print(f"  {workdir / name}")
+    training_report.render(workdir)
+    print(training_report.summary(record, workdir))
 
 
 def validation_sounds(config: ConfigDict) -> "ValidationSounds":
     """The validation split, of which each process reads its share."""
-    from coala_jax.evaluation.run_report import ValidationSounds
+    from coala_jax.evaluation.validation import ValidationSounds
     from coala_jax.evaluation.work_shard import WorkShard
     from coala_jax.training import parallel
 
@@ -94,25 +92,33 @@ def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "Evaluat
 
 
 def main(argv: list[str]) -> None:
-    if argv[1:]:
-        sys.exit(f"coala_jax.main: it takes flags only, not {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.WARNING)  # Orbax tells thirty lines a checkpoint
+    logs.start()
     try:
+        if argv[1:]:
+            raise ValueError(f"unexpected arguments {' '.join(argv[1:])}: it takes flags only")
         run(_CONFIG.value, Path(_WORKDIR.value), sys.argv[1:])
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"coala_jax.main: {error}")
     except KeyboardInterrupt:
-        sys.exit("coala_jax.main: interrupted; the same command goes on from the last checkpoint")
+        sys.exit("coala_jax.main: interrupted; the same command resumes from the last checkpoint")
 
 
 def parse(argv: list[str], program: str = "coala_jax.main") -> list[str]:
-    """Parses the flags; a key that does not exist gets a sentence in place of a traceback."""
+    """Parses the flags; a mistake in them, or in the config file, ends the program with a line."""
     if complaints := unknown_keys(argv):
         sys.exit(f"{program}: " + "; ".join(complaints))
+    for flag, example in (("config", "configs/ae_c.py"), ("workdir", "runs/ae_c")):
+        if not any(re.match(rf"--?({flag}(=|$)|help|h$|\?$)", argument) for argument in argv):
+            sys.exit(f"{program}: --{flag} is missing. Fix: add it, such as --{flag}={example}")
     try:
-        return app.parse_flags_with_usage(argv)
-    except (OSError, SyntaxError, ImportError, AttributeError, TypeError, ValueError) as error:
-        sys.exit(f"{program}: the config cannot be read: {error}")
+        left = flags.FLAGS(argv)
+        _CONFIG.value.to_dict()  # the first use raises what went wrong with the file
+        return left
+    except Exception as error:  # a config is a program: anything may be raised
+        reason = (
+            (str(error).strip() or repr(error)).splitlines()[-1].strip()
+        )  # absl adds more above
+        sys.exit(f"{program}: invalid flags or config: {reason}. Fix: --help lists the flags")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What all pictures share: one style, one size, colours, and how a picture becomes a file.
+"""What all plots share: style, width, colours, and how a figure becomes a file.
 
-Drawn with Agg on figures of our own: the reader's pyplot, backend and style are left alone. Each
-file is written under a temporary name and moved when whole, with no date inside, so that equal
-input gives equal bytes.
+Figures are made without pyplot: the reader's backend and style are left alone. A PNG holds no date
+and no version, so that equal records give equal bytes.
 """
 
 import contextlib
@@ -16,14 +15,16 @@ from matplotlib.figure import Figure
 
 from coala_jax import storage
 
-DPI = 100  # pictures are 1200 pixels wide
-# Paul Tol's "muted" colours for the colour-blind, https://personal.sron.nl/~pault; a marker of its
-# own beside each, so that no two tags differ by colour alone.
+DPI = 100
+WIDTH = 12  # inches
+# Paul Tol's "muted" for colour-blind readers (https://personal.sron.nl/~pault) with a darker sand,
+# and black. A marker goes with each colour, so that no two classes differ by colour alone.
 COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE",
-    "#882255", "#44AA99", "#999933", "#AA4499",
+    "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
 )  # fmt: skip
-MARKERS = "os^Dvph<>"
+MARKERS = "os^Dvph<>X"
+GREY = "#BBBBBB"  # of what belongs to no class
 INK = "#333333"
 STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
@@ -45,23 +46,22 @@ STYLE = {
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-    """The style of our pictures while a figure is made and written, and the reader's after."""
+    """Our style while a figure is made and written; the reader's style is restored after."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # Tags and names come in every script; a box in place of a letter is no reason to stop.
+        # Names come in every script; those that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         yield
 
 
 def write(figure: Figure, out: Path) -> None:
-    """The figure as a PNG, its folder made if need be; a failure leaves ``out`` as it was."""
+    """Writes a PNG, whole or not at all; makes its folder."""
     image = io.BytesIO()
-    # Without "Software" the bytes do not change with matplotlib's version number.
     figure.savefig(image, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     out.parent.mkdir(parents=True, exist_ok=True)
     storage.write_bytes(out, image.getvalue())
 
 
 def cut(text: str, length: int) -> str:
-    """One line of at most ``length`` characters, cut with an ellipsis."""
+    """One line of at most `length` characters, an ellipsis where it is cut."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -19,7 +19,7 @@ from coala_jax.data.tfrecord import DatasetError
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.retrieval import chance
-from coala_jax.evaluation.run_report import ValidationSounds
+from coala_jax.evaluation.validation import ValidationSounds
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import loop, metric_writer, parallel
 from coala_jax.training.checkpoint import Checkpoints

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coala_jax.reporting import training_report
 from tests.synthetic import write_random_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -54,24 +55,21 @@ def finished(dataset, tmp_path_factory):
     ]
     process = run_main(*flags)
     assert process.returncode == 0, process.stderr
-    return workdir, flags, process.stdout
+    return workdir, flags, process
 
 
-def test_a_run_leaves_a_model_a_report_and_pictures_and_says_where(finished):
-    workdir, _, output = finished
-    report = json.loads((workdir / "report.json").read_text())
-    assert report["corpus"] == "random"
+def test_a_run_leaves_a_model_a_record_and_a_report_and_says_where(finished):
+    workdir, _, process = finished
+    record = json.loads((workdir / "results.json").read_text())
+    assert (record["kind"], record["corpus"], record["epochs"]) == ("training", "random", 1)
     for who in ("trained", "untrained", "chance", "popularity"):
         for measure in ("macro_auc", "mrr", "map", "recall_at_10"):
-            assert 0.0 <= report["retrieval"][who][measure] <= 1.0
-    assert report["retrieval"]["popularity"]["macro_auc"] == 0.5
-    for name in (
-        *("report.json", "metrics.jsonl", "tensorboard", "model"),
-        *("losses.png", "reconstructions.png", "embedding_map.png"),
-    ):
+            assert 0.0 <= record["retrieval"][who][measure] <= 1.0
+    assert training_report.summary(record, workdir) in process.stdout
+    for name in training_report.CONTENTS:
         assert (workdir / name).exists(), name
-        assert str(workdir / name) in output
-    assert "training ae_c on 1 x cpu: 18 sounds and 12 for validation of random" in output
+        assert str(workdir / name) in process.stdout
+    assert "training ae_c on 1 x cpu: 18 sounds" in process.stdout + process.stderr
 
 
 RUN_AGAIN = """
@@ -93,56 +91,56 @@ def test_run_again_it_does_not_train_again_and_never_loads_tensorflow_or_pytorch
     before = (workdir / "metrics.jsonl").read_text()
     process = run(["-c", RUN_AGAIN, *flags])
     assert process.returncode == 0, process.stderr
-    assert "going on after step 3" in process.stdout
+    assert "after step 3" in process.stdout + process.stderr
     assert "loaded neither" in process.stdout
     assert (workdir / "metrics.jsonl").read_text() == before
 
 
+CONFIG, WORKDIR = "--config=configs/quickstart.py", "--workdir={folder}/w"
+
+
 @pytest.mark.parametrize(
-    ("flags", "device", "message"),
+    ("flags", "told"),
     [
-        pytest.param(
-            ["--config.data.path={none}"],
-            "cpu",
-            "none: this folder is no dataset (it has no manifest.json); make one with "
-            "python -m coala_jax.data_prep.from_folder",
-            id="no-dataset",
-        ),
-        pytest.param(
-            ["--config.data.path={dataset}", "--config.train.batch=8"],
-            "cpu",
-            "config.train.batch does not exist; the nearest key is config.train.batch_size",
-            id="no-such-key",
-        ),
-        pytest.param(
-            ["--config.data.path={dataset}", "--config.case=vae"],
-            "cpu",
-            "config.case is 'vae'; it must be one of ae_c, e_c, cnn",
-            id="bad-value",
-        ),
-        pytest.param(["--config=configs/none.py"], "cpu", "configs/none.py", id="no-such-config"),
-        pytest.param([], "cpu", "config.data.path is ''; it must be the folder", id="no-path"),
-        pytest.param(
-            ["--config.data.path={dataset}"],
-            "cuda",
-            "COALA_DEVICE=cuda asks for a gpu, but JAX shows cpu only; check its driver",
-            id="other-device",
-        ),
-        pytest.param(
-            ["--config.data.path={dataset}", "stray"], "cpu", "flags only, not stray", id="stray"
-        ),
+        ([], "--config"),
+        (["--config.data.path=d", WORKDIR], "--config"),
+        ([CONFIG], "--workdir"),
+        (["--config=configs/none.py", WORKDIR], "configs/none.py"),
+        (["--config={folder}/wrong.py", WORKDIR], "broken on purpose"),
+        (["--config=configs/ae_c.py:novel", WORKDIR], "'novel'"),
+        ([CONFIG, WORKDIR, "--config.train.batch=8"], "config.train.batch_size"),
+        ([CONFIG, WORKDIR, "--config.seed=a"], "config.seed"),
+        ([CONFIG, WORKDIR, "--config.case=vae"], "config.case"),
+        ([CONFIG, WORKDIR, "--rate=3"], "'rate'"),
+        ([CONFIG, WORKDIR, "stray"], "stray"),
+        ([CONFIG, WORKDIR], "config.data.path"),
     ],
+    ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_wrong_input_gets_a_sentence_and_no_traceback(flags, device, message, dataset, tmp_path):
-    places = {"none": tmp_path / "none", "dataset": dataset}
-    process = run_main(
-        "--config=configs/quickstart.py",
-        f"--workdir={tmp_path / 'w'}",
-        *(flag.format(**places) for flag in flags),
-        device=device,
+def test_a_wrong_flag_gets_one_line_before_jax_is_loaded(flags, told, tmp_path):
+    (tmp_path / "wrong.py").write_text("raise NameError('broken on purpose')")
+    code = (
+        "import sys; from absl import app; from coala_jax import main\n"
+        "try: app.run(main.main, flags_parser=main.parse)\n"
+        "finally: print('jax' in sys.modules)"
     )
-    assert process.returncode != 0
-    assert message in process.stderr
+    process = run(["-c", code, *(flag.format(folder=tmp_path) for flag in flags)])
+    assert (process.returncode, process.stdout) == (1, "False\n")
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("coala_jax.main: ") and told in line
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "device", "told"),
+    [("{folder}/none", "cpu", "{folder}/none"), ("{dataset}", "cuda", "COALA_DEVICE=cuda")],
+)
+def test_a_missing_dataset_or_device_gets_one_line(path, device, told, dataset, tmp_path):
+    places = {"folder": tmp_path, "dataset": dataset}
+    flags = [CONFIG, WORKDIR, f"--config.data.path={path}"]
+    process = run_main(*(flag.format(**places) for flag in flags), device=device)
+    assert process.returncode == 1
+    assert told.format(**places) in process.stderr.splitlines()[-1]
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "w").exists()
 
@@ -191,16 +189,13 @@ def test_the_second_start_finds_every_compiled_step_on_two_devices(dataset, tmp_
     assert any((tmp_path / "coala_jax" / "compiled").iterdir())
 
 
-def test_a_folder_that_keeps_nothing_costs_a_sentence(tmp_path):
-    """The run goes on, here to the next sentence."""
+def test_without_a_folder_for_compiled_steps_a_run_goes_on_after_a_warning(tmp_path):
     (tmp_path / "file").write_text("")
-    flags = ["--config=configs/quickstart.py", f"--workdir={tmp_path / 'w'}"]
-    flags.append(f"--config.data.path={tmp_path / 'none'}")
+    flags = [CONFIG, f"--workdir={tmp_path / 'w'}", f"--config.data.path={tmp_path / 'none'}"]
     told = {**WITHOUT_CACHE, "XDG_CACHE_HOME": str(tmp_path / "file")}
     told["MPLCONFIGDIR"] = str(tmp_path / "matplotlib")  # which would complain as well
     process = run(["-m", "coala_jax.main", *flags], **told)
     first, second = process.stderr.splitlines()
-    assert first.startswith("compiled steps cannot be kept for the next start (")
     assert str(tmp_path / "file" / "coala_jax") in first
-    assert first.endswith("set JAX_COMPILATION_CACHE_DIR to a folder that can be written")
-    assert "this folder is no dataset" in second
+    assert "JAX_COMPILATION_CACHE_DIR" in first
+    assert str(tmp_path / "none") in second

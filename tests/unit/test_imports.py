@@ -26,7 +26,9 @@ ROOMS = {
 # A module that is a program may import more than its room: it stands on top.
 PROGRAMS = {"evaluation/run.py": {"logs", "reporting"}}
 TOP = {
-    "main": {"default_config", "embedding", "evaluation", "models", "training"},
+    "main": {
+        *("default_config", "embedding", "evaluation", "logs", "models", "reporting", "training"),
+    },
     "default_config": set(),
     "logs": set(),
     "storage": set(),

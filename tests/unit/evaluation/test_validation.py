@@ -1,3 +1,5 @@
+"""The validation sounds, what is measured on them, and the record of a run."""
+
 import copy
 import dataclasses
 import json
@@ -6,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from coala_jax import storage
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import run_report
+from coala_jax.evaluation import map_projection, validation
 from coala_jax.evaluation.evaluators import ModelEvaluator
-from coala_jax.evaluation.run_report import ValidationSounds
-from tests.synthetic import random_examples, write_random_dataset
+from coala_jax.evaluation.validation import ValidationSounds
+from tests.synthetic import random_examples, tiny_config, write_random_dataset
 
 TRAIN, VALIDATION, TAGS = 9, 14, 4
 IDS = [example.id for example in random_examples(TRAIN + VALIDATION, TAGS)[TRAIN:]]
-METRICS = [{"kind": kind, "epoch": 1, "step": 3, "loss": 2.0} for kind in ("train", "validation")]
 
 
 @dataclass
@@ -43,15 +45,9 @@ class FakeEmbedder(Embedder):
         return np.clip(patches + 0.1, 0, 1).astype(np.float32)
 
 
-def measured_of(sounds, *embedders):
-    names = ("trained", "untrained")
-    pairs = zip(names, embedders, strict=True)
-    return run_report.measure([ModelEvaluator(*pair) for pair in pairs], sounds)
-
-
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
-    dataset = tmp_path_factory.mktemp("report") / "dataset"
+    dataset = tmp_path_factory.mktemp("validation") / "dataset"
     write_random_dataset(dataset, TRAIN, VALIDATION, TAGS)
     return ValidationSounds(dataset)
 
@@ -63,10 +59,10 @@ def test_the_validation_sounds_are_those_of_the_dataset(sounds):
     for row, example in enumerate(wanted):
         np.testing.assert_array_equal(sounds.patches[row], example.patch)
         assert np.flatnonzero(sounds.tags[row]).tolist() == example.tags.tolist()
-        assert sounds.tag_names()[row] == [f"tag{tag}" for tag in example.tags]
+        assert sounds.tag_names(np.array([row]))[0] == [f"tag{tag}" for tag in example.tags]
 
 
-# What `samples` makes of a sound, and of a set of tags: scores that nothing else has.
+# Scores of a sound's tags, and of a tag set's, that nothing else has.
 AUDIO_SCORES = np.random.default_rng(1).standard_normal((96, TAGS)).astype(np.float32)
 TAG_SCORES = np.random.default_rng(2).standard_normal((TAGS, TAGS)).astype(np.float32)
 
@@ -105,7 +101,7 @@ def test_samples_give_a_sound_as_many_tags_as_it_has_the_best_first(sounds, case
     counts = [len(row["tags"]) for row in rows]
     assert len(set(counts)) > 1  # or the number of tags could be a constant
     for row, place, count in zip(rows, places, counts, strict=True):
-        assert row["tags"] == sounds.tag_names()[place]
+        assert row["tags"] == sounds.tag_names(np.array([place]))[0]
         heard = sounds.patches[place][1 if case == "cnn" else 0] @ AUDIO_SCORES
         scores = {"heard": heard}
         if case == "ae_c":
@@ -140,9 +136,7 @@ def test_samples_show_patches_above_reconstructions_and_low_bands_at_the_bottom(
     ("count", "places"), [(1, [0]), (2, [0, 13]), (14, range(14)), (99, range(14))]
 )
 def test_samples_are_spread_over_the_split(sounds, count, places):
-    rows, picture = sounds.samples(ScoringEmbedder("ae_c"), count)
-    assert [row["id"] for row in rows] == [IDS[place] for place in places]
-    assert picture.shape == (192, 96 * len(places))
+    np.testing.assert_array_equal(sounds.spread(count), places)
 
 
 def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, monkeypatch):
@@ -151,25 +145,23 @@ def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, m
         assert row["decoded"] == [f"tag{tag}" for tag in range(len(row["tags"]))]
 
 
-def test_the_report_holds_the_model_and_what_it_has_to_beat(sounds, tmp_path):
-    trained = FakeEmbedder(sounds, 1.0)
-    measured = measured_of(sounds, trained, FakeEmbedder(sounds, 0.0))
-    written = run_report.write_report(trained, measured, sounds, METRICS, tmp_path, 3, "cmd")
-    assert written == json.loads((tmp_path / "report.json").read_text())
-    assert (written["corpus"], written["case"], written["command"]) == ("random", "ae_c", "cmd")
-    assert written["sounds"] == {"train": TRAIN, "validation": VALIDATION}
-    found = written["retrieval"]
-    assert found.keys() == {"trained", "untrained", "chance", "popularity"}
-    assert found["trained"]["macro_auc"] > 0.99
-    assert found["trained"]["mrr"] == 1.0
-    assert found["untrained"]["mrr"] < 0.8
-    assert found["popularity"]["macro_auc"] == found["chance"]["macro_auc"] == 0.5
-    assert written["pictures"] == ["losses.png", "embedding_map.png", "reconstructions.png"]
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"report.json", *written["pictures"]}
+@pytest.fixture(scope="module")
+def figures(sounds):
+    models = {"trained": FakeEmbedder(sounds, 1.0), "untrained": FakeEmbedder(sounds, 0.0)}
+    return validation.measure([ModelEvaluator(*pair) for pair in models.items()], sounds)
 
 
-def test_popularity_ranks_by_the_training_tags(sounds):
+def test_the_trained_model_is_measured_beside_what_it_has_to_beat(sounds, figures):
+    assert list(figures) == ["trained", "untrained", "chance", "popularity"]
+    assert figures["trained"]["macro_auc"] == figures["trained"]["mrr"] == 1.0
+    assert figures["untrained"]["mrr"] < 0.8
+    assert figures["popularity"]["macro_auc"] == figures["chance"]["macro_auc"] == 0.5
+    while_training = sounds.evaluate(ModelEvaluator("trained", FakeEmbedder(sounds, 0.0)))
+    names = ("macro_auc", "mrr", "map", "recall_at_10")
+    assert while_training == {name: figures["untrained"][name] for name in names}
+
+
+def test_popularity_ranks_by_the_training_tags(sounds, figures):
     """Average precision by hand, with the tags in the order of their counts in training."""
     counts = np.zeros(TAGS)
     for example in random_examples(TRAIN + VALIDATION, TAGS)[:TRAIN]:
@@ -180,63 +172,54 @@ def test_popularity_ranks_by_the_training_tags(sounds):
     for row in sounds.tags[:, np.argsort(-counts)]:
         hits = np.flatnonzero(row)
         precisions.append(np.mean([(n + 1) / (place + 1) for n, place in enumerate(hits)]))
-    embedder = FakeEmbedder(sounds, 1.0)
-    found = measured_of(sounds, embedder, embedder).retrieval["popularity"]
-    assert found["map"] == pytest.approx(np.mean(precisions))
+    assert figures["popularity"]["map"] == pytest.approx(np.mean(precisions))
 
 
-def test_a_case_without_a_decoder_has_no_reconstructions(sounds, tmp_path):
-    for case in ("e_c", "cnn"):
-        trained = FakeEmbedder(sounds, 1.0, case)
-        measured = measured_of(sounds, trained, FakeEmbedder(sounds, 0.0, case))
-        written = run_report.write_report(
-            trained, measured, sounds, METRICS, tmp_path / case, 3, "cmd"
-        )
-        assert written["pictures"] == ["losses.png", "embedding_map.png"]
-        assert written["retrieval"]["trained"]["macro_auc"] > 0.99
+def write_record(workdir, sounds, figures, case="ae_c", reconstructions=3):
+    workdir.mkdir(exist_ok=True)
+    config = tiny_config(report__reconstructions=reconstructions)  # and two epochs
+    model = FakeEmbedder(sounds, 1.0, case)
+    embeddings = sounds.embed(ModelEvaluator("trained", model))
+    return validation.write_record(workdir, config, "cmd", model, sounds, figures, embeddings)
 
 
-def test_the_table_has_a_row_for_each_and_the_figures_of_the_report(sounds):
-    measured = measured_of(sounds, FakeEmbedder(sounds, 1.0), FakeEmbedder(sounds, 0.0))
-    figures = measured.retrieval
-    header, *rows = run_report.table({"retrieval": figures}).splitlines()
-    assert header.split() == ["macro_auc", "mrr", "map", "recall_at_10"]
-    assert [row.split()[0] for row in rows] == ["trained", "untrained", "chance", "popularity"]
-    for row, who in zip(rows, figures, strict=True):
-        shown = [float(cell) for cell in row.split()[1:]]
-        measured = [figures[who][name] for name in header.split()]
-        assert shown == pytest.approx(measured, abs=5e-4)
+def test_the_record_holds_figures_map_and_reconstructions(sounds, figures, tmp_path):
+    record = write_record(tmp_path, sounds, figures)
+    assert record == json.loads((tmp_path / "results.json").read_text())
+    told = {"kind": "training", "corpus": "random", "case": "ae_c", "epochs": 2, "command": "cmd"}
+    assert record | told == record
+    assert (record["sounds"], record["tags"]) == ({"train": TRAIN, "validation": VALIDATION}, TAGS)
+    assert record["retrieval"] == figures
+    points = map_projection.project(sounds.patches[:, 0, :8], seed=0)
+    np.testing.assert_allclose(record["map"]["points"], points, atol=6e-5)
+    assert record["map"]["tags"] == sounds.tag_names(np.arange(VALIDATION))
+    kept = record["reconstructions"]
+    assert kept["ids"] == [IDS[place] for place in (0, 6, 13)]
+    assert kept["tags"] == sounds.tag_names(np.array([0, 6, 13]))
+    assert kept["frame_seconds"] == 512 / 22_000
+    arrays = storage.read_arrays(tmp_path / kept["arrays"])
+    np.testing.assert_array_equal(arrays["patches"], sounds.patches[[0, 6, 13]])
+    np.testing.assert_array_equal(
+        arrays["reconstructed"], np.clip(sounds.patches[[0, 6, 13]] + 0.1, 0, 1)
+    )
 
 
-def test_what_is_reported_while_training_is_the_same(sounds):
-    embedder = FakeEmbedder(sounds, 0.5)
-    evaluated = sounds.evaluate(ModelEvaluator("trained", embedder))
-    assert evaluated.keys() == {"macro_auc", "mrr", "map", "recall_at_10"}
-    reported = measured_of(sounds, embedder, embedder).retrieval["trained"]
-    assert evaluated == {name: reported[name] for name in evaluated}
+@pytest.mark.parametrize(("case", "count"), [("e_c", 3), ("cnn", 3), ("ae_c", 0)])
+def test_without_a_decoder_or_on_request_there_are_no_reconstructions(
+    sounds, figures, case, count, tmp_path
+):
+    assert write_record(tmp_path, sounds, figures, case, count)["reconstructions"] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_too_few_sounds_of_every_tag_are_no_reason_to_stop(tmp_path):
+@pytest.mark.parametrize(("count", "is_mapped"), [(2, False), (3, True)])
+def test_few_sounds_have_no_macro_auc_and_two_no_map(count, is_mapped, tmp_path):
     """Of three sounds, no tag can be on three and missing on one."""
-    write_random_dataset(tmp_path / "dataset", train=5, validation=3, tags=9)
+    write_random_dataset(tmp_path / "dataset", train=5, validation=count, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
-    embedder = FakeEmbedder(few, 1.0)
-    assert few.evaluate(ModelEvaluator("trained", embedder)).keys() == {
-        "mrr",
-        "map",
-        "recall_at_10",
-    }
-    figures = measured_of(few, embedder, embedder).retrieval
-    shown = run_report.table({"retrieval": figures})
-    assert figures["trained"]["macro_auc"] is None
-    assert shown.splitlines()[1].split()[:3] == ["trained", "-", "1.000"]
-    assert "macro_auc needs a tag on 3 or more validation sounds" in shown
-
-
-def test_two_sounds_are_reported_without_a_map(tmp_path):
-    write_random_dataset(tmp_path / "dataset", train=5, validation=2, tags=9)
-    few = ValidationSounds(tmp_path / "dataset")
-    embedder = FakeEmbedder(few, 1.0)
-    measured = measured_of(few, embedder, embedder)
-    written = run_report.write_report(embedder, measured, few, METRICS, tmp_path / "w", 1, "cmd")
-    assert written["pictures"] == ["losses.png", "reconstructions.png"]
+    evaluator = ModelEvaluator("trained", FakeEmbedder(few, 1.0))
+    assert few.evaluate(evaluator).keys() == {"mrr", "map", "recall_at_10"}
+    found = validation.measure([evaluator], few)
+    assert found["trained"]["macro_auc"] is None
+    record = write_record(tmp_path / "w", few, found)
+    assert (record["map"] is not None) == is_mapped

@@ -1,0 +1,188 @@
+"""The validation sounds of a training run: what they say of a model, and the run's record."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, Int64, UInt8
+from ml_collections import ConfigDict
+
+from coala_jax import storage
+from coala_jax.data import input_pipeline
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Example, Manifest
+from coala_jax.embedding.embedder import Embedder
+from coala_jax.evaluation import map_projection, retrieval
+from coala_jax.evaluation.evaluators import ModelEvaluator
+from coala_jax.evaluation.scores import cosine
+from coala_jax.evaluation.work_shard import WHOLE, WorkShard
+
+RECORD = "results.json"
+ARRAYS = "reconstructions.npz"  # beside the record
+FORMAT = 1
+_MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
+
+
+class ValidationSounds:
+    """The validation split.
+
+    Attributes:
+        patches: of this process's share of the sounds, in memory, values in [0, 1].
+        tags: of all sounds.
+    """
+
+    def __init__(self, dataset: storage.PathLike, shard: WorkShard = WHOLE) -> None:
+        self.manifest = Manifest.load(dataset)
+        self._split, self._shard = SplitReader(dataset, "validation", self.manifest), shard
+        own = np.arange(len(self._split))[shard.of(len(self._split))]
+        examples = input_pipeline.load(self._split, own, np.dtype(np.float32))
+        self.patches: Float32[np.ndarray, "own_sound 96 96"] = examples["patches"]
+        self.tags: UInt8[np.ndarray, "sound tag"] = shard.all_gather(examples["tags"])
+
+    def tag_names(self, places: Int64[np.ndarray, " place"]) -> list[list[str]]:
+        """The tags of these sounds, in the order of the vocabulary."""
+        words = self.manifest.vocabulary
+        return [[words[tag] for tag in np.flatnonzero(row)] for row in self.tags[places]]
+
+    def spread(self, count: int) -> Int64[np.ndarray, " place"]:
+        """At most `count` places, spread evenly over the split."""
+        return np.linspace(0, len(self.tags) - 1, min(count, len(self.tags))).astype(np.int64)
+
+    def read(self, places: Int64[np.ndarray, " place"]) -> list[Example]:
+        """These sounds from disk, also those of other processes' shares."""
+        return [self._split[place] for place in places.tolist()]
+
+    def samples(
+        self, embedder: Embedder, count: int
+    ) -> tuple[list[dict[str, Any]], Float32[np.ndarray, "row column"] | None]:
+        """A few sounds with the tags that a model gives them, and an image.
+
+        heard: the nearest tags in the aligned space (AE-C, E-C) or those predicted (CNN).
+        decoded: the output of the tag autoencoder (AE-C). Both have as many tags as the sound.
+        The image has the patches above their reconstructions, values in [0, 1] (AE-C).
+        """
+        places, words = self.spread(count), self.manifest.vocabulary
+        examples, tags = self.read(places), self.tags[places]
+        patches = np.stack([example.patch for example in examples])
+        scores = {}
+        if embedder.case == "cnn":
+            scores["heard"] = embedder.tag_logits(patches)
+        else:
+            single = embedder.project_tags(np.eye(len(words), dtype=np.uint8))
+            scores["heard"] = cosine(embedder.project_audio(patches), single)
+        if embedder.case == "ae_c":
+            scores["decoded"] = embedder.reconstruct_tags(tags)
+        rows = [
+            {"id": example.id, "tags": own}
+            | {name: _best(found[row], len(own), words) for name, found in scores.items()}
+            for row, (example, own) in enumerate(zip(examples, self.tag_names(places), strict=True))
+        ]
+        if embedder.case != "ae_c":
+            return rows, None
+        # Low bands at the bottom, as spectrograms are read. The released scaling may pass 1.
+        pairs = [np.clip(p, 0, 1)[:, ::-1] for p in (patches, embedder.reconstruct(patches))]
+        return rows, np.concatenate(list(np.concatenate(pairs, axis=1)), axis=1)
+
+    def measure(self, evaluator: ModelEvaluator) -> retrieval.Metrics:
+        """How well all sounds find their tags, computed by all processes together."""
+        return retrieval.evaluate_retrieval(
+            evaluator.embedder, self.patches, self.tags, self._shard
+        )
+
+    def evaluate(self, evaluator: ModelEvaluator) -> dict[str, float]:
+        """The retrieval measures of a model, to be reported while it trains."""
+        found = self.measure(evaluator)
+        return {name: found[name] for name in _MEASURES if found[name] is not None}
+
+    def embed(self, evaluator: ModelEvaluator) -> Float32[np.ndarray, "sound latent"]:
+        """The embeddings of all sounds, computed by all processes together."""
+        return self._shard.map_rows(evaluator.embedder.embed_patches, self.patches)
+
+
+def measure(
+    evaluators: Sequence[ModelEvaluator], sounds: ValidationSounds
+) -> dict[str, retrieval.Metrics]:
+    """Tag retrieval by each evaluator's name, and of "chance" and "popularity".
+
+    All processes must call it.
+    """
+    training_sounds = sounds.manifest.counts["train"]
+    frequency = np.array(sounds.manifest.tag_counts) / training_sounds
+    return {
+        **{evaluator.name: sounds.measure(evaluator) for evaluator in evaluators},
+        "chance": retrieval.chance(sounds.tags),
+        "popularity": retrieval.popularity(frequency, sounds.tags, training_sounds),
+    }
+
+
+def write_record(
+    workdir: Path,
+    config: ConfigDict,
+    command: str,
+    trained: Embedder,
+    sounds: ValidationSounds,
+    figures: dict[str, retrieval.Metrics],
+    embeddings: Float[np.ndarray, "sound latent"],
+) -> dict[str, Any]:
+    """Writes the record of a finished training run, WORKDIR/results.json, and returns it.
+
+    Args:
+        config: of the run.
+        command: that does the same.
+        figures: from `measure`.
+        embeddings: of all validation sounds, by the trained model.
+    """
+    manifest, kept = sounds.manifest, None
+    if trained.case == "ae_c" and config.report.reconstructions:
+        kept = _reconstruct(workdir, trained, sounds, config.report.reconstructions)
+    record = {
+        "kind": "training",
+        "format": FORMAT,
+        "corpus": manifest.name,
+        "case": trained.case,
+        "sounds": manifest.counts,
+        "tags": len(manifest.vocabulary),
+        "epochs": config.train.epochs,
+        "command": command,
+        "device": jax.devices()[0].device_kind,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("jax", "flax", "optax", "numpy")},
+        "retrieval": figures,
+        "reconstructions": kept,
+        "map": _map(embeddings, sounds) if len(embeddings) >= 3 else None,
+    }
+    storage.write_json(workdir / RECORD, record)
+    return record
+
+
+def _map(
+    embeddings: Float[np.ndarray, "sound latent"], sounds: ValidationSounds, seed: int = 0
+) -> dict[str, Any]:
+    chosen = map_projection.choose(len(embeddings), seed)
+    points = map_projection.project(embeddings[chosen], seed)
+    return {"points": points.round(4).tolist(), "tags": sounds.tag_names(chosen)}
+
+
+def _reconstruct(
+    workdir: Path, embedder: Embedder, sounds: ValidationSounds, count: int
+) -> dict[str, Any]:
+    places, front_end = sounds.spread(count), sounds.manifest.front_end
+    examples = sounds.read(places)
+    patches = np.stack([example.patch for example in examples])
+    arrays = {"patches": patches, "reconstructed": embedder.reconstruct(patches)}
+    storage.write_arrays(workdir / ARRAYS, arrays)
+    return {
+        "arrays": ARRAYS,
+        "frame_seconds": front_end["hop_samples"] / front_end["sample_rate_hz"],
+        "ids": [example.id for example in examples],
+        "tags": sounds.tag_names(places),
+    }
+
+
+def _best(scores: Float[np.ndarray, " tag"], count: int, words: Sequence[str]) -> list[str]:
+    """The tags of the highest scores, the highest first."""
+    return [words[tag] for tag in np.argsort(-scores, kind="stable")[:count]]

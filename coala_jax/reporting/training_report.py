@@ -1,0 +1,144 @@
+"""Renders a training run: report.md and plots from its results.json and metrics.jsonl."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from coala_jax import storage
+from coala_jax.reporting import embedding_map, style, training_plots
+
+FORMAT = 1  # of results.json
+CONTENTS = {
+    "report.md": "retrieval, plots and provenance, to read",
+    "training_curves.png": "losses and retrieval by epoch",
+    "reconstructions.png": "validation sounds beside what the decoder returns",
+    "embedding_map.png": "near is alike; the colour is the rarest of a sound's common tags",
+    "results.json": "the figures of the report, for programs",
+    "reconstructions.npz": "the arrays of reconstructions.png",
+    "metrics.jsonl": "the figures of every epoch, one JSON object a line",
+    "tensorboard": "the same for TensorBoard",
+    "model": "the pretrained model",
+}
+MEASURES = {"macro_auc": "macro AUC", "mrr": "MRR", "map": "MAP", "recall_at_10": "recall@10"}
+_RECORD = """\
+{case} on {corpus}: {sounds[train]} sounds to train on, {sounds[validation]} for validation,
+{tags} tags. Trained on {device} with {software} by
+
+    {command}
+
+## Tag retrieval on the validation sounds after {epochs} epochs
+
+{table}
+
+All measures are between 0 and 1, higher is better:
+
+- macro AUC: for a tag, the probability that a sound with it scores higher than one without it;
+  the mean over tags.
+- MRR: a sound ranks all tag sets; the mean reciprocal rank of its own.
+- MAP: a sound ranks all tags; the mean average precision of its own.
+- recall@10: the share of a sound's tags among its ten highest.
+
+`untrained` is the same architecture with random weights, `chance` the expectation over random
+rankings, `popularity` ranks the tags of every sound by how common they are in training."""
+
+
+def render(workdir: Path) -> list[Path]:
+    """Writes report.md and the plots; of an unfinished run, what metrics.jsonl gives.
+
+    Raises:
+      OSError: a file cannot be read or written.
+      ValueError: a record is damaged, of another format, or there is nothing in it yet.
+    """
+    record, results = None, workdir / "results.json"
+    if results.exists():
+        record = storage.read_json(results)
+        if record["format"] != FORMAT:
+            raise ValueError(f"{results}: format {record['format']}; this version reads {FORMAT}")
+    entries = _read_entries(workdir / "metrics.jsonl")
+    with style.styled():
+        figures = _figures(workdir, record, entries)
+        for name, figure in figures.items():
+            style.write(figure, workdir / name)
+    last = {training_plots.KINDS[entry["kind"]][0]: entry for entry in entries}
+    parts = [f"# Training run\n\nAfter {entries[-1]['epoch']} epochs: "]
+    parts[0] += ", ".join(f"{kind} loss {entry['loss']:.4g}" for kind, entry in last.items()) + "."
+    if record is None:
+        parts.append("The run is not finished; its end writes the rest of this report.")
+    else:
+        software = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+        parts.append(_RECORD.format(**record, software=software, table=table(record)))
+    for name in figures:
+        title = Path(name).stem.replace("_", " ").capitalize()
+        parts.append(f"## {title}\n\n![{title}]({name})\n\n{title}: {CONTENTS[name]}.")
+    storage.write_text(workdir / "report.md", "\n\n".join(parts) + "\n")
+    return [workdir / name for name in ("report.md", *figures)]
+
+
+def summary(record: Mapping[str, Any], workdir: Path) -> str:
+    """What a finished run prints: the retrieval table, and the files with what each of them is."""
+    paths = {workdir / name: what for name, what in CONTENTS.items() if (workdir / name).exists()}
+    width = max(len(str(path)) for path in paths)
+    files = [f"  {path!s:<{width}}  {what}" for path, what in paths.items()]
+    heading = f"Retrieval on {record['sounds']['validation']} validation sounds of"
+    return "\n".join([f"{heading} {record['corpus']}:", "", table(record), "", *files])
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """Tag retrieval in Markdown, aligned for a terminal."""
+    lines = [
+        f"| {'':<10} | " + " | ".join(f"{title:>9}" for title in MEASURES.values()) + " |",
+        f"|:{'-' * 11}|" + f"{'-' * 10}:|" * len(MEASURES),
+    ]
+    for who, figures in record["retrieval"].items():
+        cells = ["-" if figures[name] is None else f"{figures[name]:.3f}" for name in MEASURES]
+        lines.append(f"| {who:<10} | " + " | ".join(f"{cell:>9}" for cell in cells) + " |")
+    if record["retrieval"]["trained"]["macro_auc"] is None:
+        lines += ["", "No macro AUC: every tag has too few validation sounds. Fix: prepare more "]
+        lines[-1] += "sounds, or a larger --validation_fraction."
+    return "\n".join(lines)
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    """The figures of each epoch; a last line that is still being written is left out."""
+    lines = storage.read_bytes(path).split(b"\n")[:-1]
+    try:
+        entries = [json.loads(line) for line in lines]
+        entries = [entry for entry in entries if entry["kind"] in training_plots.KINDS]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: invalid line ({error!r})") from error
+    if not entries:
+        raise ValueError(f"{path}: no epoch yet. Fix: render again when one has ended")
+    return entries
+
+
+def _figures(
+    workdir: Path, record: Mapping[str, Any] | None, entries: Sequence[Mapping[str, Any]]
+) -> dict[str, Figure]:
+    """By file name, in the order of the report."""
+    figures = {"training_curves.png": training_plots.curves_figure(entries)}
+    if record and (kept := record["reconstructions"]):
+        arrays = storage.read_arrays(workdir / kept["arrays"])
+        if arrays is None:
+            raise ValueError(
+                f"{workdir / kept['arrays']}: missing or damaged. Fix: run the training command "
+                "again, which then only evaluates"
+            )
+        figures["reconstructions.png"] = training_plots.reconstruction_figure(
+            arrays["patches"],
+            arrays["reconstructed"],
+            [Path(name).stem for name in kept["ids"]],
+            [", ".join(tags) for tags in kept["tags"]],
+            kept["frame_seconds"],
+        )
+    if record and (found := record["map"]):
+        figures["embedding_map.png"] = embedding_map.map_figure(
+            np.array(found["points"], dtype=np.float64),
+            embedding_map.tag_classes(found["tags"]),
+            f"Embedding map: {len(found['points'])} validation sounds of {record['corpus']}",
+            "no common tag",
+        )
+    return figures

@@ -1,0 +1,125 @@
+"""From records to reports: each record is found, rendered whole, and rendered again later."""
+
+import subprocess
+import sys
+
+import pytest
+from matplotlib.image import imread
+
+from coala_jax import storage
+from coala_jax.reporting import __main__ as program
+from coala_jax.reporting import report, training_report
+from tests.training_record import FIGURES, write_metrics, write_record
+
+PLOTS = ["training_curves.png", "reconstructions.png", "embedding_map.png"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, its record, and the files that were rendered."""
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, write_record(workdir), report.render(workdir)
+
+
+def test_a_finished_run_has_a_report_that_shows_its_plots(finished):
+    workdir, record, written = finished
+    assert written == [workdir / name for name in ("report.md", *PLOTS)]
+    text = written[0].read_text()
+    for name in PLOTS:
+        assert f"]({name})" in text
+        assert imread(workdir / name).shape[1] == 1200
+    assert training_report.table(record) in text
+    for told in ("54 sounds", "2 epochs", "validation loss 2.8", record["command"], "jax 0.1"):
+        assert told in text
+
+
+def test_rendered_again_later_every_byte_is_the_same(finished, capsys):
+    workdir, _, written = finished
+    before = [path.read_bytes() for path in written]
+    assert not any(mark in data for mark in (b"tEXt", b"tIME") for data in before[1:])
+    program.main([str(workdir)])
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in written]
+    assert [path.read_bytes() for path in written] == before
+
+
+def test_the_table_has_a_row_for_each_model_and_a_dash_for_what_was_not_measured(finished):
+    _, record, _ = finished
+    header, _, *rows = training_report.table(record).splitlines()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in (header, *rows)]
+    assert cells[0] == ["", "macro AUC", "MRR", "MAP", "recall@10"]
+    assert cells[1] == ["trained", "0.912", "0.500", "0.250", "1.000"]
+    assert [row[0] for row in cells[2:]] == ["untrained", "chance", "popularity"]
+    assert len({len(row) for row in (header, *rows)}) == 1  # aligned
+    few = {**record, "retrieval": {"trained": {**FIGURES, "macro_auc": None}}}
+    shown = training_report.table(few)
+    assert shown.splitlines()[2].split()[3] == "-"
+    assert "--validation_fraction" in shown
+
+
+def test_a_run_that_is_not_finished_has_its_curves(tmp_path):
+    write_metrics(tmp_path, epochs=1)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "epo')  # is being written
+    assert [path.name for path in report.render(tmp_path)] == ["report.md", PLOTS[0]]
+    assert "not finished" in (tmp_path / "report.md").read_text()
+
+
+def test_what_a_record_does_not_hold_is_left_out(tmp_path):
+    write_record(tmp_path, reconstructions=None, map=None)
+    assert [path.name for path in report.render(tmp_path)] == ["report.md", PLOTS[0]]
+
+
+def _damage_arrays(workdir):
+    path = workdir / "reconstructions.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "path"),
+    [
+        (_damage_arrays, "reconstructions.npz"),
+        (lambda w: write_record(w, format=99), "results.json"),
+        (lambda w: write_record(w, kind="novel"), "results.json"),
+        (lambda w: (w / "results.json").write_text("{"), "results.json"),
+        (lambda w: (w / "metrics.jsonl").write_text("1\n"), "metrics.jsonl"),
+        (lambda w: (w / "metrics.jsonl").write_text('{"kind": "tr'), "metrics.jsonl"),
+        (lambda w: (w / "metrics.jsonl").unlink(), "metrics.jsonl"),
+    ],
+    ids=["arrays", "format", "kind", "JSON", "line", "no epoch", "no metrics"],
+)
+def test_a_damaged_record_ends_the_program_with_its_path(damage, path, tmp_path):
+    write_record(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(SystemExit) as error:
+        program.main([str(tmp_path)])
+    assert str(tmp_path / path) in str(error.value)
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_folder_without_a_record_is_told_which_were_looked_for(tmp_path):
+    with pytest.raises(SystemExit) as error:
+        program.main([str(tmp_path)])
+    for told in (str(tmp_path), "manifest.json", "results.json", "metrics.jsonl"):
+        assert told in str(error.value)
+
+
+def test_each_record_goes_to_its_renderer(tmp_path, monkeypatch):
+    for kind in list(report.RENDERERS):
+        monkeypatch.setitem(report.RENDERERS, kind, lambda folder, kind=kind: [folder / kind])
+    storage.write_json(tmp_path / "manifest.json", {})
+    assert report.render(tmp_path) == [tmp_path / "dataset"]
+    for kind in ("evaluation", "training"):
+        storage.write_json(tmp_path / "results.json", {"kind": kind})
+        assert report.render(tmp_path) == [tmp_path / "dataset", tmp_path / kind]
+
+
+def test_rendering_needs_neither_jax_nor_a_display(tmp_path):
+    write_metrics(tmp_path, epochs=1)
+    code = (
+        "import sys; from coala_jax.reporting import __main__; __main__.main(sys.argv[1:]);"
+        "print({'matplotlib.pyplot', 'jax', 'sklearn', 'torch', 'tensorflow'} & sys.modules.keys())"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.splitlines()[-1] == "set()"
