@@ -51,7 +51,7 @@ def streamed_per_second(dataset: Path, patch_dtype: str) -> list[float]:
     rates = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        with closing(feed.calls(0, 1)) as calls:
+        with closing(feed.blocks(0, 1)) as calls:
             for call in calls:
                 jax.block_until_ready(call.data)
         rates.append(len(feed.split) / (time.perf_counter() - began))

@@ -93,7 +93,7 @@ def test_run_again_it_does_not_train_again_and_never_loads_tensorflow_or_pytorch
     before = (workdir / "metrics.jsonl").read_text()
     process = run(["-c", RUN_AGAIN, *flags])
     assert process.returncode == 0, process.stderr
-    assert "going on after step 3" in process.stdout
+    assert "resumed after step 3" in process.stderr
     assert "loaded neither" in process.stdout
     assert (workdir / "metrics.jsonl").read_text() == before
 
@@ -160,7 +160,7 @@ parallel.keep_compiled_steps()
 config = tiny_config(case="cnn", data__path=sys.argv[1])
 run, state = setup.start_run(config, tuple(jax.devices()))
 assert len(run.devices) == 2
-jax.block_until_ready(run.train_steps(state, *next(run.training.calls(0, 1))))
+jax.block_until_ready(run.train_steps(state, *next(run.training.blocks(0, 1))))
 print("hits", events.count("cache_hits"), "misses", events.count("cache_misses"))
 """
 
