@@ -96,7 +96,7 @@ _LOSSES = (
         "coala_jax/training/steps.py",
         "parallel.gather(info.mask)[None] & (places[None] != info.global_index[:, None])\n",
         "places[None] != info.global_index[:, None]\n",
-        _tests("unit/training/test_steps", "unit/training/test_parallel"),
+        _tests("unit/training/test_steps"),
     ),
 )
 
@@ -109,7 +109,7 @@ _PARALLEL = (
         "    of_one = info.mask.shape[0]\n"
         "    negative &= places[None] // of_one == info.global_index[:, None] // of_one\n"
         "    if not loss.equal_tags_are_negatives:\n",
-        _tests("unit/training/test_parallel"),
+        _tests("unit/training/test_steps", "integration/test_devices"),
     ),
     Fault(
         "batch_norm_of_one_device",
@@ -117,7 +117,7 @@ _PARALLEL = (
         "coala_jax/ops/normalization.py",
         "    return values if axis_name is None else lax.psum(values, axis_name)\n",
         "    return values\n",
-        _tests("unit/ops/test_normalization", "unit/training/test_parallel"),
+        _tests("unit/ops/test_normalization"),
     ),
     Fault(
         "row_index_without_device",

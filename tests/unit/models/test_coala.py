@@ -105,8 +105,8 @@ def test_flattened_in_the_order_channel_mel_time():
 
 def inputs():
     batch = random_batch(rows=4, valid=4, tags=TAGS)
-    rows = BatchInfo(jnp.ones(4, bool), jnp.arange(4, dtype=jnp.int32))
-    return jnp.asarray(batch["patches"]), jnp.asarray(batch["tags"]), rows
+    info = BatchInfo(jnp.ones(4, bool), jnp.arange(4, dtype=jnp.int32))
+    return jnp.asarray(batch["patches"]), jnp.asarray(batch["tags"]), info
 
 
 def dense(params, x) -> np.ndarray:
@@ -169,7 +169,7 @@ def test_a_linear_transform_has_no_bias_and_drops_in_training_alone():
     settings = tiny_config(model__transform="linear", model__dropout_rate=0.4).model
     model = build_model("e_c", settings, TAGS)
     variables = initial_variables(model, jax.random.key(0))
-    patches, tags, rows = inputs()
+    patches, tags, info = inputs()
     transforms = [variables["params"][f"{kind}_transform"] for kind in ("audio", "tag")]
     assert all(params.keys() == {"kernel"} for params in transforms)
 
@@ -183,7 +183,7 @@ def test_a_linear_transform_has_no_bias_and_drops_in_training_alone():
             capture_intermediates=lambda module, _: module.name in PARTS,
         )
 
-    for arguments in ((patches, tags), (patches, tags, rows)):
+    for arguments in ((patches, tags), (patches, tags, info)):
         outputs, updates = compute(*arguments)
         parts = {name: updates["intermediates"][name]["__call__"][0] for name in PARTS}
         latents = flatten_maps(parts["audio_encoder"]), parts["tag_encoder"]
@@ -201,46 +201,33 @@ def test_a_linear_transform_has_no_bias_and_drops_in_training_alone():
 
 @pytest.mark.parametrize(
     ("mode", "audio", "tag", "transforms"),
-    [
-        ("paper", {"0", "1", "2", "3"}, {"0", "1"}, 0.0),
-        ("released", {"input", "0", "1", "2"}, {"0"}, 0.25),
-    ],
+    [("paper", "0123", "01", 0.0), ("released", "i012", "0", 0.25)],
 )
-def test_dropout_stands_where_the_mode_has_it(mode, audio, tag, transforms):
-    """That each drops is shown for each network by itself."""
-    model = build_model("ae_c", get_config(mode).model, TAGS)
-    found = {}
+def test_dropout_is_where_the_mode_has_it(mode, audio, tag, transforms):
+    """`i` is a network's input. That each drops is shown for each network by itself."""
+    model, found = build_model("ae_c", get_config(mode).model, TAGS), {}
 
     def note(module, method):
-        if isinstance(module, Dropout):
-            found.setdefault(module.path[0], {})[module.path[-1]] = module.rate
-        elif isinstance(module, BatchNorm) and module.dropout_rate:
-            place = module.path[-1].replace("norm", "dropout")
-            found.setdefault(module.path[0], {})[place] = module.dropout_rate
+        rate = getattr(module, "rate", getattr(module, "dropout_rate", 0.0))
+        if isinstance(module, Dropout) or (isinstance(module, BatchNorm) and rate):
+            place = module.path[-1].rpartition("_")[2][0]
+            found.setdefault(module.path[0], {})[place] = rate
         return False
 
     def apply():
-        rows = BatchInfo(jnp.ones(2, bool), jnp.arange(2, dtype=jnp.int32))
-        model.init(
-            {"params": jax.random.key(0), "dropout": jax.random.key(1)},
-            jnp.zeros((2, 96, 96)),
-            jnp.zeros((2, TAGS)),
-            rows,
-            capture_intermediates=note,
-        )
+        info = BatchInfo(jnp.ones(2, bool), jnp.arange(2, dtype=jnp.int32))
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        inputs = jnp.zeros((2, 96, 96)), jnp.zeros((2, TAGS)), info
+        model.init(keys, *inputs, capture_intermediates=note)
 
     jax.eval_shape(apply)
-
-    def rates(places, rate=0.25):
-        return {f"dropout_{place}": rate for place in places}
-
     assert found == {
-        "audio_encoder": rates("01234"),
-        "tag_encoder": rates("012"),
-        "audio_decoder": rates(audio),
-        "tag_decoder": rates(tag),
-        "audio_transform_dropout": {"audio_transform_dropout": transforms},
-        "tag_transform_dropout": {"tag_transform_dropout": transforms},
+        "audio_encoder": dict.fromkeys("01234", 0.25),
+        "tag_encoder": dict.fromkeys("012", 0.25),
+        "audio_decoder": dict.fromkeys(audio, 0.25),
+        "tag_decoder": dict.fromkeys(tag, 0.25),
+        "audio_transform_dropout": {"d": transforms},
+        "tag_transform_dropout": {"d": transforms},
     }
 
 
