@@ -10,13 +10,7 @@ import scipy
 import torch
 from torch import nn
 
-from coala_jax.models.autoencoders import (
-    AudioDecoder,
-    AudioEncoder,
-    TagDecoder,
-    TagEncoder,
-    flatten_maps,
-)
+from coala_jax.models.autoencoders import AudioDecoder, AudioEncoder, TagDecoder, TagEncoder
 from coala_jax.models.layers import BatchInfo, Dropout
 from tests import pytorch_coala
 from tests.pytorch_weights import weights_from_flax
@@ -87,8 +81,8 @@ def weights_like(shapes, seed: int = 0):
 def channels_first(values) -> torch.Tensor:
     """[batch, h, w, c] as PyTorch has it, flat."""
     values = np.asarray(values)
-    values = flatten_maps(values) if values.ndim == 4 else values.reshape(BATCH, -1)
-    return torch.tensor(np.array(values))
+    values = np.moveaxis(values, -1, 1) if values.ndim == 4 else values
+    return torch.tensor(values.reshape(BATCH, -1))
 
 
 def state_of(name: str, variables) -> dict[str, torch.Tensor]:
