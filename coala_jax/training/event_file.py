@@ -27,7 +27,7 @@ class EventFile:
         folder = storage.path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
-        self._file = (folder / name).open("wb")
+        self._file = storage.path(folder / name).open("wb")
         self._write(_bytes(3, b"brain.Event:2"))  # file_version
         self._write(_int(2, first_step) + _bytes(7, _int(1, _SESSION_START)))  # session_log
 

@@ -3,14 +3,11 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy
 import torch
-from torch import nn
 
-from coala_jax.models.coala import Coala, TagClassifier
+from coala_jax.models.coala import build_model, initial_variables
 from tests.pytorch_coala import (
     LossSettings,
     Outputs,
@@ -20,7 +17,7 @@ from tests.pytorch_coala import (
     train_step_as_released,
 )
 from tests.pytorch_weights import weights_from_flax, weights_to_flax
-from tests.synthetic import random_batch
+from tests.synthetic import random_batch, tiny_config
 
 TAGS, FILTERS, HIDDEN, ROWS = 11, 2, 7, 4
 RELEASED = {"dropout_placement": "released", "transform": "linear"}
@@ -91,158 +88,23 @@ def test_names_are_the_released_ones_in_both_truths(case, transform, wanted):
         assert model.state_dict().keys() == wanted
 
 
-def zeroed(network: nn.Module, shape: tuple[int, ...]) -> set[str]:
-    """Weighted layers whose input is all zeros, and "output", when every dropout drops all.
-
-    Batch norm's bias of 1 lifts whatever it is given, so that zeros are dropout's alone.
-    """
-    found = set()
-
-    def look(name: str, values: torch.Tensor) -> None:
-        if not values.any():
-            found.add(name)
-
-    for name, module in network.named_modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.ones_(module.bias)
-        elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            module.register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs[0]))
-    look("output", network(torch.ones(shape, dtype=torch.float64)))
-    return found
-
-
-LATENT = (ROWS, 9 * FILTERS)
-AFTER_EVERY_RELU = {
-    "audio_encoder": ((ROWS, 1, 96, 96), {"4", "8", "12", "16", "output"}),
-    "tag_encoder": ((ROWS, TAGS), {"4", "8", "output"}),
-    "audio_decoder": (LATENT, {"6", "10", "14", "17"}),
-    "tag_decoder": (LATENT, {"4", "7"}),
-}
-AS_RELEASED = AFTER_EVERY_RELU | {
-    "audio_decoder": (LATENT, {"2", "6", "10", "14"}),
-    "tag_decoder": (LATENT, {"4"}),
-}
-AFFINE = dict.fromkeys(("fc_audio", "fc_tag"), (LATENT, set()))
-LINEAR = dict.fromkeys(("fc_audio", "fc_tag"), (LATENT, {"output"}))
-
-
 @pytest.mark.parametrize(
-    ("settings", "wanted"),
-    [
-        pytest.param({}, AFTER_EVERY_RELU | AFFINE, id="paper"),
-        pytest.param(RELEASED, AS_RELEASED | LINEAR, id="released"),
-    ],
+    ("case", "transform"), [("ae_c", "affine"), ("e_c", "linear"), ("cnn", "affine")]
 )
-def test_what_dropout_drops(settings, wanted):
-    model = narrow("ae_c", dropout_rate=1.0, **settings).train()
-    for name, network in model.named_children():
-        shape, layers = wanted[name]
-        assert zeroed(network, shape) == layers, name
-        assert zeroed(network.eval(), shape) == set(), name
-
-
-def test_dropout_keeps_the_rest_at_the_given_rate():
-    """Of 4,608 units of the first ReLU; the standard deviation of the share is 0.006."""
-    model = narrow("e_c", dropout_rate=0.25).train()
-    nn.init.ones_(model.audio_encoder[1].bias)
-    nn.init.zeros_(model.audio_encoder[1].weight)
-    dropped = model.audio_encoder[:4](torch.ones(1, 1, 96, 96, dtype=torch.float64))
-    assert dropped.unique().tolist() == [0.0, pytest.approx(4 / 3, rel=1e-12)]
-    assert abs((dropped == 0).double().mean() - 0.25) < 0.03
-
-
-# --- The same values as in Flax -------------------------------------------------------------------
-
-MODELS = [("ae_c", "affine"), ("e_c", "linear"), ("cnn", "affine")]
-
-
-def flax_model(case: str, transform: str) -> Coala | TagClassifier:
-    if case == "cnn":
-        return TagClassifier(TAGS, FILTERS, param_dtype=jnp.float64)
-    return Coala(
-        TAGS,
-        FILTERS,
-        HIDDEN,
-        transform=transform,
-        decoders=case == "ae_c",
-        param_dtype=jnp.float64,
-    )
-
-
-def random_variables(model: Coala | TagClassifier):
-    """Weights and statistics, all different from where training starts, that saturate nothing."""
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(
-        lambda: model.init(
-            jax.random.key(0), jnp.zeros((1, 96, 96)), jnp.zeros((1, TAGS), jnp.uint8)
-        )
-    )
-
-    def draw(path, leaf):
-        values = rng.standard_normal(leaf.shape)
-        if path[-1].key == "kernel":
-            return 2 * values / math.sqrt(math.prod(leaf.shape[:-1]))
-        return {"var": 0.2 + values**2, "scale": 1 + 0.2 * values}.get(path[-1].key, 0.3 * values)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
-@pytest.mark.parametrize(("case", "transform"), MODELS)
-def test_equals_flax_in_inference(case, transform):
-    patches, tags = random_inputs()
-    with jax.enable_x64(True):
-        model = flax_model(case, transform)
-        variables = random_variables(model)
-        reference = narrow(case, transform=transform)
-        reference.load_state_dict(weights_from_flax(variables))
-        latent, wanted = jax.jit(
-            lambda patches, tags: (
-                model.apply(variables, patches, method="encode_audio"),
-                model.apply(variables, patches, tags),
-            )
-        )(jnp.asarray(patches.numpy(), jnp.float64), jnp.asarray(tags.numpy()))
-    with torch.no_grad():
-        got = reference.eval()(patches, tags)
-
-    pairs = {
-        "audio_latent": (got.audio_latent, latent),
-        "audio_aligned": (got.audio_aligned, wanted.audio_aligned),
-        "tag_aligned": (got.tag_aligned, wanted.tag_aligned),
-        "reconstruction": (got.reconstruction, sigmoid(wanted.audio_logits)),
-        "tag_probability": (got.tag_probability, sigmoid(wanted.tag_logits)),
-    }
-    found = {name for name, value in vars(got).items() if value is not None}
-    assert found - {"tag_latent"} == {name for name, (_, flax) in pairs.items() if flax is not None}
-    for name in found & pairs.keys():
-        ours, flax = pairs[name][0], np.asarray(pairs[name][1])
-        assert ours.dtype == torch.float64
-        # Neither dead nor saturated, or the comparison would be of constants.
-        assert np.ptp(flax) > 0.5, name
-        np.testing.assert_allclose(ours, flax, rtol=0, atol=1e-9 * np.abs(flax).max(), err_msg=name)
-
-
-def sigmoid(logits):
-    return None if logits is None else scipy.special.expit(np.asarray(logits))
-
-
-@pytest.mark.parametrize(("case", "transform"), MODELS)
 def test_weights_go_to_flax_and_back(case, transform):
-    """Nothing is lost, in either direction, and the names of both sides are all there."""
-    with jax.enable_x64(True):
-        variables = jax.tree.map(np.asarray, random_variables(flax_model(case, transform)))
-    state = weights_from_flax(variables)
-    model = narrow(case, transform=transform)
-    assert {name: value.shape for name, value in state.items()} == {
-        name: value.shape for name, value in model.state_dict().items()
-    }
-    jax.tree.map(np.testing.assert_array_equal, weights_to_flax(state), variables)
-
-    own = {name: value.float() for name, value in model.state_dict().items()}
-    there_and_back = weights_from_flax(weights_to_flax(own))
-    assert there_and_back.keys() == own.keys()
-    for name, value in there_and_back.items():
-        assert value.dtype == (torch.int64 if "num_batches" in name else torch.float32)
-        assert torch.equal(value, own[name]), name
+    """To where a Flax model has them, and nothing is lost; test_parity.py shows that they fit."""
+    state = narrow(case, transform=transform).float().state_dict()
+    variables = weights_to_flax(state)
+    settings = tiny_config(
+        model__filters=FILTERS, model__tag_hidden=HIDDEN, model__transform=transform
+    ).model
+    model = build_model(case, settings, TAGS)
+    wanted = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0)))
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, wanted)
+    back = weights_from_flax(variables)
+    assert back.keys() == state.keys()
+    for name, value in back.items():
+        assert value.dtype == state[name].dtype and torch.equal(value, state[name]), name
 
 
 # --- The losses, by hand --------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""The losses against the formulas as they are printed, in NumPy, and against PyTorch."""
+"""The losses against the formulas as they are printed, in NumPy, and against PyTorch.
+
+test_steps.py compares them and their gradients with `pytorch_coala`, whose values are worked out by
+hand in test_pytorch_coala.py.
+"""
 
 import functools
 
@@ -11,7 +15,6 @@ import torch.nn.functional as F
 
 from coala_jax.training import losses
 from coala_jax.training.losses import normalized
-from tests import pytorch_coala
 
 # Compiled as one, which is quicker than operation by operation.
 cross_modal = jax.jit(losses.cross_modal, static_argnames="temperature")
@@ -169,54 +172,6 @@ def test_both_forms_equal_their_printed_formulas(count, temperature):
         wanted = literal_nt_xent(audio, tags, negative, temperature)
         np.testing.assert_allclose(mean, wanted.mean(axis=1), rtol=0, atol=1e-12)
         np.testing.assert_allclose(total, wanted.sum(axis=1), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("equal_are_negatives", [True, False])
-def test_both_forms_equal_pytorch_with_equal_tags_left_out(equal_are_negatives):
-    """Tag sets 0, 2 and 5 are equal, and 1 and 3; value and gradients, in float64."""
-    audio, tags = random(6, 5), random(6, 5, seed=1)
-    sets = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 0, 1]], np.uint8)
-    settings = pytorch_coala.LossSettings(equal_tags_are_negatives=equal_are_negatives)
-    with jax.enable_x64(True):
-        negative = ~jnp.eye(6, dtype=bool)
-        if not equal_are_negatives:
-            negative &= ~losses.equal_sets(jnp.asarray(sets), jnp.asarray(sets))
-        own = jnp.arange(6, dtype=jnp.int32)
-
-        @jax.jit
-        @functools.partial(jax.grad, argnums=(0, 1), has_aux=True)
-        def compute(audio, tags):
-            signed, mean = both_forms((audio, tags, audio, tags, own, negative), 0.1)
-            return 3 * signed.sum() + mean.sum(), (signed, mean)
-
-        arguments = jnp.asarray(audio), jnp.asarray(tags)
-        gradients, (signed, mean) = compute(*arguments)
-    theirs = [torch.tensor(array, requires_grad=True) for array in (audio, tags)]
-    wanted_signed = pytorch_coala.cross_modal(*theirs, torch.tensor(sets), settings)
-    wanted_both = pytorch_coala.nt_xent(*theirs, torch.tensor(sets), settings)
-    wanted_mean = wanted_both.reshape(2, 6).mean(0)
-    (3 * wanted_signed.sum() + wanted_mean.sum()).backward()
-    for a, b in [
-        (signed, wanted_signed.detach()),
-        (mean, wanted_mean.detach()),
-        *zip(gradients, (array.grad for array in theirs), strict=True),
-    ]:
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
-
-
-def test_contrastive_of_two_pairs_by_hand():
-    # Cosines: 0.6 with the own tags and 0.8 with the others'; 1 with the own ones and 0. The two
-    # sounds have 0.8 in common, the two tag sets 0.
-    audio = jnp.array([[3.0, 4.0], [0.0, 2.0]])
-    tags = jnp.array([[1.0, 0.0], [0.0, 5.0]])
-    own = jnp.arange(2, dtype=jnp.int32)
-    signed, mean = both_forms((audio, tags, audio, tags, own, ~jnp.eye(2, dtype=bool)), 0.5)
-    np.testing.assert_allclose(signed, [(0.8 - 0.6) / 0.5, (0.0 - 1.0) / 0.5], rtol=1e-6)
-    e = np.exp
-    first = -np.log(e(1.2) / (e(1.2) + 2 * e(1.6)) + 1e-5), -np.log(e(1.2) / (e(1.2) + 2) + 1e-5)
-    # Against the first sound's 0.8 and 0 with its tag set; against 0.8 and 0 with the other set.
-    second = -np.log(e(2) / (e(2) + e(1.6) + 1) + 1e-5), -np.log(e(2) / (e(2) + e(1.6) + 1) + 1e-5)
-    np.testing.assert_allclose(mean, [np.mean(first), np.mean(second)], rtol=1e-6)
 
 
 def test_equal_sets_are_exact():

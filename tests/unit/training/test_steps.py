@@ -126,38 +126,28 @@ def test_dropout_changes_from_step_to_step_and_not_otherwise(run):
     assert len({float(loss) for loss in (same[0], later, other)}) == 3
 
 
-def test_evaluation_reports_equation_13_over_the_valid_rows(run):
+def test_evaluation_has_the_losses_of_the_valid_rows(run):
+    """With running statistics; PyTorch's losses of the model's outputs, summed over the rows."""
     state, batch, _, evaluate, model, config = run
     with jax.enable_x64(True):
         pairs = evaluate(state)
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        patches, tags = jnp.asarray(batch["patches"]), jnp.asarray(batch["tags"])
-        outputs = jax.jit(model.apply)(variables, patches, tags)
-    logits, tag_logits, sounds, sets = (
-        np.asarray(getattr(outputs, name))[:VALID]
+        inputs = jnp.asarray(batch["patches"]), jnp.asarray(batch["tags"])
+        outputs = jax.jit(model.apply)(variables, *inputs)
+    logits, tag_logits, audio, tag = (
+        torch.tensor(np.asarray(getattr(outputs, name))[:VALID])
         for name in ("audio_logits", "tag_logits", "audio_aligned", "tag_aligned")
     )
-    x, y = batch["patches"].astype(float)[:VALID], batch["tags"][:VALID]
-    reconstructed = 1 / (1 + np.exp(-logits))
-    divergence = x * np.log(np.maximum(x, 1e-300) / reconstructed) - x + reconstructed
-    audio = divergence.sum(axis=2).mean(axis=1)
-    predicted = 1 / (1 + np.exp(-tag_logits))
-    tags = -np.where(y, np.log(predicted), np.log(1 - predicted)).mean(axis=1)
-    cosine = np.array(
-        [[a @ t / np.linalg.norm(a) / np.linalg.norm(t) for t in sets] for a in sounds]
+    wanted = pytorch_coala.losses(
+        pytorch_coala.Outputs(None, None, audio, tag, logits.sigmoid(), tag_logits.sigmoid()),
+        torch.tensor(batch["patches"][:VALID]).double(),
+        torch.tensor(batch["tags"][:VALID]),
+        pytorch_coala.LossSettings(**config.loss),
     )
-    similarity = np.exp(cosine / config.loss.temperature)
-    others = similarity.sum(axis=1) - similarity.diagonal()
-    contrastive = -np.log(similarity.diagonal() / others)
-    wanted = {
-        "audio_loss": audio,
-        "tag_loss": tags,
-        "signed_contrastive_loss": contrastive,
-        "loss": 5 * audio + 5 * tags + 10 * contrastive,
-    }
+    wanted["signed_contrastive_loss"] = wanted.pop("contrastive_loss")
     assert pairs.keys() == wanted.keys()
-    for name, values in wanted.items():
-        assert pairs[name][0] == pytest.approx(values.sum(), rel=1e-9), name
+    for name, value in wanted.items():
+        assert pairs[name][0] == pytest.approx(VALID * value.item(), rel=1e-9), name
         assert pairs[name][1] == VALID
 
 
