@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from coala_jax import logs
 from coala_jax.default_config import unknown_keys, validate
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
 
     device = os.environ.get("COALA_DEVICE", "")
     parallel.start(device)
-    logs.start(*parallel.process_place())
     parallel.require_device(device)
     parallel.keep_compiled_steps()
     sounds = validation_sounds(config)
@@ -98,7 +96,7 @@ def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "Evaluat
 def main(argv: list[str]) -> None:
     if argv[1:]:
         sys.exit(f"coala_jax.main: it takes flags only, not {' '.join(argv[1:])}")
-    logs.start()
+    logging.set_verbosity(logging.WARNING)  # Orbax tells thirty lines a checkpoint
     try:
         run(_CONFIG.value, Path(_WORKDIR.value), sys.argv[1:])
     except (ValueError, RuntimeError, OSError) as error:

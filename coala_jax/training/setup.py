@@ -121,8 +121,8 @@ def log_start(run: Run, first_step: int) -> None:
         return
     begun = f"resumed after step {first_step}" if first_step else "from the start"
     logging.info(
-        "training %s on %s: %d training and %d validation sounds of %s, %d tags, %s, %d epochs of "
-        "%d steps, %s",
+        "training %s on %s: %d sounds and %d for validation of %s, %d tags, %s, %d epochs of %d "
+        "steps, %s",
         run.config.case,
         parallel.describe(run.devices),
         len(run.training.split),

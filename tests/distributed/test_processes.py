@@ -150,8 +150,8 @@ def test_two_processes_compute_what_one_computes_and_resume(alone, tmp_path):
     lead, other = outputs
     assert "on 4 x cpu in 2 processes" in lead and "on 4 x cpu" not in other
     assert "from disk" in lead and "after step 3" in lead
-    assert "report.json" in lead
-    assert "report.json" not in other
+    assert "results.json" in lead
+    assert "results.json" not in other
     # Of the training sounds, by process and call; each step is a call.
     read = [
         [list(map(int, found.split())) for found in re.findall(r"read 19 ([-\d ]+)$", output, re.M)]
@@ -165,9 +165,9 @@ def test_two_processes_compute_what_one_computes_and_resume(alone, tmp_path):
     for name in FIGURES:
         assert two[3][name] == pytest.approx(one[3][name], abs=1e-6)
         assert name in two[1] and name not in one[1]
-    reports = [storage.read_json(w / "report.json") for w in (alone.workdir, tmp_path / "two")]
-    for who, figures in reports[0]["retrieval"].items():
-        assert reports[1]["retrieval"][who] == pytest.approx(figures, abs=1e-6)
+    records = [storage.read_json(w / "results.json") for w in (alone.workdir, tmp_path / "two")]
+    for who, figures in records[0]["retrieval"].items():
+        assert records[1]["retrieval"][who] == pytest.approx(figures, abs=1e-6)
     assert ranked(alone.output) == {"precision_and_recall": 13, "reciprocal_ranks": 13, "auc": 3}
     assert ranked(lead) == {"precision_and_recall": 6, "reciprocal_ranks": 6, "auc": 1}
     assert ranked(other) == {"precision_and_recall": 7, "reciprocal_ranks": 7, "auc": 2}

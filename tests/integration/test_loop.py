@@ -23,7 +23,7 @@ from coala_jax.training import loop, metric_writer, parallel
 from tests.runs import Interrupted, config_for, interrupt_after, leftovers
 from tests.synthetic import write_random_dataset
 
-DEVICES = tuple(jax.devices()[:2])
+DEVICES, FIVE = tuple(jax.devices()[:2]), tuple(jax.devices()[:5])
 TRAIN, VALIDATION = 19, 5  # with batches of 8: a partial last batch in both
 
 
@@ -226,7 +226,7 @@ def test_unusable_data_and_batches_stop_before_anything_is_written(dataset, tmp_
         with pytest.raises(ValueError, match=f"{few}: .*{train} .*{validation} "):
             loop.train_and_evaluate(config_for(few), tmp_path / "w", devices=DEVICES)
     with pytest.raises(ValueError, match="batch_size is 8, which 5 devices"):
-        loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=jax.devices()[:5])
+        loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=FIVE)
     with pytest.raises(DatasetError, match=str(tmp_path)):
         loop.train_and_evaluate(config_for(tmp_path), tmp_path / "w", devices=DEVICES)
     assert not (tmp_path / "w").exists()

@@ -24,7 +24,7 @@ ROOMS = {
     "reporting": set(),
 }
 TOP = {
-    "main": {"default_config", "embedding", "evaluation", "logs", "models", "training"},
+    "main": {"default_config", "embedding", "evaluation", "models", "training"},
     "default_config": set(),
     "logs": set(),
     "storage": set(),
