@@ -21,6 +21,7 @@ from coala_jax.training.setup import start_run
 from tests.runs import Interrupted, config_for, interrupt_after, leftovers
 from tests.synthetic import random_batch, tiny_config, write_random_dataset
 
+ONE = tuple(jax.devices()[:1])
 NARROW = {"case": "e_c", "model__filters": 2, "model__tag_hidden": 8, "train__batch_size": 4}
 
 
@@ -63,7 +64,7 @@ def config_of(folder, placement, steps_per_call):
 def train(folder, name, placement, steps_per_call, evaluate_fn=None):
     """What is left of a run of two epochs of seven steps."""
     config = config_of(folder, placement, steps_per_call)
-    loop.train_and_evaluate(config, folder / name, evaluate_fn, jax.devices()[:1])
+    loop.train_and_evaluate(config, folder / name, evaluate_fn, ONE)
     return leftovers(folder / name)
 
 
@@ -87,7 +88,7 @@ def test_a_run_resumes_bit_for_bit_from_elsewhere_and_in_other_calls(folder):
 
 def test_a_run_resumes_from_the_middle_of_an_epoch(folder):
     """From a checkpoint after the first call of the second epoch."""
-    run, state = start_run(config_of(folder, "host", 3), jax.devices()[:1])
+    run, state = start_run(config_of(folder, "host", 3), ONE)
     with (
         closing(run.training.blocks(0, epochs=2)) as blocks,
         closing(Checkpoints(folder / "middle", keep=1)) as checkpoints,
