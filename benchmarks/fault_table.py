@@ -86,7 +86,7 @@ _LOSSES = (
         "padding_in_the_loss",
         "Rows that only fill up a batch are part of the sum that a loss is the mean of.",
         "coala_jax/training/metrics.py",
-        "    total = jnp.where(valid, values, jnp.zeros_like(values)).sum()\n",
+        "    total = jnp.where(mask, values, jnp.zeros_like(values)).sum()\n",
         "    total = values.sum()\n",
         _tests("unit/training/test_metrics", "unit/training/test_steps"),
     ),
@@ -94,9 +94,9 @@ _LOSSES = (
         "padding_is_a_negative",
         "Rows that only fill up a batch are negatives of the contrastive loss.",
         "coala_jax/training/steps.py",
-        "parallel.gather(rows.valid)[None] & (places[None] != rows.index[:, None])\n",
-        "places[None] != rows.index[:, None]\n",
-        _tests("unit/training/test_steps", "unit/training/test_parallel"),
+        "parallel.gather(info.mask)[None] & (places[None] != info.global_index[:, None])\n",
+        "places[None] != info.global_index[:, None]\n",
+        _tests("unit/training/test_steps"),
     ),
 )
 
@@ -106,10 +106,10 @@ _PARALLEL = (
         "The contrastive loss knows only the negatives of its own device.",
         "coala_jax/training/steps.py",
         "    if not loss.equal_tags_are_negatives:\n",
-        "    of_one = rows.valid.shape[0]\n"
-        "    negative &= places[None] // of_one == rows.index[:, None] // of_one\n"
+        "    of_one = info.mask.shape[0]\n"
+        "    negative &= places[None] // of_one == info.global_index[:, None] // of_one\n"
         "    if not loss.equal_tags_are_negatives:\n",
-        _tests("unit/training/test_parallel"),
+        _tests("unit/training/test_steps", "integration/test_devices"),
     ),
     Fault(
         "batch_norm_of_one_device",
@@ -117,7 +117,7 @@ _PARALLEL = (
         "coala_jax/ops/normalization.py",
         "    return values if axis_name is None else lax.psum(values, axis_name)\n",
         "    return values\n",
-        _tests("unit/models/test_layers", "unit/training/test_parallel"),
+        _tests("unit/ops/test_normalization"),
     ),
     Fault(
         "row_index_without_device",

@@ -1,6 +1,6 @@
-"""Every setting of a training run, its unit and its source; `configs/` change lines of it.
+"""Every setting of a training run, its unit and its source; each of `configs/` changes a few lines.
 
-"paper" is Favory et al. (2020); its hyper-parameters stand in the supplement. "released" is its
+"paper" is Favory et al. (2020), with the hyper-parameters of its supplement. "released" is its
 authors' code, which differs in a few places: `--config=configs/ae_c.py:released`.
 """
 
@@ -18,28 +18,28 @@ PLACEMENTS = ("auto", "device", "host")
 PATCH_DTYPES = ("float32", "float16", "bfloat16", "uint8")
 MODES = ("paper", "released")
 
-# What changes neither weights nor losses, by section or dotted key: where the data lie, how they
-# come to the device, what is saved and what is evaluated. A run may go on with other values.
+# Settings that change neither weights nor losses, by section or dotted key: where the data lie, how
+# they reach the device, what is saved and what is evaluated. A run may resume with other values.
 NO_RESULT = ("data.path", "data.placement", "train.steps_per_call", "checkpoint", "eval", "report")
 
 
 def get_config(mode: str = "paper") -> ConfigDict:
     """AE-C as the paper has it, or as the released code does."""
     if mode not in MODES:
-        raise ValueError(f"there is no mode {mode!r} of a config; it must be {' or '.join(MODES)}")
+        raise ValueError(f"the config's mode is {mode!r}; it must be {' or '.join(MODES)}")
     config = ConfigDict()
     config.case = "ae_c"  # ae_c: all losses; e_c: contrastive only; cnn: predict the tags (3.1)
     config.seed = 0  # of weights, dropout and the order of the data
-    # bfloat16: of the products alone; float64: for proofs, and slow. With float32 an accelerator
-    # takes JAX's default for products (TF32 or bfloat16 passes); similarities are always exact.
+    # bfloat16: of the products only; float64: for proofs, slow. With float32 an accelerator uses
+    # JAX's default for products (TF32 or bfloat16 passes); similarities are always exact.
     config.precision = "float32"  # float32, float64 or bfloat16
 
     config.data = ConfigDict()
     config.data.path = ""  # dataset folder, as data_prep/from_folder.py writes it
-    # device: the training sounds lie there whole; host: they are read from disk ahead of use; auto:
-    # on the device if they take half of its memory at most (of a CPU's, a quarter).
+    # device: all training patches lie there; host: they are read from disk ahead of use; auto: on
+    # the device if they take at most half of its memory (a quarter of a CPU's).
     config.data.placement = "auto"  # auto, device or host
-    # Patches to train on are rounded to this; in [0, 1] they move by up to 1/4096 (float16), 1/512
+    # Training patches are rounded to this; in [0, 1] they change by up to 1/4096 (float16), 1/512
     # (bfloat16), 1/510 (uint8). Validation patches are never rounded.
     config.data.patch_dtype = "float32"  # float32, float16, bfloat16 or uint8
 
@@ -56,7 +56,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.loss.contrastive_weight = 10.0  # lambda_xi
     config.loss.temperature = 0.1  # tau of Eq. 11
     config.loss.contrastive = "cross_modal"  # Eq. 10, may be negative; nt_xent: as released
-    config.loss.equal_tags_are_negatives = True  # False: not those with the row's very tags
+    config.loss.equal_tags_are_negatives = True  # False: not those with exactly the row's tags
     config.loss.kl_offset = 0.0  # added within the logarithms of Eq. 4; 1e-5 in the released code
     config.loss.reduction = "mean"  # as released, for the rates above; sum: the text's literal sums
 
@@ -72,16 +72,16 @@ def get_config(mode: str = "paper") -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 1
-    config.checkpoint.keep = 2  # newest checkpoints that stay on disk
+    config.checkpoint.keep = 2  # newest checkpoints kept on disk
 
     config.eval = ConfigDict()
-    # Epochs from one evaluation (tag retrieval on validation, samples) to the next; 0: only after
-    # the last, when there always is one. Losses are validated each epoch. Twenty in the schedule:
-    # ranking 18,990 sounds takes seconds on the host, and an accelerator's epoch not many more.
+    # Epochs between evaluations (tag retrieval on validation, samples); 0: only after the last,
+    # when there always is one. Losses are validated each epoch. In the paper's schedule ranking
+    # 18,990 sounds takes seconds on the host, and an accelerator's epoch not many more.
     config.eval.every_epochs = 10
 
     config.report = ConfigDict()
-    config.report.reconstructions = 6  # validation sounds pictured beside their reconstruction
+    config.report.reconstructions = 6  # validation sounds plotted beside their reconstruction
     config.report.samples = 4  # validation sounds decoded at each evaluation, for TensorBoard
     if mode == "released":
         config.model.dropout_placement = "released"
@@ -126,15 +126,15 @@ def validate(config: ConfigDict) -> None:
     require(0.0 <= rate < 1.0, "model.dropout_rate", rate, "in [0, 1)")
     size = config.train.batch_size
     require(size >= 3, "train.batch_size", size, "at least 3, so that every batch has negatives")
-    calls = config.train.steps_per_call
-    require(calls >= 0, "train.steps_per_call", calls, "0 (chosen by the device) or more")
+    steps = config.train.steps_per_call
+    require(steps >= 0, "train.steps_per_call", steps, "0 (by device) or more")
     positive("model", "filters", "tag_hidden")
     positive("optimizer", "learning_rate")
     positive("loss", "temperature")
     positive("train", "epochs")
     positive("checkpoint", "every_epochs", "keep")
-    cadence = config.eval.every_epochs
-    require(cadence >= 0, "eval.every_epochs", cadence, "0 (after the last epoch) or more")
+    every = config.eval.every_epochs
+    require(every >= 0, "eval.every_epochs", every, "0 (after the last epoch) or more")
     for name in ("audio_weight", "tag_weight", "contrastive_weight", "kl_offset"):
         value = config.loss[name]
         require(0 <= value < math.inf, f"loss.{name}", value, "0 or more and finite")
@@ -160,7 +160,7 @@ def is_no_result(key: str) -> bool:
 
 
 def unknown_keys(arguments: list[str]) -> list[str]:
-    """What is wrong with each `--config.key=value` whose key does not exist, with the nearest."""
+    """A message for each `--config.key=value` whose key does not exist, with the nearest key."""
     known = list(get_config().to_dict().keys())
     for section, value in get_config().to_dict().items():
         if isinstance(value, dict):
@@ -170,10 +170,8 @@ def unknown_keys(arguments: list[str]) -> list[str]:
     complaints = []
     for key in given:
         if key not in known:
-            begun = [name for name in known if name.startswith(key)]
-            near = begun or difflib.get_close_matches(key, known, n=1)
-            hint = (
-                f"the nearest key is config.{near[0]}" if near else f"there are {', '.join(known)}"
-            )
+            longer = [name for name in known if name.startswith(key)]
+            near = longer or difflib.get_close_matches(key, known, n=1)
+            hint = f"the nearest key is config.{near[0]}" if near else f"keys: {', '.join(known)}"
             complaints.append(f"config.{key} does not exist; {hint}")
     return complaints

@@ -1,8 +1,8 @@
-"""Files, local or remote: where bytes are read and written, digested and kept for later.
+"""Files, local or remote: reading, atomic writing, digests and cached arrays.
 
-Paths go through `etils.epath`, so that a folder may lie on a disk or in an object store that it
-knows. A file is written whole or not at all: under another name first, through to the disk, then
-renamed. Nothing else in this package opens files for writing, but for what is appended to.
+Paths go through `etils.epath`, so that a folder may be on a disk or in an object store. A file is
+written completely or not at all: under another name first, synced to the disk, then renamed.
+Nothing else in this package opens files for writing, except to append.
 """
 
 import ast
@@ -25,17 +25,17 @@ from etils import epath
 
 PathLike = str | os.PathLike[str]
 
-_NO_DIGEST = "0" * 64  # stands where the digest will, while the digest is computed
+_NO_DIGEST = "0" * 64  # in the place of the digest while it is computed
 _PACKAGE = __name__.partition(".")[0]
 
 
 def path(name: PathLike) -> epath.Path:
-    """The path as all functions here take it: a local one, `gs://...` or `s3://...`."""
+    """A local path, or one of an object store: `gs://...` or `s3://...`."""
     return epath.Path(name)
 
 
 def is_local(name: PathLike) -> bool:
-    """Whether the operating system's own calls (locks, links, fsync) reach the path."""
+    """Whether system calls (locks, links, fsync) work on the path."""
     return "://" not in os.fspath(name)
 
 
@@ -45,7 +45,7 @@ def read_bytes(name: PathLike) -> bytes:
 
 
 def open_binary(name: PathLike) -> io.FileIO | io.BytesIO:
-    """A local file, unbuffered and with a descriptor; of a store, its content in memory."""
+    """A local file, unbuffered and with a descriptor; a remote one, read into memory."""
     if is_local(name):
         return open(name, "rb", buffering=0)  # noqa: PTH123 the caller closes it
     return io.BytesIO(read_bytes(name))
@@ -65,7 +65,7 @@ def read_json(name: PathLike) -> Any:
 
 
 def write_bytes(name: PathLike, data: bytes) -> None:
-    """Writes a file whole or not at all, through to the disk."""
+    """Writes a file completely or not at all, and syncs it to the disk."""
     target = path(name)
     # A name of its own, since two processes may write the same file at the same time.
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -86,17 +86,17 @@ def write_text(name: PathLike, text: str) -> None:
 
 
 def write_json(name: PathLike, content: Any) -> None:
-    """`write_text` of what `json_text` makes of the content."""
+    """`write_text` of the content's `json_text`."""
     write_text(name, json_text(content))
 
 
 def json_text(content: Any) -> str:
-    """JSON as people read it: indented, not escaped, NaN refused with a ValueError."""
+    """Readable JSON: indented, not escaped. Raises ValueError on NaN."""
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def open_after(name: PathLike, size: int) -> IO[bytes]:
-    """Opens a local file to go on writing after its first `size` bytes; what follows is cut off.
+    """Opens a local file to write after its first `size` bytes; the rest is cut off.
 
     Raises:
         OSError: the file cannot be written.
@@ -110,7 +110,7 @@ def open_after(name: PathLike, size: int) -> IO[bytes]:
 
 
 class OpenFiles:
-    """Reads pieces of many files and keeps only the last few of them open; threads may share it."""
+    """Reads pieces of many files, keeping the last few open; threads may share it."""
 
     def __init__(self, most: int = 64) -> None:
         self._most, self._lock = most, threading.Lock()
@@ -130,7 +130,7 @@ class OpenFiles:
             return file.read(size)
 
     def close(self) -> None:
-        """Closes what is open; a later `read` opens it again."""
+        """Closes all files; a later `read` reopens its own."""
         while self._files:
             self._files.popitem()[1].close()
 
@@ -139,7 +139,7 @@ class OpenFiles:
 
 
 def sync(name: PathLike) -> None:
-    """Waits until a file, or the names in a folder, are on the disk; does nothing for a store."""
+    """Waits until a file, or a folder's entries, are on the disk; remote ones always are."""
     if not is_local(name):
         return
     descriptor = os.open(name, os.O_RDONLY)
@@ -150,7 +150,7 @@ def sync(name: PathLike) -> None:
 
 
 def replace_folder(new: PathLike, name: PathLike) -> None:
-    """Puts the finished folder `new` in the place of `name`; at every moment one of them is whole.
+    """Replaces `name` by the finished folder `new`; one of them is complete at every moment.
 
     A process killed between the two renames leaves the old folder as `NAME.old`.
     """
@@ -167,7 +167,7 @@ def replace_folder(new: PathLike, name: PathLike) -> None:
 
 
 def sha256(data: bytes) -> str:
-    """In hexadecimal digits, as all digests here."""
+    """The SHA-256 in hexadecimal, as all digests here."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -178,15 +178,15 @@ def file_sha256(name: PathLike) -> str:
 
 
 def fingerprint(content: Any) -> str:
-    """The SHA-256 of anything that JSON can hold: equal content, in any order of keys, is equal."""
+    """The SHA-256 of a JSON value, whatever the order of its keys."""
     return sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
 
 
 @functools.cache
 def source_digests(modules: tuple[str, ...], root: Traversable | None = None) -> dict[str, str]:
-    """SHA-256 of the source of the modules, and of those of the package that they import, deep.
+    """SHA-256 of the source of the modules and of all modules of the package that they import.
 
-    root: where the package's source lies, if that is not the one at work.
+    root: the package's folder, if not that of the running one.
     """
     root = root or resources.files(_PACKAGE)
     waiting, digests = list(modules), {}
@@ -205,7 +205,7 @@ def source_digests(modules: tuple[str, ...], root: Traversable | None = None) ->
 
 
 def _imports(source: bytes) -> Iterator[str]:
-    """All that may be the name of an imported module, also where a function imports it."""
+    """Everything that may be an imported module's name, within functions too."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -215,10 +215,9 @@ def _imports(source: bytes) -> Iterator[str]:
 
 
 def seal(form: int, content: Mapping[str, Any]) -> tuple[str, str]:
-    """The `json_text` of some content with its format's number and its own digest in it, so that
-    every damage shows; and that digest.
+    """The `json_text` of content with its format number and its own digest, and that digest.
 
-    The digest is the SHA-256 of the text with zeros in the digest's place.
+    The digest is the SHA-256 of the text with zeros in the digest's place: all damage shows.
     """
     text = json_text({"format": form, "digest": _NO_DIGEST} | dict(content))
     digest = sha256(text.encode())
@@ -226,30 +225,32 @@ def seal(form: int, content: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def is_sealed(text: str, digest: object) -> bool:
-    """Whether the text is as `seal` made it, given the digest that stands in it."""
+    """Whether the text is as `seal` made it, given the digest in it."""
     return isinstance(digest, str) and digest == sha256(text.replace(digest, _NO_DIGEST).encode())
 
 
 def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keeps arrays by name in one npz file, with a digest behind it; makes its folder."""
+    """Caches arrays by name in one npz file, followed by a digest; makes its folder."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     data = buffer.getvalue()
     path(name).parent.mkdir(parents=True, exist_ok=True)
-    # NumPy checks the CRC-32 of the arrays that it finds; one whose entry is damaged it may miss.
+    # NumPy checks the CRC-32 of the arrays it finds, but may miss one whose entry is damaged.
     write_bytes(name, data + hashlib.sha256(data).digest())
 
 
 def read_arrays(name: PathLike) -> dict[str, np.ndarray] | None:
-    """What `write_arrays` kept; None where there is nothing, or, with a warning, where it is
-    damaged. Never runs a pickle."""
+    """What `write_arrays` wrote; None if there is no file or, with a warning, if it is damaged.
+
+    Never loads a pickle.
+    """
     try:
         data = read_bytes(name)
     except FileNotFoundError:
         return None
     content, digest = data[:-32], data[-32:]
     if hashlib.sha256(content).digest() != digest:
-        logging.warning("%s: the cached arrays are damaged; they are computed again", name)
+        logging.warning("%s: damaged cache of arrays; computing them again", name)
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays.items())

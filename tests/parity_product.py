@@ -91,10 +91,10 @@ def _initial_state(
 
 def _train(state: steps.TrainState, batch: steps.DeviceBatch, **parts: Any) -> Any:
     """`steps.train_step`, and beside its losses the outputs that they are of."""
-    rows = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    info = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
     outputs, _ = parts["model"].apply(
         {"params": state.params, "batch_stats": state.batch_stats},
-        *(batch["patches"], batch["tags"], rows),
+        *(batch["patches"], batch["tags"], info),
         mutable=["batch_stats"],
     )
     state, pairs = steps.train_step(state, batch, **parts)

@@ -42,15 +42,16 @@ class AudioEncoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, patches: Patches, rows: BatchInfo | None = None) -> Maps:
+    def __call__(self, patches: Patches, info: BatchInfo | None = None) -> Maps:
         x = patches.astype(self.param_dtype)[..., None]
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for block in range(BLOCKS):
-            x, bias = Convolution(self.filters, **dtypes, name=f"convolution_{block}").apart(x)
+            convolution = Convolution(self.filters, **dtypes, name=f"convolution_{block}")
+            x, bias = convolution.product_and_bias(x)
             norm = BatchNorm(
                 self.axis_name, True, self.dropout_rate, **dtypes, name=f"norm_{block}"
             )
-            x = norm(x, rows, bias)
+            x = norm(x, info, bias)
         return x
 
 
@@ -68,14 +69,15 @@ class AudioDecoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, maps: Maps, rows: BatchInfo | None = None) -> Patches:
+    def __call__(self, maps: Maps, info: BatchInfo | None = None) -> Patches:
         released = self.dropout_placement == "released"
-        x = Dropout(self.dropout_rate, name="dropout_input")(maps, rows) if released else maps
+        x = Dropout(self.dropout_rate, name="dropout_input")(maps, info) if released else maps
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for block in range(BLOCKS):
             last = block == BLOCKS - 1
             filters = 1 if last else self.filters
-            x, bias = TransposedConvolution(filters, **dtypes, name=f"convolution_{block}").apart(x)
+            convolution = TransposedConvolution(filters, **dtypes, name=f"convolution_{block}")
+            x, bias = convolution.product_and_bias(x)
             drops = block < BLOCKS - (2 if released else 1)
             norm = BatchNorm(
                 self.axis_name,
@@ -84,7 +86,7 @@ class AudioDecoder(nn.Module):
                 **dtypes,
                 name=f"norm_{block}",
             )
-            x = norm(x, rows, bias)
+            x = norm(x, info, bias)
         return x[..., 0]
 
 
@@ -99,15 +101,15 @@ class TagEncoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, tags: Float[Array, "batch tag"], rows: BatchInfo | None = None) -> Vectors:
+    def __call__(self, tags: Float[Array, "batch tag"], info: BatchInfo | None = None) -> Vectors:
         x = tags.astype(self.param_dtype)
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for layer, features in enumerate((self.hidden, self.hidden, self.latent)):
-            x, bias = Dense(features, **dtypes, name=f"dense_{layer}").apart(x)
+            x, bias = Dense(features, **dtypes, name=f"dense_{layer}").product_and_bias(x)
             norm = BatchNorm(
                 self.axis_name, True, self.dropout_rate, **dtypes, name=f"norm_{layer}"
             )
-            x = norm(x, rows, bias)
+            x = norm(x, info, bias)
         return x
 
 
@@ -126,12 +128,12 @@ class TagDecoder(nn.Module):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, latent: Vectors, rows: BatchInfo | None = None) -> Float[Array, "batch tag"]:
+    def __call__(self, latent: Vectors, info: BatchInfo | None = None) -> Float[Array, "batch tag"]:
         released = self.dropout_placement == "released"
         x = latent
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for layer, features in enumerate((self.hidden, self.hidden, self.tags)):
-            x, bias = Dense(features, **dtypes, name=f"dense_{layer}").apart(x)
+            x, bias = Dense(features, **dtypes, name=f"dense_{layer}").product_and_bias(x)
             drops = layer < (1 if released else 2)
             norm = BatchNorm(
                 self.axis_name,
@@ -140,5 +142,5 @@ class TagDecoder(nn.Module):
                 **dtypes,
                 name=f"norm_{layer}",
             )
-            x = norm(x, rows, bias)
+            x = norm(x, info, bias)
         return x

@@ -1,7 +1,7 @@
-"""The trained models: Coala (cases AE-C and E-C) and TagClassifier (case CNN). Paper, section 3.1.
+"""The models: Coala (cases AE-C and E-C) and TagClassifier (case CNN). Paper, section 3.1.
 
-All offer `encode_audio`, the 1152 values that are COALA's embedding of a patch. Coala also has the
-two projections into the aligned space, and AE-C the two decoders.
+All have `encode_audio`: COALA's embedding of a patch, 1152 values. Coala also has the two
+projections into the aligned space, and AE-C the two decoders.
 """
 
 import functools
@@ -34,7 +34,7 @@ Tags = Num[Array, "batch tag"]
 
 @struct.dataclass
 class Outputs:
-    """What the losses need. None where the case has no such output.
+    """The inputs of the losses; None where the case has no such output.
 
     audio_aligned, tag_aligned: the aligned vectors (Eq. 8 and 9), not normalised.
     audio_logits, tag_logits: reconstruction or prediction before its sigmoid.
@@ -84,16 +84,16 @@ class Coala(nn.Module):
             self.audio_decoder = AudioDecoder(self.filters, **shared)
             self.tag_decoder = TagDecoder(self.tags, self.tag_hidden, **shared)
 
-    def __call__(self, patches: Patches, tags: Tags, rows: BatchInfo | None = None) -> Outputs:
-        maps = self.audio_encoder(patches, rows)
-        tag_latent = self.tag_encoder(self._as_float(tags), rows)
+    def __call__(self, patches: Patches, tags: Tags, info: BatchInfo | None = None) -> Outputs:
+        maps = self.audio_encoder(patches, info)
+        tag_latent = self.tag_encoder(self._as_float(tags), info)
         audio_aligned = self.audio_transform(flatten_maps(maps))
         tag_aligned = self.tag_transform(tag_latent)
         return Outputs(
-            audio_aligned=self.audio_transform_dropout(audio_aligned, rows),
-            tag_aligned=self.tag_transform_dropout(tag_aligned, rows),
-            audio_logits=self.audio_decoder(maps, rows) if self.decoders else None,
-            tag_logits=self.tag_decoder(tag_latent, rows) if self.decoders else None,
+            audio_aligned=self.audio_transform_dropout(audio_aligned, info),
+            tag_aligned=self.tag_transform_dropout(tag_aligned, info),
+            audio_logits=self.audio_decoder(maps, info) if self.decoders else None,
+            tag_logits=self.tag_decoder(tag_latent, info) if self.decoders else None,
         )
 
     def encode_audio(self, patches: Patches) -> Vectors:
@@ -101,7 +101,7 @@ class Coala(nn.Module):
         return flatten_maps(self.audio_encoder(patches))
 
     def project_audio(self, patches: Patches) -> Vectors:
-        """Sounds in the space they share with tags, where cosine says how well they match."""
+        """Sounds in the space they share with tags, where their cosine is how well they match."""
         return self.audio_transform(self.encode_audio(patches))
 
     def project_tags(self, tags: Tags) -> Vectors:
@@ -137,13 +137,13 @@ class TagClassifier(nn.Module):
         self.hidden_layer = Dense(latent, True, *dtypes)
         self.output_layer = Dense(self.tags, True, *dtypes)
 
-    def __call__(self, patches: Patches, tags: Tags, rows: BatchInfo | None = None) -> Outputs:
-        del tags  # what it predicts; the two kinds of model are called alike
+    def __call__(self, patches: Patches, tags: Tags, info: BatchInfo | None = None) -> Outputs:
+        del tags  # predicted from the patches; both models have the same signature
         return Outputs(
             audio_aligned=None,
             tag_aligned=None,
             audio_logits=None,
-            tag_logits=self._classify(flatten_maps(self.audio_encoder(patches, rows))),
+            tag_logits=self._classify(flatten_maps(self.audio_encoder(patches, info))),
         )
 
     def encode_audio(self, patches: Patches) -> Vectors:

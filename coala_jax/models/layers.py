@@ -3,8 +3,8 @@
 `param_dtype` is the precision of parameters, statistics and everything between the products;
 `product_dtype` that of the matrix products and convolutions: bfloat16, or None for the same.
 
-What a layer does depends on the whole batch, not on how it was cut over devices: batch statistics
-are summed over the device axis and over valid examples only, and dropout is drawn per example.
+A layer's result depends on the whole batch, not on how devices share it: batch statistics are
+summed over the device axis and over valid examples only, and dropout is drawn per example.
 """
 
 import math
@@ -27,14 +27,14 @@ PerFeature = Float[Array | np.ndarray, " _"]
 
 @struct.dataclass
 class BatchInfo:
-    """What training knows of the rows of a batch; modules given None in its place run inference.
+    """Which rows of a batch count, and which they are; modules given None run inference.
 
-    valid: False for padding, which then has no part in any statistic.
-    index: place of the row in the global batch, from which its dropout is drawn.
+    mask: False for padding, which then has no part in any statistic.
+    global_index: the row's place in the global batch, from which its dropout is drawn.
     """
 
-    valid: Bool[Array, " batch"]
-    index: Int[Array, " batch"]
+    mask: Bool[Array, " batch"]
+    global_index: Int[Array, " batch"]
 
 
 def uniform_fan_in(fan_in: int) -> Callable[..., Array]:
@@ -48,10 +48,13 @@ def uniform_fan_in(fan_in: int) -> Callable[..., Array]:
 
 
 class Product(nn.Module):
-    """A product and a bias: added, or apart for a batch norm that takes the bias as its shift."""
+    """A linear layer. Called, it adds its bias to its product.
+
+    `product_and_bias` returns them separately, for a batch norm that takes the bias as its shift.
+    """
 
     def __call__(self, x: Float[Array, "batch ... channel"]) -> Float[Array, "batch ... feature"]:
-        y, bias = self.apart(x)
+        y, bias = self.product_and_bias(x)
         y = y.astype(self.param_dtype)
         return y if bias is None else y + bias[(None,) * (y.ndim - 1)]
 
@@ -65,7 +68,7 @@ class Dense(Product):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def apart(
+    def product_and_bias(
         self, x: Float[Array, "batch channel"]
     ) -> tuple[Float[Array, "batch feature"], PerFeature | None]:
         init = uniform_fan_in(x.shape[-1])
@@ -85,7 +88,7 @@ class Convolution(Product):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def apart(
+    def product_and_bias(
         self, x: Float[Array, "b h w c"]
     ) -> tuple[Float[Array, "b h2 w2 filter"], PerFeature]:
         channels = x.shape[-1]
@@ -104,7 +107,7 @@ class TransposedConvolution(Product):
     product_dtype: DTypeLike | None = None
 
     @nn.compact
-    def apart(
+    def product_and_bias(
         self, x: Float[Array, "b h w c"]
     ) -> tuple[Float[Array, "b h2 w2 filter"], PerFeature]:
         # PyTorch counts the fan-in of a transposed convolution over its output channels.
@@ -116,13 +119,13 @@ class TransposedConvolution(Product):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over the valid rows of the global batch, with what follows it.
+    """Batch normalisation over the valid rows of the global batch, with its ReLU and dropout.
 
     The running variance is the unbiased one, and momentum and epsilon are PyTorch's.
 
     axis_name: the device axis that the batch is spread over; None when it is not spread.
     rectify: whether a ReLU follows, and after it, in training, dropout of `dropout_rate`.
-    product_dtype: in training, of the result, which the next product reads.
+    product_dtype: of the result in training, which the next product reads.
     """
 
     axis_name: str | None = None
@@ -137,7 +140,7 @@ class BatchNorm(nn.Module):
     def __call__(
         self,
         x: Float[Array, "batch ... channel"],
-        rows: BatchInfo | None,
+        info: BatchInfo | None,
         shift: PerFeature | None = None,
     ) -> Float[Array, "batch ... channel"]:
         """Normalises x + shift. A shift moves the mean, so that training need not add it to x."""
@@ -147,7 +150,7 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, self.param_dtype)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, self.param_dtype)
         shift = jnp.zeros(shape, self.param_dtype) if shift is None else shift
-        if rows is None:
+        if info is None:
             wide = (None,) * (x.ndim - 1)
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             centred = x.astype(self.param_dtype) - (running_mean.value - shift)[wide]
@@ -156,7 +159,9 @@ class BatchNorm(nn.Module):
         words = None
         if self.dropout_rate:
             units = math.prod(x.shape[1:])
-            words = random_words(self.make_rng("dropout"), rows.index, units, self.dropout_rate)
+            words = random_words(
+                self.make_rng("dropout"), info.global_index, units, self.dropout_rate
+            )
         settings = Settings(
             self.axis_name,
             self.epsilon,
@@ -164,7 +169,7 @@ class BatchNorm(nn.Module):
             self.dropout_rate,
             self.product_dtype or self.param_dtype,
         )
-        y, moments = normalize(settings, x, scale, bias, rows.valid, words)
+        y, moments = normalize(settings, x, scale, bias, info.mask, words)
         if not self.is_initializing():
             unbiased = moments.variance * (moments.count / jnp.maximum(moments.count - 1, 1))
             running_mean.value += self.momentum * (moments.mean + shift - running_mean.value)
@@ -182,9 +187,9 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch ..."], rows: BatchInfo | None
+        self, x: Float[Array, "batch ..."], info: BatchInfo | None
     ) -> Float[Array, "batch ..."]:
-        if rows is None or self.rate == 0.0:
+        if info is None or self.rate == 0.0:
             return x
-        keep = keep_mask(self.make_rng("dropout"), rows.index, x.shape[1:], self.rate)
+        keep = keep_mask(self.make_rng("dropout"), info.global_index, x.shape[1:], self.rate)
         return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))

@@ -21,37 +21,37 @@ from coala_jax.models.coala import build_model, initial_variables
 
 FORMAT = 3
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-DTYPES = ("float32", "float16")  # of arrays in the file; computed with as float32
+DTYPES = ("float32", "float16")  # of arrays in the file; computation is in float32
 KNOWN = {"pooling": ("mean",), "level": ("recorded", "peak"), "bank": (None,)}
 
 
 class ModelError(ValueError):
-    """A folder holds no pretrained model, or a damaged one; the message names file and cause."""
+    """A folder has no pretrained model, or an invalid one; the message names file and cause."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainedModel:
-    """A trained model with all it takes to use it.
+    """A trained model with everything needed to use it.
 
     variables: `params` and `batch_stats`, as nested dictionaries of NumPy arrays; float16 stays
         float16 in the file, all else becomes float32.
 
     Raises:
-        ValueError: there is not one count for each tag.
+        ValueError: there are more or fewer counts than tags.
     """
 
     case: str  # ae_c, e_c or cnn
     vocabulary: list[str]
     tag_counts: list[int]  # training sounds that have each tag of the vocabulary
-    tag_processing: str  # that gave the vocabulary: paper or released
+    tag_processing: str  # how the vocabulary was made: paper or released
     front_end: dict[str, Any]
-    level: str  # how loud sounds are heard: recorded, or peak (scaled to a peak of 1)
+    level: str  # of the waveforms: recorded, or peak (scaled to a peak of 1)
     scaler: dict[str, Any]
     pooling: str  # of a clip's patches to its embedding: mean
-    config: dict[str, Any]  # that trained it
-    dataset_digest: str  # `Manifest.digest` of the dataset that trained it
+    config: dict[str, Any]  # the settings that trained it
+    dataset_digest: str  # `Manifest.digest` of the training dataset
     variables: PyTree
-    bank: None = None  # of projected training sounds; there is none yet
+    bank: None = None  # of projected training sounds; reserved
 
     def __post_init__(self) -> None:
         if len(self.tag_counts) != len(self.vocabulary):
@@ -61,17 +61,17 @@ class PretrainedModel:
         return build_model(self.case, ConfigDict(self.config["model"]), len(self.vocabulary))
 
     def untrained(self, seed: int) -> "PretrainedModel":
-        """The same model with fresh weights: what training has to beat."""
+        """The same model with fresh weights: the baseline of a trained one."""
         variables = initial_variables(self.module(), jax.random.key(seed))
         return dataclasses.replace(self, variables=jax.tree.map(np.asarray, variables))
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hex of all that is saved: the same for equal models, saved or not."""
+        """SHA-256 in hex of everything that is saved: the same for equal models, saved or not."""
         return self._files()[2]
 
     def save_pretrained(self, folder: storage.PathLike) -> None:
-        """Writes the folder, or replaces it whole."""
+        """Writes the folder, or replaces it as a whole."""
         weights, description, _ = self._files()
         target = storage.path(folder)
         new = target.with_name(target.name + ".tmp")
@@ -93,13 +93,13 @@ class PretrainedModel:
             "sha256": storage.sha256(weights),
             "dtypes": {name: str(value.dtype) for name, value in arrays.items()},
         }
-        # Sorted, so that equal models give equal bytes whatever order their settings came in.
+        # Sorted, so that equal models give equal bytes whatever the order of their settings.
         fields = json.loads(json.dumps(fields, sort_keys=True))
         return weights, *storage.seal(FORMAT, fields)
 
     @classmethod
     def load(cls, folder: storage.PathLike) -> "PretrainedModel":
-        """Raises ModelError if a file is missing, damaged, of another format or other shapes."""
+        """Reads a folder. Raises ModelError if it is missing, damaged, or of another format."""
         folder = storage.path(folder)
         for name in (DESCRIPTION, WEIGHTS):
             if not (folder / name).is_file():
@@ -122,7 +122,7 @@ class PretrainedModel:
             model._check_arrays(shapes, stored["dtypes"], folder / WEIGHTS)
         except ModelError:
             raise
-        except Exception as error:  # all that a stranger's description can make a model raise
+        except Exception as error:  # whatever a stranger's description makes a model raise
             raise ModelError(
                 f"{folder}: invalid pretrained model ({error!r}). Fix: copy it again"
             ) from error
@@ -145,19 +145,19 @@ class PretrainedModel:
 
 
 def _read_description(file: storage.PathLike) -> dict[str, Any]:
-    """What the JSON says beside its format and its digest, both of which are right."""
+    """The JSON without its format and its digest, once both are checked."""
     try:
         text = storage.read_bytes(file).decode()
         description = json.loads(text)
         found, digest = description.pop("format", None), description.pop("digest", None)
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{file}: not the description of a model ({error}). Fix: copy it again"
+            f"{file}: invalid description of a model ({error}). Fix: copy it again"
         ) from error
     if found != FORMAT:
         raise ModelError(
-            f"{file}: format {found!r}: this version reads format {FORMAT}. Fix: train again, or "
-            "use the version that wrote it"
+            f"{file}: format {found!r}: this version reads format {FORMAT}. Fix: use the "
+            "version of coala_jax that wrote it, or train again"
         )
     if not storage.is_sealed(text, digest):
         raise ModelError(

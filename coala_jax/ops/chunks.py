@@ -1,8 +1,7 @@
-"""Over the images of a batch a few at a time, for CPUs.
+"""Maps a function over the images of a batch a few at a time, for CPUs.
 
-A map of a convolution at the paper's sizes is 150 MB. Whole, every step of a computation reads it
-from memory and writes it back, and the operating system hands out the pages anew; a few images stay
-in a core's cache from the first operation on them to the last.
+A batch's feature map at the paper's sizes is 150 MB. As a whole, every operation reads it from
+memory and writes it back; a few images stay in a core's cache from the first operation to the last.
 """
 
 import math
@@ -20,10 +19,10 @@ Rows = PyTree[Shaped[Array, "batch ..."]]
 def map_chunks(
     function: Callable[[Rows], tuple[Rows, PyTree]], rows: Rows, at_once: int
 ) -> tuple[Rows, Any]:
-    """`function(rows)`, called on some `at_once` rows after the other.
+    """`function(rows)`, called on about `at_once` rows at a time.
 
-    It returns arrays with as many rows as it is given, which are put together, and arrays that are
-    added up. Either may be None.
+    The function returns arrays with as many rows as it is given, which are concatenated, and arrays
+    that are summed. Either may be None.
     """
     batch = jax.tree.leaves(rows)[0].shape[0]
     size = math.gcd(batch, 2 ** int(math.log2(max(at_once, 1))))

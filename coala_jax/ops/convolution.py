@@ -1,13 +1,13 @@
 """The two convolutions of COALA: 4x4, stride 2, padding 1, and its transpose (paper, supplement).
 
-Both, and the gradient of their kernel, are matrix products between two layouts of pixels, L of the
-images and R of the maps half their size: the convolution is R'(L(x) K), its transpose L'(R(y) K'),
-the kernel's gradient L(x)' R(y), where a prime is the transpose of a linear map. XLA's own
-convolution is ten times slower than that on a CPU and is the right one on an accelerator, so the
-platform chooses when the program is compiled. The gradients are written out (`custom_vjp`) because
+Both, and the gradient of their kernel, are matrix products between two layouts of pixels: L of the
+images, and R of the maps of half their size. The convolution is R'(L(x) K), its transpose
+L'(R(y) K'), the kernel's gradient L(x)' R(y), where a prime is the transpose of a linear map. XLA's
+own convolution is ten times slower than that on a CPU and best on an accelerator, so the form is
+chosen by platform at compile time. The gradients are written out (`custom_vjp`) because
 differentiating the layouts would keep them for the whole batch.
 
-The images decide the precision of the products: a float32 kernel meets bfloat16 images rounded to
+The images set the precision of the products: for bfloat16 images a float32 kernel is rounded to
 bfloat16, and its gradient is summed and returned in float32.
 """
 
@@ -24,8 +24,8 @@ KERNEL = 4
 STRIDE = 2
 PADDING = 1
 
-# Values on the larger side of one matrix product on a CPU, 4 MB: enough to be worth it, few enough
-# to stay in the cache. Two images of the paper's largest maps; one and eight were slower.
+# Values on the larger side of one matrix product on a CPU, 4 MB, which stay in the cache: two
+# images of the paper's largest maps. One and eight were slower.
 _VALUES_PER_PRODUCT = 2**20
 
 Images = Float[Array, "batch height width channel_in"]
@@ -165,7 +165,7 @@ def _kernel_gradient_products(images: Images, gradient: Small) -> Kernel:
 
 
 def _layouts(kernel: Kernel | jax.ShapeDtypeStruct) -> tuple[Layout, Layout]:
-    """L and R. One of them repeats every value four times: that with fewer channels."""
+    """L and R. The one with fewer channels repeats every value four times."""
     return (_patches, _pixels) if _few_channels(kernel) else (_blocks, _at_blocks)
 
 
@@ -224,5 +224,5 @@ def _at_once(maps: tuple[int, ...], kernel: Kernel | jax.ShapeDtypeStruct) -> in
 
 
 def _sum_dtype(images: Pixels) -> jnp.dtype:
-    """What products are summed in: bfloat16 has 8 bits, and a sum over a batch would lose most."""
+    """The precision of sums: a sum over a batch in bfloat16, of 8 bits, would lose most terms."""
     return jnp.dtype(jnp.float32) if images.dtype == jnp.bfloat16 else images.dtype

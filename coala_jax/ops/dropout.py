@@ -1,4 +1,4 @@
-"""Which units dropout keeps, from the fewest random bits that can say so."""
+"""Which units dropout keeps, from as few random bits as possible."""
 
 import math
 
@@ -18,10 +18,10 @@ def keep_mask(
 
 
 def random_words(key: Key, index: Int[Array, " batch"], units: int, rate: float) -> Words:
-    """Random words that say which units of each row are dropped.
+    """Random words that decide which units of each row are dropped.
 
-    The paper's 25 % takes two bits a unit, sixteen units a random word, which costs a sixth of one
-    uniform number a unit. A rate that is no multiple of 2^-8 is rounded to one of 2^-16.
+    The paper's 25 % takes two bits per unit, sixteen units per word: a sixth of the cost of a
+    uniform number per unit. A rate that is not a multiple of 2^-8 is rounded to one of 2^-16.
     """
     words = -(-units // (32 // _bits(rate)))
 
@@ -32,7 +32,7 @@ def random_words(key: Key, index: Int[Array, " batch"], units: int, rate: float)
 
 
 def kept(words: Words, shape: tuple[int, ...], rate: float) -> Bool[Array, "batch ..."]:
-    """What the words say of rows of this shape."""
+    """Decodes the words: True where a unit of these rows is kept."""
     bits = _bits(rate)
     shifts = (jnp.arange(32 // bits, dtype=jnp.uint32) * bits)[None, :, None]
     values = (words[:, None, :] >> shifts) & jnp.uint32(2**bits - 1)

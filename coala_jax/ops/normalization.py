@@ -1,10 +1,10 @@
-"""Batch norm with the ReLU and the dropout that follow it, as one function for training.
+"""Batch norm, ReLU and dropout as one function for training, with its gradient written out.
 
-What lies between two products costs little arithmetic and much memory traffic: differentiated
-operation by operation, the maps of a batch are read and written some forty times. With the gradient
-written out it is eight times: the moments read the maps, the normalisation reads and writes them;
-backwards, two sums read maps and gradient, and the gradient of the maps is made from both. Nothing
-is kept for the gradient but the maps and the random words, two bits a unit.
+Between two products there is little arithmetic and much memory traffic: differentiated operation by
+operation, the maps of a batch are read and written some forty times, here eight. The moments read
+the maps, the normalisation reads and writes them; backwards, two sums read maps and gradient, and
+the gradient of the maps is made from both. Only the maps and the random words, two bits per unit,
+are kept for the gradient.
 """
 
 import dataclasses
@@ -24,19 +24,19 @@ from coala_jax.ops.dropout import Words, kept
 
 Maps = Float[Array, "batch ... channel"]
 PerChannel = Float[Array, " channel"]
-Valid = Bool[Array, " batch"]
+Mask = Bool[Array, " batch"]
 
-# Values that a CPU takes through all operations at once, 4 MB: as many images as one product has.
+# Values that a CPU processes at once, 4 MB: as many images as in one product.
 _VALUES_AT_ONCE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is known when the program is compiled.
+    """What is fixed when the program is compiled.
 
     axis_name: the device axis that the batch is spread over; None when it is not spread.
     rectify: whether a ReLU follows.
-    rate: share of the units that is dropped after it.
+    rate: share of the units dropped after it.
     dtype: of the result.
     """
 
@@ -65,16 +65,16 @@ def normalize(
     maps: Maps,
     scale: PerChannel,
     bias: PerChannel,
-    valid: Valid,
+    mask: Mask,
     words: Words | None,
 ) -> tuple[Maps, Moments]:
     """Normalises by the moments of the valid rows of all devices, then rectifies and drops.
 
     words: from `random_words`; None when nothing is dropped.
 
-    The moments are returned for the running statistics and are not differentiated.
+    The moments are for the running statistics and are not differentiated.
     """
-    return _forward(settings, maps, scale, bias, valid, words)[0]
+    return _forward(settings, maps, scale, bias, mask, words)[0]
 
 
 def _forward(
@@ -82,10 +82,10 @@ def _forward(
     maps: Maps,
     scale: PerChannel,
     bias: PerChannel,
-    valid: Valid,
+    mask: Mask,
     words: Words | None,
 ) -> tuple[tuple[Maps, Moments], tuple[Any, ...]]:
-    moments = _moments(maps, valid, settings.axis_name, scale.dtype)
+    moments = _moments(maps, mask, settings.axis_name, scale.dtype)
     inverse_deviation = lax.rsqrt(moments.variance + settings.epsilon)
 
     def some(rows: tuple[Maps, Words | None]) -> tuple[Maps, None]:
@@ -95,13 +95,13 @@ def _forward(
         return jnp.where(keep, values / (1 - settings.rate), 0).astype(settings.dtype), None
 
     result, _ = _by_rows(some, (maps, words))
-    return (result, moments), (maps, scale, bias, valid, words, moments, inverse_deviation)
+    return (result, moments), (maps, scale, bias, mask, words, moments, inverse_deviation)
 
 
 def _backward(
     settings: Settings, saved: tuple[Any, ...], gradients: tuple[Maps, Moments]
 ) -> tuple[Maps, PerChannel, PerChannel, None, None]:
-    maps, scale, bias, valid, words, moments, inverse_deviation = saved
+    maps, scale, bias, mask, words, moments, inverse_deviation = saved
     axes = tuple(range(maps.ndim - 1))
 
     def until_affine(maps: Maps, gradient: Maps, words: Words | None) -> tuple[Maps, Maps]:
@@ -120,20 +120,20 @@ def _backward(
     )
 
     def until_maps(rows: PyTree) -> tuple[Maps, None]:
-        *rows, valid = rows
+        *rows, mask = rows
         values, gradient = until_affine(*rows)
         through_moments = _affine(values, through_variance, through_mean)
-        rest = gradient - through_moments * _as_weight(valid, values, scale.dtype)
+        rest = gradient - through_moments * _as_weight(mask, values, scale.dtype)
         return (rest * _wide(inverse_deviation * scale, values)).astype(maps.dtype), None
 
-    of_maps, _ = _by_rows(until_maps, (maps, gradients[0], words, valid))
+    of_maps, _ = _by_rows(until_maps, (maps, gradients[0], words, mask))
     return of_maps, of_scale, of_bias, None, None
 
 
 normalize.defvjp(_forward, _backward)
 
 
-def _moments(maps: Maps, valid: Valid, axis_name: str | None, dtype: DTypeLike) -> Moments:
+def _moments(maps: Maps, mask: Mask, axis_name: str | None, dtype: DTypeLike) -> Moments:
     """In one pass over the maps, about the mean of the first row.
 
     E[x^2] - E[x]^2 alone would lose half of float32's digits when the mean is large.
@@ -141,13 +141,13 @@ def _moments(maps: Maps, valid: Valid, axis_name: str | None, dtype: DTypeLike) 
     axes = tuple(range(maps.ndim - 1))
     centre = maps[0].astype(dtype).mean(axes[:-1])
 
-    def sums(rows: tuple[Maps, Valid]) -> tuple[None, tuple[PerChannel, PerChannel]]:
-        maps, valid = rows
-        apart = (maps.astype(dtype) - _wide(centre, maps)) * _as_weight(valid, maps, dtype)
-        return None, (apart.sum(axes), (apart * apart).sum(axes))
+    def sums(rows: tuple[Maps, Mask]) -> tuple[None, tuple[PerChannel, PerChannel]]:
+        maps, mask = rows
+        offsets = (maps.astype(dtype) - _wide(centre, maps)) * _as_weight(mask, maps, dtype)
+        return None, (offsets.sum(axes), (offsets * offsets).sum(axes))
 
-    _, (first, second) = _by_rows(sums, (maps, valid))
-    own_count = valid.sum(dtype=dtype) * math.prod(maps.shape[1:-1])
+    _, (first, second) = _by_rows(sums, (maps, mask))
+    own_count = mask.sum(dtype=dtype) * math.prod(maps.shape[1:-1])
     count, total = _all_sum((own_count, own_count * centre + first), axis_name)
     mean = total / count
     offset = mean - centre
@@ -156,13 +156,13 @@ def _moments(maps: Maps, valid: Valid, axis_name: str | None, dtype: DTypeLike) 
 
 
 def _keep(values: Maps, words: Words | None, settings: Settings) -> Bool[Array, "..."]:
-    """Which of these values the ReLU and the dropout let through."""
+    """Which of these values pass the ReLU and the dropout."""
     keep = values > 0 if settings.rectify else jnp.ones_like(values, bool)
     return keep if words is None else keep & kept(words, values.shape[1:], settings.rate)
 
 
 def _standardized(maps: Maps, mean: PerChannel, inverse_deviation: PerChannel) -> Maps:
-    """One formula for both ways, so that no value is above 0 forwards and below it backwards."""
+    """Shared by both passes, so that no value is above 0 forwards and below it backwards."""
     return (maps.astype(mean.dtype) - _wide(mean, maps)) * _wide(inverse_deviation, maps)
 
 
@@ -174,8 +174,8 @@ def _wide(per_channel: PerChannel, maps: Maps) -> Float[Array, "..."]:
     return per_channel[(None,) * (maps.ndim - 1)]
 
 
-def _as_weight(valid: Valid, maps: Maps, dtype: DTypeLike) -> Float[Array, "..."]:
-    return valid.astype(dtype).reshape(-1, *(1,) * (maps.ndim - 1))
+def _as_weight(mask: Mask, maps: Maps, dtype: DTypeLike) -> Float[Array, "..."]:
+    return mask.astype(dtype).reshape(-1, *(1,) * (maps.ndim - 1))
 
 
 def _by_rows(function: Callable[[PyTree], tuple[PyTree, PyTree]], rows: PyTree) -> Any:

@@ -1,7 +1,7 @@
-"""Checkpoints from which a run goes on bit for bit (Orbax).
+"""Checkpoints from which a run resumes bit for bit (Orbax).
 
-A checkpoint holds the whole train state; the step in it is also the position in the data. The
-config that it belongs to stands beside the checkpoints and must agree when a run goes on.
+A checkpoint holds the whole train state; its step is also the position in the data. The run's
+config is stored beside the checkpoints and must agree when the run resumes.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from coala_jax.training.steps import TrainState
 
 CONFIG = "config.json"
 
-# What a message of TensorStore or JAX begins with when a file, a store or memory is not to be had.
+# How messages of TensorStore or JAX begin when a file, a store or memory is unavailable.
 _UNREACHABLE = (
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
@@ -27,7 +27,7 @@ _UNREACHABLE = (
     "DEADLINE_EXCEEDED",
     "RESOURCE_EXHAUSTED",
 )
-# Words of Orbax, which has no class of its own for this.
+# Phrases of Orbax, which has no exception class for this.
 _MISMATCH = ("tree structures do not match", "not compatible with the stored shape")
 
 
@@ -41,7 +41,7 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> None:
         """Saves under the state's step, in the background; an interrupted save leaves no trace."""
-        # A copy, because Orbax writes while the next step gives up the state's memory.
+        # A copy, because Orbax writes while the next step reuses the state's memory.
         state = parallel.saveable(jax.tree.map(jnp.copy, state))
         self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
 
@@ -58,22 +58,22 @@ class Checkpoints:
         return parallel.usable(restored)
 
     def latest(self) -> str:
-        """Where the newest checkpoint lies, in words."""
+        """The newest checkpoint's folder, or that there is none, as a message names it."""
         self._manager.wait_until_finished()
         step = self._manager.latest_step()
-        return "none was saved yet" if step is None else str(self._folder / str(step))
+        return "none yet" if step is None else str(self._folder / str(step))
 
     def close(self) -> None:
-        """Waits for what is being saved."""
+        """Waits until everything is saved."""
         self._manager.wait_until_finished()
         self._manager.close()
 
 
 def check_or_write_config(workdir: Path, config: ConfigDict, data_digest: str) -> None:
-    """Records the config of a new run, or checks it against that of the run to go on with.
+    """Writes the config of a new run, or checks it against that of the run to resume.
 
-    The lead records, then all processes check, each its own config and data: what one of them
-    refuses, all refuse.
+    The lead writes, then every process checks its own config and data; if one of them fails, all
+    fail.
 
     Raises:
         ValueError: `workdir` holds a run with other settings or other data, or cannot be used.
@@ -89,28 +89,28 @@ def check_or_write_config(workdir: Path, config: ConfigDict, data_digest: str) -
             storage.write_json(path, wanted)
         else:
             raise ValueError(
-                f"{path}: not there for every process of this run. Fix: give all of them the same "
-                "--workdir, on storage that they share"
+                f"{path}: not visible to every process of this run. Fix: give all of them the same "
+                "--workdir, on shared storage"
             )
 
     parallel.lead_first(check_or_write)
 
 
 def _check_config(path: Path, wanted: dict[str, Any]) -> None:
-    """Raises ValueError where the run that `path` describes is not the one that is wanted."""
+    """Raises ValueError if the run that `path` describes has other settings or data."""
     hint = "Fix: choose another --workdir"
     try:
         saved = storage.read_json(path)
         if not (isinstance(saved, dict) and isinstance(saved.get("data_digest"), str)):
-            raise ValueError(f"{path}: not the config of a run")
+            raise ValueError(f"{path}: invalid config of a run")
     except ValueError as error:
         raise ValueError(
-            f"{error}. {hint}; or, if this is the config and the dataset of the run in this "
-            "folder, move that file aside, and it is written anew"
+            f"{error}. {hint}; or, if the run in this folder had the same config and dataset, move "
+            "that file aside and start again"
         ) from error
     found, compared = result_settings(saved), result_settings(wanted)
     for key in sorted(found.keys() | compared.keys()):
-        # A run may go on for longer. What its data hold is compared by their digest.
+        # A run may be extended. Its data are compared by their digest, below.
         if found.get(key) == compared.get(key) or key == "train.epochs":
             continue
         if key == "data_digest":
@@ -118,13 +118,13 @@ def _check_config(path: Path, wanted: dict[str, Any]) -> None:
                 f"{path.parent}: the run in this folder was trained on another dataset. {hint}"
             )
         raise ValueError(
-            f"{path.parent}: the run in this folder has {key} = {found.get(key)!r}, and "
-            f"this one {compared.get(key)!r}. {hint}"
+            f"{path.parent}: the run in this folder has {key} = {found.get(key)!r}, this one has "
+            f"{compared.get(key)!r}. {hint}"
         )
 
 
 def _restore_error(folder: Path, error: BaseException) -> str:
-    """Why a checkpoint cannot be restored, and a way on that loses no data."""
+    """Why a checkpoint cannot be restored, and a fix that loses no data."""
     while error.__cause__ is not None:  # Orbax reports what it was doing, TensorStore the reason
         error = error.__cause__
     text = str(error).partition(" [tensorstore_spec")[0]
@@ -136,17 +136,16 @@ def _restore_error(folder: Path, error: BaseException) -> str:
         or text.startswith(_UNREACHABLE)
     ):
         return (
-            f"{folder}: this checkpoint cannot be read, which says nothing against its content: "
-            f"{reason}. Fix: mend that and start again"
+            f"{folder}: this checkpoint cannot be read, though it may be intact: {reason}. "
+            "Fix: make it readable and start again"
         )
     if any(phrase in text for phrase in _MISMATCH):
         return (
-            f"{folder}: this checkpoint is of another model or optimizer than the config asks "
-            f"for: {reason}. Fix: start again with the version of coala_jax that saved it, or "
-            "choose another --workdir"
+            f"{folder}: this checkpoint is of another model or optimizer than the config: {reason}"
+            ". Fix: use the version of coala_jax that saved it, or choose another --workdir"
         )
     return (
         f"{folder}: this checkpoint is damaged or incomplete: {reason}. Fix: move that folder "
-        f"aside, such as to {folder.parent.parent / f'damaged-{folder.name}'}; the run then goes "
-        "on from the checkpoint before it"
+        f"aside, such as to {folder.parent.parent / f'damaged-{folder.name}'}; the run then "
+        "resumes from the checkpoint before it"
     )

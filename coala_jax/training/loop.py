@@ -1,4 +1,4 @@
-"""Trains, validates each epoch, evaluates, reports, checkpoints, freezes the model at the end."""
+"""Trains, validates each epoch, evaluates, logs and checkpoints; saves the model at the end."""
 
 import dataclasses
 import itertools
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import SupportsFloat
 
 import jax
 from ml_collections import ConfigDict
@@ -17,7 +17,7 @@ from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import checkpoint, parallel, steps
 from coala_jax.training.metric_writer import MetricWriter, Samples
 from coala_jax.training.metrics import Mean
-from coala_jax.training.setup import Run, say_start, start_run
+from coala_jax.training.setup import Run, log_start, start_run
 from coala_jax.training.step_blocks import StepBlock
 from coala_jax.training.timers import Timers
 
@@ -25,7 +25,7 @@ MODEL_FOLDER = "model"
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number, at this step of this epoch."""
+    """A loss became NaN or infinite at this step of this epoch."""
 
     def __init__(self, message: str, step: int, epoch: int) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class DivergedError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class EvalResult:
-    """What is said of a model besides its losses, computed above this room.
+    """An evaluation of the model during training, besides its losses.
 
     figures: numbers by name, the same on all processes.
     samples: a few validation sounds, as `metric_writer.Samples`; the lead's are written.
@@ -46,7 +46,7 @@ class EvalResult:
 
 # Called on all processes, so that they can share the work.
 EvaluateFn = Callable[[PretrainedModel], EvalResult]
-StepPairs = dict[str, tuple[SupportsFloat, SupportsFloat]]  # the metrics of one step, fetched
+StepMetrics = dict[str, tuple[SupportsFloat, SupportsFloat]]  # (sum, weight) by name, on the host
 
 
 def train_and_evaluate(
@@ -61,23 +61,24 @@ def train_and_evaluate(
     end, the pretrained model in `model/`.
 
     Raises:
-        ValueError: the batch cannot be cut over the devices, the data are too large for them, or
-            the folder holds another run.
-        DatasetError: the dataset is none, or damaged.
+        ValueError: the devices cannot share the batch evenly, the data do not fit on them, or the
+            folder holds another run.
+        DatasetError: the dataset is invalid or damaged.
         DivergedError: a loss became NaN or infinite.
     """
     run, state = start_run(config, parallel.run_devices(devices))
     checkpoint.check_or_write_config(workdir, config, run.manifest.digest)
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         state = checkpoints.restore_latest(state)
-        done = int(state.step) // run.training.steps_per_epoch
-        if done > config.train.epochs:
+        epochs_done = int(state.step) // run.training.steps_per_epoch
+        if epochs_done > config.train.epochs:
             raise ValueError(
-                f"{workdir}: the run in this folder has done {done} epochs already, more than "
-                f"config.train.epochs = {config.train.epochs}; raise it or choose another --workdir"
+                f"{workdir}: the run in this folder has {epochs_done} epochs, more than "
+                f"config.train.epochs = {config.train.epochs}. Fix: raise it or choose another "
+                "--workdir"
             )
-        say_start(run, int(state.step))
-        if done < config.train.epochs:
+        log_start(run, int(state.step))
+        if epochs_done < config.train.epochs:
             state = _train(run, state, workdir, evaluate_fn, checkpoints)
     model = run.freeze(state)
     if parallel.is_lead():
@@ -92,14 +93,14 @@ def _train(
     evaluate_fn: EvaluateFn | None,
     checkpoints: checkpoint.Checkpoints,
 ) -> steps.TrainState:
-    """All epochs that are left."""
+    """Trains the remaining epochs."""
     config, timers, first_step = run.config, Timers(), int(state.step)
     first_epoch, epochs = first_step // run.training.steps_per_epoch, config.train.epochs
-    checked_before = first_epoch * run.validation.steps_per_epoch
+    first_validation_step = first_epoch * run.validation.steps_per_epoch
     with (
         closing(MetricWriter(workdir, first_step)) as metric_writer,
-        closing(run.training.calls(first_step, epochs)) as training,
-        closing(run.validation.calls(checked_before, epochs)) as validation,
+        closing(run.training.blocks(first_step, epochs)) as training,
+        closing(run.validation.blocks(first_validation_step, epochs)) as validation,
         _progress(run, first_step) as progress,
     ):
         for epoch in range(first_epoch, epochs):
@@ -109,17 +110,18 @@ def _train(
             step = int(state.step)
             metric_writer.write("train", epoch + 1, step, figures)
             with timers.timing("validation_seconds"):
-                checked = _validate(run, state, epoch, validation, checkpoints)
+                validated = _validate(run, state, epoch, validation, checkpoints)
             if evaluate_fn is not None and _is_due(epoch, epochs, config.eval.every_epochs):
-                began = time.monotonic()
+                started = time.monotonic()
                 result = evaluate_fn(run.freeze(state))
-                # Beside the figures: of the last evaluation, no training entry would tell.
-                checked |= result.figures | {"evaluation_seconds": time.monotonic() - began}
+                # Logged here: after the last evaluation there is no training entry for its time.
+                seconds = {"evaluation_seconds": time.monotonic() - started}
+                validated |= result.figures | seconds
                 metric_writer.write_samples(epoch + 1, step, result.samples)
-            metric_writer.write("validation", epoch + 1, step, checked)
+            metric_writer.write("validation", epoch + 1, step, validated)
             progress.set_postfix_str(
                 f"epoch {epoch + 1}/{epochs}, loss {figures['loss']:.4g}, "
-                f"validation {checked['loss']:.4g}, "
+                f"validation {validated['loss']:.4g}, "
                 f"{figures['patches_per_second']:.0f} patches/s"
             )
             if _is_due(epoch, epochs, config.checkpoint.every_epochs):
@@ -129,7 +131,7 @@ def _train(
 
 
 def _is_due(epoch: int, epochs: int, every: int) -> bool:
-    """Whether what is done every so many epochs is due after this one, as it is after the last."""
+    """Whether something done every `every` epochs, and after the last, is due after this one."""
     return epoch + 1 == epochs or (every > 0 and (epoch + 1) % every == 0)
 
 
@@ -137,42 +139,42 @@ def _train_epoch(
     run: Run,
     state: steps.TrainState,
     epoch: int,
-    calls: Iterator[StepBlock],
+    blocks: Iterator[StepBlock],
     timers: Timers,
     progress: tqdm,
     checkpoints: checkpoint.Checkpoints,
 ) -> tuple[steps.TrainState, dict[str, float]]:
-    """The rest of an epoch. The metrics of a call are fetched while the next one runs.
+    """The rest of an epoch: the state after it, and its metrics.
 
-    Of the times, those for checkpoints and validation are of what came after the epoch before.
+    Validation and checkpoint seconds are of what followed the previous epoch.
     """
-    began, examples, mean = time.monotonic(), 0.0, Mean()
+    started, examples, mean = time.monotonic(), 0.0, Mean()
     first_step = step = int(state.step)
 
-    def begin_calls() -> Iterator[steps.Curves]:
+    def dispatch() -> Iterator[steps.Curves]:
         nonlocal state
         left = (epoch + 1) * run.training.steps_per_epoch - first_step
         while left:
             with timers.timing("input_seconds"):
-                call = next(calls)
-            state, curves = run.train_steps(state, *call)
-            left -= call.steps
+                block = next(blocks)
+            state, curves = run.train_steps(state, *block)
+            left -= block.steps
             yield curves
 
-    for curves in _fetched(begin_calls()):
-        for pairs in curves:
+    for block_metrics in _fetched(dispatch()):
+        for metrics in block_metrics:
             step += 1
-            _check_finite(pairs, step, epoch, checkpoints)
-            mean.add(pairs)
-            examples += float(pairs["loss"][1])
-        total, count = pairs["loss"]
+            _check_finite(metrics, step, epoch, checkpoints)
+            mean.add(metrics)
+            examples += float(metrics["loss"][1])
+        total, count = metrics["loss"]
         progress.set_postfix_str(
             f"epoch {epoch + 1}/{run.config.train.epochs}, loss {total / count:.4g}, "
-            f"{examples / (time.monotonic() - began):.0f} patches/s",
+            f"{examples / (time.monotonic() - started):.0f} patches/s",
             refresh=False,
         )
-        progress.update(len(curves))
-    seconds = time.monotonic() - began
+        progress.update(len(block_metrics))
+    seconds = time.monotonic() - started
     return state, {
         **mean.result(),
         "learning_rate": run.config.optimizer.learning_rate,
@@ -187,30 +189,30 @@ def _validate(
     run: Run,
     state: steps.TrainState,
     epoch: int,
-    calls: Iterator[StepBlock],
+    blocks: Iterator[StepBlock],
     checkpoints: checkpoint.Checkpoints,
 ) -> dict[str, float]:
     """The losses over the whole validation set, each example once, always in the same batches."""
     mean, step = Mean(), int(state.step)
 
-    def begin_calls() -> Iterator[steps.Curves]:
+    def dispatch() -> Iterator[steps.Curves]:
         left = run.validation.steps_per_epoch
         while left:
-            call = next(calls)
-            yield run.eval_steps(state, *call)
-            left -= call.steps
+            block = next(blocks)
+            yield run.eval_steps(state, *block)
+            left -= block.steps
 
-    for curves in _fetched(begin_calls()):
-        for pairs in curves:
-            _check_finite(pairs, step, epoch, checkpoints)
-            mean.add(pairs)
+    for block_metrics in _fetched(dispatch()):
+        for metrics in block_metrics:
+            _check_finite(metrics, step, epoch, checkpoints)
+            mean.add(metrics)
     return mean.result()
 
 
-def _fetched(begun: Iterator[steps.Curves]) -> Iterator[list[StepPairs]]:
-    """The metrics of each call, step by step, fetched when the next call has begun."""
+def _fetched(dispatched: Iterator[steps.Curves]) -> Iterator[list[StepMetrics]]:
+    """The metrics of each block, step by step, fetched while the next block is running."""
     waiting: steps.Curves | None = None
-    for curves in itertools.chain(begun, [None]):
+    for curves in itertools.chain(dispatched, [None]):
         if waiting is not None:
             fetched = jax.device_get(waiting)
             steps_taken = int((fetched["loss"][1] > 0).sum())
@@ -222,15 +224,15 @@ def _fetched(begun: Iterator[steps.Curves]) -> Iterator[list[StepPairs]]:
 
 
 def _check_finite(
-    pairs: dict[str, Any], step: int, epoch: int, checkpoints: checkpoint.Checkpoints
+    metrics: StepMetrics, step: int, epoch: int, checkpoints: checkpoint.Checkpoints
 ) -> None:
-    """The parts are looked at before their sum, so that the one that diverged is named."""
-    for name in sorted(pairs, key="loss".__eq__):
-        if not math.isfinite(pairs[name][0]):
+    """Raises DivergedError. The parts are checked before their sum, to name the one to blame."""
+    for name in sorted(metrics, key="loss".__eq__):
+        if not math.isfinite(metrics[name][0]):
             raise DivergedError(
-                f"{name} is {pairs[name][0]} at step {step}, epoch {epoch + 1}; "
-                f"last good checkpoint: {checkpoints.latest()}. "
-                "Lower config.optimizer.learning_rate, or check the data",
+                f"{name} is {metrics[name][0]} at step {step}, epoch {epoch + 1}: training "
+                f"diverged; last good checkpoint: {checkpoints.latest()}. Fix: lower "
+                "config.optimizer.learning_rate, or check the data",
                 step,
                 epoch + 1,
             )

@@ -2,11 +2,11 @@
 
 Per example, so that sums over a batch, over devices and over batches all merge by addition.
 
-How a patch or a tag vector becomes one value is `reduction`. `mean` follows the released code, to
-which the paper's learning rate and weights belong: the divergence is summed over time and averaged
-over mel bands, the cross-entropy averaged over tags. `sum` is the literal text.
+`reduction` says how a patch or a tag vector becomes one value. `mean` follows the released code,
+for which the paper's learning rate and weights were tuned: the divergence is summed over time and
+averaged over mel bands, the cross-entropy averaged over tags. `sum` is the literal text.
 
-Inputs in bfloat16 are computed with in float32.
+Inputs in bfloat16 are computed in float32.
 """
 
 import jax
@@ -60,15 +60,15 @@ def cross_modal(
     negative: Bool[Array, "row candidate"],
     temperature: float,
 ) -> Losses:
-    """-log of a pair's similarity over that of the sound with OTHER tag sets (Eq. 10 to 12).
+    """-log of a pair's similarity over the sound's with OTHER tag sets (Eq. 10 to 12).
 
-    The positive is not in the denominator, so the value may be NEGATIVE: from -2 / temperature on,
-    less the logarithm of the number of negatives. A row without a negative has the value 0.
+    The positive is not in the denominator, so the value may be NEGATIVE. A row without a negative
+    has the value 0.
 
     audio: aligned vectors of sounds.
     candidates: aligned vectors of the tag sets of the whole batch, over all devices.
     own: for each sound, the candidate that is its own tag set.
-    negative: the candidates that are in a row's denominator, its own never.
+    negative: the candidates in a row's denominator, never its own.
     """
     similarity = _similarity(audio, candidates, temperature)
     positive = jnp.take_along_axis(similarity, own[:, None], axis=1)[:, 0]
@@ -114,7 +114,7 @@ def nt_xent(
 def equal_sets(
     tags: Num[Array, "row tag"], candidates: Num[Array, "candidate tag"]
 ) -> Bool[Array, "row candidate"]:
-    """Which candidates have the very tags of a row."""
+    """Which candidates have exactly the tags of a row."""
     tags, candidates = tags.astype(jnp.float32), candidates.astype(jnp.float32)
     common = tags @ candidates.T  # exact: counts below 2^24
     return (common == tags.sum(axis=1)[:, None]) & (common == candidates.sum(axis=1)[None])
@@ -134,7 +134,7 @@ def _similarity(
     rows: Vectors, candidates: Candidates, temperature: float
 ) -> Float[Array, "row candidate"]:
     """Cosines over the temperature."""
-    # An accelerator's own choice has 8 or 10 bits, and the temperature makes its error larger.
+    # An accelerator's default has 8 or 10 bits, and the temperature amplifies its error.
     cosines = jnp.matmul(
         normalized(_exact(rows)), normalized(_exact(candidates)).T, precision="highest"
     )

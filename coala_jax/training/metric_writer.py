@@ -1,7 +1,6 @@
-"""What a run leaves to be read: `metrics.jsonl`, one JSON object a line, and TensorBoard events."""
+"""The metrics of a run: `metrics.jsonl`, one JSON object per line, and TensorBoard events."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jaxtyping import Float32
 
 from coala_jax import storage
 from coala_jax.training import parallel
+from coala_jax.training.event_file import EventFile
 
 METRICS = "metrics.jsonl"
 
@@ -27,7 +27,10 @@ class Samples:
 
 
 class MetricWriter:
-    """Appends figures; a run that goes on from a checkpoint first drops what came after it."""
+    """Appends metrics; a resumed run first drops the entries after its checkpoint.
+
+    Only the lead process writes.
+    """
 
     def __init__(self, workdir: Path, step: int) -> None:
         self._writing = parallel.is_lead()
@@ -37,50 +40,36 @@ class MetricWriter:
         kept = [entry for entry in read(workdir) if entry["step"] <= step] if path.exists() else []
         storage.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self._file = storage.path(path).open("a")
-        self._board = _summary_writer()(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._events = EventFile(workdir / "tensorboard", first_step=step + 1)
 
     def write(self, kind: str, epoch: int, step: int, figures: dict[str, float]) -> None:
-        """`kind` is train or validation; the figures are means over the epoch or the split."""
+        """`kind` is train or validation; `figures` are means over the epoch or the split."""
         if not self._writing:
             return
-        entry = {"kind": kind, "epoch": epoch, "step": step, **figures}
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        self._append({"kind": kind, "epoch": epoch, "step": step, **figures})
         for name, value in figures.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+            self._events.add_scalar(f"{kind}/{name}", value, step)
 
     def write_samples(self, epoch: int, step: int, samples: Samples | None) -> None:
-        """What the model makes of a few validation sounds, for the eye."""
+        """What the model makes of a few validation sounds, to look at."""
         if not self._writing or samples is None:
             return
-        entry = {"kind": "samples", "epoch": epoch, "step": step, "sounds": samples.tags}
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        self._append({"kind": "samples", "epoch": epoch, "step": step, "sounds": samples.tags})
         rows = [f"| {' | '.join(map(_cell, sound.values()))} |" for sound in samples.tags]
         if rows:
             header = [f"| {' | '.join(samples.tags[0])} |", "|---" * len(samples.tags[0]) + "|"]
-            self._board.add_text("samples/tags", "\n".join(header + rows), step)
+            self._events.add_text("samples/tags", "\n".join(header + rows), step)
         if samples.picture is not None:
-            self._board.add_image("samples/spectrograms", samples.picture, step, dataformats="HW")
+            self._events.add_image("samples/spectrograms", samples.picture, step)
+
+    def _append(self, entry: dict[str, object]) -> None:
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
 
     def close(self) -> None:
         if self._writing:
             self._file.close()
-            self._board.close()
-
-
-def _summary_writer() -> type:
-    """tensorboardX's writer, without the PyTorch that it would load where that is installed.
-
-    Imported here because it takes over a second, and only the lead process needs it.
-    """
-    hidden = sys.modules.setdefault("torch", None)
-    try:
-        from tensorboardX import SummaryWriter
-    finally:
-        if hidden is None:
-            del sys.modules["torch"]
-    return SummaryWriter
+            self._events.close()
 
 
 def _cell(value: object) -> str:
@@ -89,7 +78,7 @@ def _cell(value: object) -> str:
 
 
 def read(workdir: Path) -> list[dict]:
-    """The entries of a run's metrics.jsonl; a last line that was cut off is left out.
+    """The entries of a run's metrics.jsonl, without a last line that was cut off.
 
     Raises:
         OSError: the file cannot be read.
@@ -102,8 +91,8 @@ def read(workdir: Path) -> list[dict]:
             int(entry["step"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path}, line {number}: not an entry ({error!r}). Fix: correct that line, or move "
-                "the file aside, and the figures so far are not reported"
+                f"{path}, line {number}: invalid entry ({error!r}). Fix: correct the line, or move "
+                "the file aside to continue without the metrics so far"
             ) from error
         entries.append(entry)
     return entries

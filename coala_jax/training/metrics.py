@@ -10,10 +10,10 @@ from jaxtyping import Array, Bool, Float
 Pair = tuple[Float[Array, ""], Float[Array, ""]]
 
 
-def summed(values: Float[Array, " row"], valid: Bool[Array, " row"]) -> Pair:
+def summed(values: Float[Array, " row"], mask: Bool[Array, " row"]) -> Pair:
     """Sum over the valid rows, and their number."""
-    total = jnp.where(valid, values, jnp.zeros_like(values)).sum()
-    return total, valid.sum(dtype=values.dtype)
+    total = jnp.where(mask, values, jnp.zeros_like(values)).sum()
+    return total, mask.sum(dtype=values.dtype)
 
 
 class Mean:

@@ -1,14 +1,14 @@
-"""All that this system knows of devices and processes.
+"""All knowledge of devices and processes.
 
 The step is written once, for one device, and mapped over all of them with `jax.pmap`: the batch is
-cut along its rows, the state is the same everywhere and has no device axis. Inside the step,
+split along its rows, the state is the same everywhere and has no device axis. Inside the step,
 `all_sum`, `gather` and `row_index` are the only ways to see beyond the own device. Around it,
-`run_devices` says in which order rows are dealt out, `lead_first` lets one process decide for all.
+`run_devices` gives the order in which devices take rows, and `lead_first` lets one process decide
+for all.
 """
 
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Int32, PyTree, Shaped
 
 AXIS = "device"
 
-_HEARTBEAT_S = 30  # after which a process that died takes the others with it
+_HEARTBEAT_S = 30  # after which the death of a process ends the others
 
 # JAX calls every NVIDIA and AMD device a gpu.
 _PLATFORM_OF = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
@@ -51,7 +52,7 @@ def row_index(rows: int) -> Int[Array, " row"]:
 
 
 def run_devices(chosen: Sequence[jax.Device] | None = None) -> tuple[jax.Device, ...]:
-    """The devices of a run, all of JAX's or those chosen, in the order rows are dealt out to them.
+    """The devices of a run, all of JAX's or those chosen, in the order in which they take rows.
 
     That is by process, then by id. `jax.devices()` promises no order, and on some TPU slices it
     interleaves processes: `pmap` and much of `multihost_utils` refuse that, or take one process's
@@ -67,30 +68,32 @@ def map_step(
     """Maps step(state, batch) over the devices; every output must be the same on all of them.
 
     JAX does not check that it is: a forgotten sum returns the value of the first device. With two
-    outputs the first is the new state, and the old state is given up for it.
+    outputs the first is the new state, and the old state's memory is reused for it.
     """
-    return jax.pmap(
-        step,
-        axis_name=AXIS,
-        devices=devices,
-        in_axes=(None, 0),
-        out_axes=(None,) * outputs if outputs > 1 else None,
-        donate_argnums=(0,) if outputs > 1 else (),
-    )
+    return _map(step, devices, (None, 0), outputs)
 
 
 def map_steps(
     steps: Callable[..., Any], devices: Sequence[jax.Device], shared_data: bool, outputs: int = 2
 ) -> Callable[..., Any]:
-    """As `map_step`, of steps(state, data, numbers): many steps in one call.
+    """As `map_step`, of steps(state, data, indices): many steps in one call.
 
-    shared_data: the data lie whole on every device; else each device gets its own along axis 0.
+    shared_data: the data are whole on every device; else each device has its own along axis 0.
     """
+    return _map(steps, devices, (None, None if shared_data else 0, 0), outputs)
+
+
+def _map(
+    function: Callable[..., Any],
+    devices: Sequence[jax.Device],
+    in_axes: tuple[int | None, ...],
+    outputs: int,
+) -> Callable[..., Any]:
     return jax.pmap(
-        steps,
+        function,
         axis_name=AXIS,
         devices=devices,
-        in_axes=(None, None if shared_data else 0, 0),
+        in_axes=in_axes,
         out_axes=(None,) * outputs if outputs > 1 else None,
         donate_argnums=(0,) if outputs > 1 else (),
     )
@@ -102,39 +105,39 @@ def place_state(state: PyTree, devices: Sequence[jax.Device]) -> PyTree:
 
 
 def place_data(data: PyTree, devices: Sequence[jax.Device], shared: bool) -> PyTree:
-    """Puts data where `map_steps` reads them: whole on every device, or cut along axis 0."""
+    """Puts data where `map_steps` reads them: whole on every device, or split along axis 0."""
     spec = PartitionSpec() if shared else PartitionSpec(AXIS)
     return jax.device_put(data, NamedSharding(_mesh(_local(devices)), spec))
 
 
 def split_rows(batch: dict[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, Any]:
-    """This process's rows of a batch, cut over its devices."""
+    """This process's rows of a batch, split over its devices."""
     local = len(_local(devices))
     return {name: rows.reshape(local, -1, *rows.shape[1:]) for name, rows in batch.items()}
 
 
 def split_steps(
-    numbers: Int32[np.ndarray, "step batch"], devices: Sequence[jax.Device]
+    indices: Int32[np.ndarray, "step batch"], devices: Sequence[jax.Device]
 ) -> Int32[np.ndarray, "device step row"]:
-    """This process's rows of each step of a table, cut over its devices."""
-    own = numbers[:, own_rows(numbers.shape[1], devices)]
+    """This process's rows of each step, split over its devices."""
+    own = indices[:, own_rows(indices.shape[1], devices)]
     local = len(_local(devices))
     return np.ascontiguousarray(own.reshape(len(own), local, -1).swapaxes(0, 1))
 
 
 def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> Int[np.ndarray, " row"]:
-    """The rows of the global batch that this process reads, those of one device after another.
+    """The rows of the global batch that this process reads, device by device.
 
     Raises:
-        ValueError: the batch cannot be cut evenly over the devices.
+        ValueError: the devices cannot share the batch evenly.
     """
     count = len(devices)
     if batch_size % count:
         lower, upper = batch_size // count * count, -(-batch_size // count) * count
         fix = f"{lower} or {upper}" if lower else str(upper)
         raise ValueError(
-            f"config.train.batch_size is {batch_size}, which {count} devices cannot share evenly; "
-            f"make it {fix}"
+            f"config.train.batch_size is {batch_size}, which {count} devices cannot share evenly. "
+            f"Fix: make it {fix}"
         )
     mine = [device.process_index == jax.process_index() for device in devices]
     return np.arange(batch_size).reshape(count, -1)[mine].ravel()
@@ -143,10 +146,10 @@ def own_rows(batch_size: int, devices: Sequence[jax.Device]) -> Int[np.ndarray, 
 def check_rows(batch_size: int, devices: Sequence[jax.Device]) -> None:
     """Checks, on the devices, that all processes together read each row of a batch exactly once.
 
-    A row read twice in place of another would train on half the data without a word.
+    Otherwise a row read in place of another would silently leave data out of training.
 
     Raises:
-        ValueError: the batch cannot be cut evenly over the devices.
+        ValueError: the devices cannot share the batch evenly.
         RuntimeError: a row is read twice, not at all, or not where `row_index` says.
     """
     everything = np.arange(batch_size, dtype=np.int32)
@@ -161,16 +164,13 @@ def check_rows(batch_size: int, devices: Sequence[jax.Device]) -> None:
         if not np.array_equal(read, everything):
             raise RuntimeError(
                 f"the {len(devices)} devices read rows {np.asarray(read).tolist()} of a batch of "
-                f"{batch_size}, not each row once and in order: devices and processes do not "
-                "agree. Fix: report it with the output of jax.devices() in each process"
+                f"{batch_size}, not each row once and in order: devices and processes disagree. "
+                "Fix: report this with the output of jax.devices() in each process"
             )
 
 
 def memory_bytes(devices: Sequence[jax.Device]) -> int:
-    """The memory of each device of this process; CPU devices share the machine's.
-
-    0 where a device does not say.
-    """
+    """Memory of each device of this process, 0 where unknown; CPU devices share the machine's."""
     local = _local(devices)
     if local[0].platform == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(local)
@@ -178,7 +178,7 @@ def memory_bytes(devices: Sequence[jax.Device]) -> int:
 
 
 def saveable(state: PyTree) -> PyTree:
-    """The state as Orbax takes it: among several processes, an array that they know to share."""
+    """The state as Orbax takes it: of several processes, as arrays that they share."""
     if jax.process_count() == 1:
         return state
     return multihost_utils.host_local_array_to_global_array(
@@ -187,7 +187,7 @@ def saveable(state: PyTree) -> PyTree:
 
 
 def usable(state: PyTree) -> PyTree:
-    """What Orbax restored, as the mapped step takes it: the inverse of `saveable`."""
+    """The inverse of `saveable`: what Orbax restored, as the mapped step takes it."""
     if jax.process_count() == 1:
         return state
     return multihost_utils.global_array_to_host_local_array(
@@ -200,14 +200,14 @@ def _local(devices: Sequence[jax.Device]) -> list[jax.Device]:
 
 
 def process_place() -> tuple[int, int]:
-    """The number of this process, and how many there are."""
+    """The index of this process, and how many there are."""
     return jax.process_index(), jax.process_count()
 
 
 def gather_rows(rows: Shaped[np.ndarray, "_ ..."]) -> Shaped[np.ndarray, "_ ..."]:
-    """The rows of all processes in their order, of which each may bring any number.
+    """The rows of all processes, in their order; each may contribute any number.
 
-    All processes must call it. Rows cross the devices as bytes: JAX would make float64 float32.
+    All processes must call it. Rows travel as bytes, since JAX would make float64 float32.
     """
     count = jax.process_count()
     if count == 1:
@@ -243,31 +243,38 @@ def _mesh(devices: Sequence[jax.Device]) -> Mesh:
 def start(asked: str) -> None:
     """Joins the other processes of this run, if there are any.
 
-    JAX finds those of a TPU slice, of `srun` and of `mpirun` by itself. Elsewhere
-    JAX_NUM_PROCESSES, JAX_PROCESS_ID and JAX_COORDINATOR_ADDRESS (host:port of process 0) say it;
+    JAX finds those of a TPU slice, of `srun` and of `mpirun` by itself. Elsewhere set
+    JAX_NUM_PROCESSES, JAX_PROCESS_ID and JAX_COORDINATOR_ADDRESS (host:port of process 0);
     JAX_NUM_PROCESSES=1 keeps a process on its own. `asked` is the kind of device asked for.
+
+    Raises:
+        ValueError: some of these variables are set, and others missing.
     """
-    told = os.environ
-    known_to_jax = (told.get("SLURM_STEP_NUM_TASKS", "1"), told.get("OMPI_COMM_WORLD_SIZE", "1"))
-    count = told.get("JAX_NUM_PROCESSES")
+    environment = os.environ
+    found_by_jax = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    count = environment.get("JAX_NUM_PROCESSES")
     if count == "1" or jax.distributed.is_initialized():
         return
     if count is not None:
         needed = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS")
-        if not all(name in told for name in needed):
-            raise ValueError(f"a run of several processes needs {', '.join(needed)} all set")
+        missing = [name for name in needed if name not in environment]
+        if missing:
+            raise ValueError(
+                f"JAX_NUM_PROCESSES={count} without {' and '.join(missing)}. Fix: set "
+                f"{', '.join(needed)}, or none of them"
+            )
         jax.distributed.initialize(
-            coordinator_address=told["JAX_COORDINATOR_ADDRESS"],
+            coordinator_address=environment["JAX_COORDINATOR_ADDRESS"],
             num_processes=int(count),
-            process_id=int(told["JAX_PROCESS_ID"]),
+            process_id=int(environment["JAX_PROCESS_ID"]),
             heartbeat_timeout_seconds=_HEARTBEAT_S,
         )
-    elif asked == "tpu" or any(int(count) > 1 for count in known_to_jax):
+    elif asked == "tpu" or any(int(environment.get(n, "1")) > 1 for n in found_by_jax):
         jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_S)
 
 
 def keep_compiled_steps() -> None:
-    """Lets the next start find what this one compiles, in the user's cache folder.
+    """Caches compiled steps for the next start, in the user's cache folder.
 
     JAX_COMPILATION_CACHE_DIR, which JAX reads itself, names another folder.
     """
@@ -280,25 +287,25 @@ def keep_compiled_steps() -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError) as error:  # there may be no home at all
-        print(
-            f"compiled steps cannot be kept for the next start ({error}); "
-            "set JAX_COMPILATION_CACHE_DIR to a folder that can be written",
-            file=sys.stderr,
+        logging.warning(
+            "compiled steps cannot be cached for the next start: %s. Fix: set "
+            "JAX_COMPILATION_CACHE_DIR to a writable folder",
+            error,
         )
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def is_lead() -> bool:
-    """Whether this process writes what is written once."""
+    """Whether this process writes what the run writes once."""
     return jax.process_index() == 0
 
 
 def lead_first(action: Callable[[], None]) -> None:
-    """Runs the action on the lead, then on all others: what one of them refuses, all refuse.
+    """Runs the action on the lead, then on all others; if it fails on one, it fails on all.
 
-    Every process must call it, and leaves it when all have run the action. Without that, the
-    others would wait for a process that has gone until JAX ends them.
+    Every process must call it, and returns when all have run the action. Otherwise the others would
+    wait for a process that has failed until JAX ends them.
 
     Raises:
         ValueError: the action raised OSError or ValueError somewhere; the same on every process.
@@ -317,7 +324,7 @@ def lead_first(action: Callable[[], None]) -> None:
 
 
 def _texts_of_all(text: str) -> list[str]:
-    """A text of each process, in their order."""
+    """The texts of all processes, in their order."""
     if jax.process_count() == 1:
         return [text]
     encoded = np.frombuffer(text.encode(), np.uint8)
@@ -327,20 +334,22 @@ def _texts_of_all(text: str) -> list[str]:
 
 
 def require_device(asked: str) -> None:
-    """Raises ValueError when the kind of device asked for ("" for any) is not the one JAX shows."""
+    """Raises ValueError if JAX does not use the kind of device asked for ("" for any)."""
     if not asked:
         return
     if asked not in _PLATFORM_OF:
-        raise ValueError(f"COALA_DEVICE is {asked!r}; it must be one of {', '.join(_PLATFORM_OF)}")
+        raise ValueError(
+            f"COALA_DEVICE is {asked!r}; it must be one of {', '.join(_PLATFORM_OF)}, or unset"
+        )
     shown = jax.default_backend()
     if shown != _PLATFORM_OF[asked]:
         raise ValueError(
-            f"COALA_DEVICE={asked} asks for a {_PLATFORM_OF[asked]}, but JAX shows {shown} only; "
-            f"check its driver and that coala_jax[{asked}] is installed, or unset COALA_DEVICE"
+            f"COALA_DEVICE={asked} asks for a {_PLATFORM_OF[asked]}, but JAX shows {shown} only. "
+            f"Fix: check its driver and that coala_jax[{asked}] is installed, or unset COALA_DEVICE"
         )
 
 
 def describe(devices: Sequence[jax.Device]) -> str:
-    """The devices in words: `8 x cpu`, `4 x TPU v4 in 2 processes`."""
+    """The devices as messages name them: `8 x cpu`, `4 x TPU v4 in 2 processes`."""
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return f"{len(devices)} x {devices[0].device_kind}{processes}"

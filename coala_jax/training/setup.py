@@ -1,4 +1,4 @@
-"""What a run is made of. All that can be wrong is found here, before the first compilation."""
+"""Sets up a run: whatever can be wrong is found here, before the first compilation."""
 
 import dataclasses
 import functools
@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from coala_jax.data import input_pipeline
@@ -22,7 +23,7 @@ from coala_jax.training.step_blocks import InputPipeline, make_input_pipelines
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What stays the same through a run."""
+    """What stays the same throughout a run."""
 
     config: ConfigDict
     manifest: Manifest
@@ -33,7 +34,7 @@ class Run:
     eval_steps: Callable[..., Any]
 
     def freeze(self, state: steps.TrainState) -> PretrainedModel:
-        """A copy: on a CPU a mere view would be of memory that the next step gives up."""
+        """A copy of the model: on a CPU a view would see memory that the next step reuses."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         return PretrainedModel(
             case=self.config.case,
@@ -44,14 +45,14 @@ class Run:
             level=self.manifest.settings["level"],
             scaler=self.manifest.scaler,
             pooling="mean",
-            config=_that_trains(self.config),
+            config=_training_config(self.config),
             dataset_digest=self.manifest.digest,
             variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),
         )
 
 
-def _that_trains(config: ConfigDict) -> dict[str, Any]:
-    """What shaped the weights; where the data lay and what was reported did not."""
+def _training_config(config: ConfigDict) -> dict[str, Any]:
+    """The settings that shape the weights: not where the data lie, nor what is reported."""
     sections: dict[str, Any] = {}
     for key, value in result_settings(config.to_dict()).items():
         section, _, name = key.rpartition(".")
@@ -63,9 +64,9 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     """The run, and the state before its first step.
 
     Raises:
-        ValueError: the batch cannot be cut over the devices, there are too few sounds, or they are
-            too large for where the config wants them.
-        DatasetError: the dataset is none, or damaged.
+        ValueError: the devices cannot share the batch evenly, there are too few sounds, or they do
+            not fit where the config wants them.
+        DatasetError: the dataset is invalid or damaged.
         RuntimeError: the devices do not read each row of a batch exactly once.
     """
     parallel.check_rows(config.train.batch_size, devices)
@@ -85,7 +86,7 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     shared = {"model": model, "loss": config.loss}
     train_steps = functools.partial(steps.train_steps, optimizer=optimizer, **shared)
     eval_steps = functools.partial(steps.eval_steps, **shared)
-    training, validation = _feeds(config, dataset, manifest, devices)
+    training, validation = _input_pipelines(config, dataset, manifest, devices)
     run = Run(
         config=config,
         manifest=manifest,
@@ -99,30 +100,37 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     return run, parallel.place_state(state, devices)
 
 
-def _feeds(
+def _input_pipelines(
     config: ConfigDict, dataset: str, manifest: Manifest, devices: tuple[jax.Device, ...]
 ) -> tuple[InputPipeline, InputPipeline]:
     train, validation = (SplitReader(dataset, split, manifest) for split in ("train", "validation"))
     if min(len(train), len(validation)) < MINIMUM_EXAMPLES:
         raise ValueError(
-            f"{dataset}: {len(train)} sounds to train on and {len(validation)} to validate "
-            f"on are too few, each side needs {MINIMUM_EXAMPLES}; prepare it again with more sounds"
+            f"{dataset}: too few sounds: {len(train)} for training and {len(validation)} for "
+            f"validation; each needs {MINIMUM_EXAMPLES}. Fix: prepare it again with more sounds"
         )
-    feeds = make_input_pipelines(config, train, validation, devices)
-    # Refuses what makes no batch.
-    input_pipeline.epoch_batches(len(train), config.train.batch_size, None, 0, feeds[0].drop_last)
-    return feeds
+    training, validating = make_input_pipelines(config, train, validation, devices)
+    # Raises where the sounds make no batch.
+    input_pipeline.epoch_batches(len(train), config.train.batch_size, None, 0, training.drop_last)
+    return training, validating
 
 
-def say_start(run: Run, first_step: int) -> None:
-    """One line: what is trained, on what and from where."""
+def log_start(run: Run, first_step: int) -> None:
+    """Logs, on the lead, what is trained, on what and from where."""
     if not parallel.is_lead():
         return
-    begun = f"going on after step {first_step}" if first_step else "from the start"
-    print(
-        f"training {run.config.case} on {parallel.describe(run.devices)}: "
-        f"{len(run.training.split)} sounds and {len(run.validation.split)} for validation of "
-        f"{run.manifest.name}, {len(run.manifest.vocabulary)} tags, {run.training}, "
-        f"{run.config.train.epochs} epochs of {run.training.steps_per_epoch} steps, {begun}",
-        flush=True,
+    begun = f"resumed after step {first_step}" if first_step else "from the start"
+    logging.info(
+        "training %s on %s: %d sounds and %d for validation of %s, %d tags, %s, %d epochs of %d "
+        "steps, %s",
+        run.config.case,
+        parallel.describe(run.devices),
+        len(run.training.split),
+        len(run.validation.split),
+        run.manifest.name,
+        len(run.manifest.vocabulary),
+        run.training,
+        run.config.train.epochs,
+        run.training.steps_per_epoch,
+        begun,
     )

@@ -1,6 +1,6 @@
-"""What the steps read: examples that lie on the devices, or that come from disk ahead of use.
+"""The examples of each block of steps: resident on the devices, or read from disk ahead of use.
 
-Either way the same rows come in the same order, rounded alike, so that a run may change from one to
+Either way the same rows come in the same order and are rounded alike, so that a run may resume with
 the other.
 """
 
@@ -21,37 +21,41 @@ from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import PATCH_SHAPE
 from coala_jax.training import parallel
 
-# Where the config leaves it open. A CPU is given new memory for each call, which costs a sixth of a
-# step at the paper's sizes; an accelerator would wait for the host at each.
+# Where the config leaves it open. A CPU allocates memory anew for each call, a sixth of a step at
+# the paper's sizes; an accelerator would wait for the host at each.
 STEPS_PER_CALL = {True: 4, False: 64}  # on a CPU, elsewhere
-_CALLS_AHEAD = 2
+_BLOCKS_AHEAD = 2
 
 T, U = TypeVar("T"), TypeVar("U")
 
 
 class StepBlock(NamedTuple):
-    """What one call of `parallel.map_steps` reads besides the state."""
+    """What one call of `parallel.map_steps` reads besides the state.
 
-    data: dict[str, jax.Array]  # whole on every device, or each device's own along axis 0
-    numbers: Int32[np.ndarray, "device step row"]  # always as many steps, the last not all taken
+    data: examples, whole on every device, or each device's own along axis 0.
+    indices: which of them make each step; SKIP_STEP pads every block to the same number of steps.
+    """
+
+    data: dict[str, jax.Array]
+    indices: Int32[np.ndarray, "device step row"]
 
     @property
     def steps(self) -> int:
-        """Those that are taken."""
-        return int((self.numbers[0, :, 0] != input_pipeline.SKIP_STEP).sum())
+        """The number of steps taken, without the padding."""
+        return int((self.indices[0, :, 0] != input_pipeline.SKIP_STEP).sum())
 
 
 @dataclasses.dataclass(frozen=True)
 class InputPipeline:
-    """One split, as the steps read it."""
+    """One split and how it is read: where it lies, in which order and how many rows at a time."""
 
     split: SplitReader
     devices: Sequence[jax.Device]
     batch_size: int
     steps_per_call: int
-    resident: bool  # on every device; else read ahead of use
+    resident: bool  # whole on every device; else read from disk ahead of use
     patch_dtype: np.dtype
-    seed: int | None  # of the order; None: always the one on disk
+    seed: int | None  # of the shuffled order; None: the order on disk
     drop_last: bool
 
     @property
@@ -60,7 +64,7 @@ class InputPipeline:
 
     @property
     def size_bytes(self) -> int:
-        """Of all examples, once."""
+        """Size of all examples in memory, once."""
         patch = int(np.prod(PATCH_SHAPE)) * self.patch_dtype.itemsize
         return len(self.split) * (patch + self.split.vocabulary_size)
 
@@ -68,26 +72,26 @@ class InputPipeline:
         place = "on the device" if self.resident else "from disk ahead of use"
         return f"patches as {self.patch_dtype} {place}, {self.size_bytes / 1e9:.2g} GB"
 
-    def calls(self, first_step: int, epochs: int) -> Generator[StepBlock, None, None]:
-        """All calls from a step on to the end of the last epoch; close it when you leave it early.
+    def blocks(self, first_step: int, epochs: int) -> Generator[StepBlock, None, None]:
+        """All blocks from `first_step` to the end of the last epoch; close it when leaving early.
 
-        No call reaches over the end of an epoch. Resident examples are read before the first call
-        is asked for.
+        No block crosses the end of an epoch. Resident examples are read at once, before the first
+        block is asked for.
         """
-        numbers = self._numbers(first_step, epochs)
+        indices = self._indices(first_step, epochs)
         if not self.resident:
-            return _ahead(self._read, numbers)
+            return _prefetched(self._read, indices)
         everything = np.arange(len(self.split))
         examples = input_pipeline.load(self.split, everything, self.patch_dtype, parallel.is_lead())
         data = parallel.place_data(examples, self.devices, shared=True)
-        return (StepBlock(data, own) for own in numbers)
+        return (StepBlock(data, own) for own in indices)
 
-    def _numbers(
+    def _indices(
         self, first_step: int, epochs: int
     ) -> Iterator[Int32[np.ndarray, "device step row"]]:
-        """The examples of each call, on this process's devices."""
-        done, start = divmod(first_step, self.steps_per_epoch)
-        for epoch in range(done, epochs):
+        """Which examples each block takes, on this process's devices."""
+        epochs_done, start = divmod(first_step, self.steps_per_epoch)
+        for epoch in range(epochs_done, epochs):
             table = input_pipeline.epoch_indices(
                 len(self.split), self.batch_size, self.seed, epoch, self.drop_last
             )[start:]
@@ -99,26 +103,26 @@ class InputPipeline:
                 yield parallel.split_steps(steps, self.devices)
             start = 0
 
-    def _read(self, numbers: Int32[np.ndarray, "device step row"]) -> StepBlock:
-        """The call whose data are its own rows alone, one after the other."""
-        devices = numbers.shape[0]
-        examples = input_pipeline.load(self.split, numbers.ravel(), self.patch_dtype)
+    def _read(self, indices: Int32[np.ndarray, "device step row"]) -> StepBlock:
+        """A block whose data are its own rows alone, one after the other."""
+        devices = indices.shape[0]
+        examples = input_pipeline.load(self.split, indices.ravel(), self.patch_dtype)
         own = {name: rows.reshape(devices, -1, *rows.shape[1:]) for name, rows in examples.items()}
-        places = np.arange(numbers[0].size, dtype=np.int32).reshape(1, *numbers.shape[1:])
+        places = np.arange(indices[0].size, dtype=np.int32).reshape(1, *indices.shape[1:])
         data = parallel.place_data(own, self.devices, shared=False)
-        return StepBlock(data, np.where(numbers >= 0, places, numbers))
+        return StepBlock(data, np.where(indices >= 0, places, indices))
 
 
 def make_input_pipelines(
     config: ConfigDict, train: SplitReader, validation: SplitReader, devices: Sequence[jax.Device]
 ) -> tuple[InputPipeline, InputPipeline]:
-    """Of the training split, placed as the config asks, and of validation, beside it if it fits.
+    """The training split, placed as the config asks, and validation, beside it if it fits.
 
     Raises:
-        ValueError: the training split shall lie on the devices, and is too large for them.
+        ValueError: the config wants the training split on the devices, and it does not fit.
     """
     on_cpu = devices[0].platform == "cpu"
-    of_both = {
+    shared = {
         "devices": devices,
         "batch_size": config.train.batch_size,
         "steps_per_call": config.train.steps_per_call or STEPS_PER_CALL[on_cpu],
@@ -126,13 +130,13 @@ def make_input_pipelines(
     }
     training = InputPipeline(
         train,
-        **of_both,
+        **shared,
         patch_dtype=jnp.dtype(config.data.patch_dtype),
         seed=config.seed,
         drop_last=config.train.last_batch == "drop",
     )
-    checking = InputPipeline(
-        validation, **of_both, patch_dtype=np.dtype(np.float32), seed=None, drop_last=False
+    validating = InputPipeline(
+        validation, **shared, patch_dtype=np.dtype(np.float32), seed=None, drop_last=False
     )
     memory = parallel.memory_bytes(devices)
     room = memory // (4 if on_cpu else 2)
@@ -140,35 +144,35 @@ def make_input_pipelines(
         if 0 < memory < training.size_bytes:
             raise ValueError(_too_large(training, memory))
     elif config.data.placement == "host" or training.size_bytes > room:
-        return training, checking
-    beside = training.size_bytes + checking.size_bytes <= room
+        return training, validating
+    beside = training.size_bytes + validating.size_bytes <= room
     return (
         dataclasses.replace(training, resident=True),
-        dataclasses.replace(checking, resident=beside),
+        dataclasses.replace(validating, resident=beside),
     )
 
 
 def _too_large(training: InputPipeline, memory: int) -> str:
-    ways_out = ["config.data.placement=host"]
+    fixes = ["config.data.placement=host"]
     for name in ("float16", "uint8"):
         size = dataclasses.replace(training, patch_dtype=np.dtype(name)).size_bytes
         if size <= memory:
-            ways_out.append(f"config.data.patch_dtype={name} ({size / 1e9:.2g} GB)")
+            fixes.append(f"config.data.patch_dtype={name} ({size / 1e9:.2g} GB)")
     return (
-        f"config.data.placement is 'device', and the sounds to train on take "
-        f"{training.size_bytes / 1e9:.2g} GB as {training.patch_dtype}, where a device has "
-        f"{memory / 1e9:.2g} GB; choose {' or '.join(ways_out)}"
+        f"config.data.placement is 'device': the training patches take "
+        f"{training.size_bytes / 1e9:.2g} GB as {training.patch_dtype}, and a device has "
+        f"{memory / 1e9:.2g} GB. Fix: choose {' or '.join(fixes)}"
     )
 
 
-def _ahead(work: Callable[[T], U], items: Iterable[T]) -> Generator[U, None, None]:
-    """The results of `work`, some of them ahead of use, in a thread that ends with the iterator."""
+def _prefetched(work: Callable[[T], U], items: Iterable[T]) -> Generator[U, None, None]:
+    """The results of `work`, computed ahead of use in a thread that ends with the iterator."""
     waiting: deque[Future[U]] = deque()
-    with ThreadPoolExecutor(1, "feed") as pool:
+    with ThreadPoolExecutor(1, "prefetch") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) > _CALLS_AHEAD:
+                if len(waiting) > _BLOCKS_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -1,4 +1,4 @@
-"""Training and evaluation steps, one or many in a call, for one device of several: pure, no I/O.
+"""Training and evaluation steps, one or many per call, as one device of several takes them.
 
 Each device holds some rows of the global batch and computes its share of the global loss. Batch
 norm, the contrastive candidates, gradients and metrics are summed or gathered over all devices, so
@@ -22,17 +22,17 @@ from coala_jax.models.layers import BatchInfo
 from coala_jax.training import losses, metrics, parallel
 
 Model = Coala | TagClassifier
-DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # a data.pipeline.Batch, this device's rows
-DeviceData = dict[str, Shaped[Array, "example ..."]]  # data.pipeline.Examples
-Numbers = Int[Array, "step row"]
+DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # an input_pipeline.Batch, this device's rows
+DeviceData = dict[str, Shaped[Array, "example ..."]]  # input_pipeline.Examples
+Indices = Int[Array, "step row"]
 Curves = dict[str, tuple[Float[Array, " step"], Float[Array, " step"]]]  # a metric's pair each step
 
 
 @struct.dataclass
 class TrainState:
-    """All that a step changes, and the key that its dropout is drawn from.
+    """Everything that a step changes, and the key that its dropout is drawn from.
 
-    Its leaves are arrays on devices, arrays of NumPy or mere shapes, as checkpoints need them.
+    Leaves are arrays on devices, NumPy arrays or only shapes, as checkpoints need them.
     """
 
     step: PyTree  # int32[], steps taken
@@ -69,9 +69,9 @@ def train_step(
     optimizer: optax.GradientTransformation,
     loss: ConfigDict,
 ) -> tuple[TrainState, dict[str, metrics.Pair]]:
-    """One optimiser step; the metrics are those of the batch before the step, with dropout on."""
-    rows = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
-    count = parallel.all_sum(batch["valid"].sum(dtype=model.param_dtype))
+    """One optimiser step. The metrics are of the batch before the step, with dropout on."""
+    info = _info(batch)
+    count = parallel.all_sum(info.mask.sum(dtype=model.param_dtype))
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
 
     def share_of_loss(params: PyTree) -> tuple[Float[Array, ""], tuple[PyTree, dict[str, Any]]]:
@@ -79,11 +79,11 @@ def train_step(
             {"params": params, "batch_stats": state.batch_stats},
             batch["patches"],
             batch["tags"],
-            rows,
+            info,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        pairs = _loss_pairs(outputs, batch, rows, loss)
+        pairs = _loss_pairs(outputs, batch, info, loss)
         share = pairs["loss"][0] / (count if loss.reduction == "mean" else 1)
         return share, (updates["batch_stats"], pairs)
 
@@ -106,80 +106,84 @@ def eval_step(
     state: TrainState, batch: DeviceBatch, *, model: Model, loss: ConfigDict
 ) -> dict[str, metrics.Pair]:
     """The losses with running statistics and without dropout."""
-    rows = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+    info = _info(batch)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     outputs = model.apply(variables, batch["patches"], batch["tags"])
-    return parallel.all_sum(_loss_pairs(outputs, batch, rows, loss))
+    return parallel.all_sum(_loss_pairs(outputs, batch, info, loss))
 
 
 def train_steps(
     state: TrainState,
     data: DeviceData,
-    numbers: Numbers,
+    indices: Indices,
     *,
     model: Model,
     optimizer: optax.GradientTransformation,
     loss: ConfigDict,
 ) -> tuple[TrainState, Curves]:
-    """Many steps as one program, so that the host is asked once for all of them.
+    """Many steps as one program, dispatched by the host once.
 
-    numbers: which examples of `data` make this device's rows of each step; PADDING for a row of
-        padding. Steps whose rows are SKIP_STEP, the last ones, are not taken, and their metrics 0.
+    indices: which examples of `data` make this device's rows of each step; PADDING for a row of
+        padding. The last steps may be SKIP_STEP: they are not taken, and their metrics are 0.
     """
     step = functools.partial(train_step, model=model, optimizer=optimizer, loss=loss)
-    return _in_turn(lambda state, row: step(state, _take(data, row)), state, numbers)
+    return _take_steps(lambda state, row: step(state, _batch(data, row)), state, indices)
 
 
 def eval_steps(
-    state: TrainState, data: DeviceData, numbers: Numbers, *, model: Model, loss: ConfigDict
+    state: TrainState, data: DeviceData, indices: Indices, *, model: Model, loss: ConfigDict
 ) -> Curves:
-    """As `train_steps`, of evaluation."""
+    """As `train_steps`, for evaluation."""
     step = functools.partial(eval_step, model=model, loss=loss)
-    return _in_turn(lambda _, row: (None, step(state, _take(data, row))), None, numbers)[1]
+    return _take_steps(lambda _, row: (None, step(state, _batch(data, row))), None, indices)[1]
 
 
-def _in_turn(
+def _take_steps(
     step: Callable[[PyTree, Int[Array, " row"]], tuple[PyTree, dict[str, metrics.Pair]]],
     state: PyTree,
-    numbers: Numbers,
+    indices: Indices,
 ) -> tuple[PyTree, Curves]:
-    """The steps that are taken. Their number is data, so that one program serves any number."""
-    _, pairs = jax.eval_shape(step, state, numbers[0])
-    curves = jax.tree.map(lambda leaf: jnp.zeros(len(numbers), leaf.dtype), pairs)
+    """Takes all steps but SKIP_STEP. Their number is data, so that one program serves any."""
+    _, pairs = jax.eval_shape(step, state, indices[0])
+    curves = jax.tree.map(lambda leaf: jnp.zeros(len(indices), leaf.dtype), pairs)
 
     def take(place: Int[Array, ""], carry: tuple[PyTree, Curves]) -> tuple[PyTree, Curves]:
         state, curves = carry
-        # With the place, so that XLA does not take the rows of a single step out of the loop, where
-        # they would be rounded otherwise.
-        row, _ = jax.lax.optimization_barrier((numbers[place], place))
+        # With the place, so that XLA does not move the rows of a single step out of the loop, where
+        # it would round them differently.
+        row, _ = jax.lax.optimization_barrier((indices[place], place))
         state, pairs = step(state, row)
         return state, jax.tree.map(lambda curve, value: curve.at[place].set(value), curves, pairs)
 
-    return jax.lax.fori_loop(0, (numbers[:, 0] != SKIP_STEP).sum(), take, (state, curves))
+    return jax.lax.fori_loop(0, (indices[:, 0] != SKIP_STEP).sum(), take, (state, curves))
 
 
-def _take(data: DeviceData, numbers: Int[Array, " row"]) -> DeviceBatch:
-    """The batch of these examples; rows of PADDING are zeros and not valid."""
-    valid = numbers >= 0
+def _batch(data: DeviceData, indices: Int[Array, " row"]) -> DeviceBatch:
+    """The batch of these examples; PADDING rows are zeros and not valid."""
+    valid = indices >= 0
 
     def rows(name: str) -> Shaped[Array, "row ..."]:
-        # A padding row takes the first example, and zeros in place of what it holds.
-        values = data[name].at[jnp.maximum(numbers, 0)].get(mode="promise_in_bounds")
+        # A padding row reads the first example, which zeros then replace.
+        values = data[name].at[jnp.maximum(indices, 0)].get(mode="promise_in_bounds")
         real = valid.reshape(-1, *[1] * (values.ndim - 1))
         return jnp.where(real, values, jnp.zeros_like(values))
 
     patches = rows("patches")
     whole = patches.astype(jnp.float32)
     if patches.dtype == jnp.uint8:
-        # A product, for XLA makes one of a division by a constant, and not always.
+        # A product: of a division by a constant XLA makes one, but not always.
         whole *= jnp.float32(1 / UINT8_STEPS)
     return {"patches": whole, "tags": rows("tags"), "valid": valid}
 
 
+def _info(batch: DeviceBatch) -> BatchInfo:
+    return BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
+
+
 def _loss_pairs(
-    outputs: Outputs, batch: DeviceBatch, rows: BatchInfo, loss: ConfigDict
+    outputs: Outputs, batch: DeviceBatch, info: BatchInfo, loss: ConfigDict
 ) -> dict[str, metrics.Pair]:
-    """The losses that the case has, and their weighted sum (Eq. 13), over this device's rows."""
+    """The losses of the case and their weighted sum (Eq. 13), over this device's rows."""
     values, weights = {}, {}
     if outputs.audio_logits is not None:
         values["audio_loss"] = losses.generalized_kl(
@@ -192,34 +196,34 @@ def _loss_pairs(
         )
         weights["tag_loss"] = loss.tag_weight
     if outputs.audio_aligned is not None and outputs.tag_aligned is not None:
-        name, value = _contrastive(outputs, batch, rows, loss)
+        name, value = _contrastive(outputs, batch, info, loss)
         values[name], weights[name] = value, loss.contrastive_weight
     values["loss"] = sum(weights[name] * value for name, value in values.items())
-    return {name: metrics.summed(value, rows.valid) for name, value in values.items()}
+    return {name: metrics.summed(value, info.mask) for name, value in values.items()}
 
 
 def _contrastive(
-    outputs: Outputs, batch: DeviceBatch, rows: BatchInfo, loss: ConfigDict
+    outputs: Outputs, batch: DeviceBatch, info: BatchInfo, loss: ConfigDict
 ) -> tuple[str, losses.Losses]:
     """The contrastive loss against the rows of all devices, and its name as a metric.
 
-    Eq. 10 may be negative, and its name says so.
+    Eq. 10 may be negative, which its name says.
     """
     tag_candidates = parallel.gather(outputs.tag_aligned)
-    places = jnp.arange(tag_candidates.shape[0], dtype=rows.index.dtype)
-    negative = parallel.gather(rows.valid)[None] & (places[None] != rows.index[:, None])
+    places = jnp.arange(tag_candidates.shape[0], dtype=info.global_index.dtype)
+    negative = parallel.gather(info.mask)[None] & (places[None] != info.global_index[:, None])
     if not loss.equal_tags_are_negatives:
         negative &= ~losses.equal_sets(batch["tags"], parallel.gather(batch["tags"]))
     if loss.contrastive == "cross_modal":
         return "signed_contrastive_loss", losses.cross_modal(
-            outputs.audio_aligned, tag_candidates, rows.index, negative, loss.temperature
+            outputs.audio_aligned, tag_candidates, info.global_index, negative, loss.temperature
         )
     return "contrastive_loss", losses.nt_xent(
         outputs.audio_aligned,
         outputs.tag_aligned,
         parallel.gather(outputs.audio_aligned),
         tag_candidates,
-        rows.index,
+        info.global_index,
         negative,
         loss.temperature,
         loss.reduction,

@@ -1,11 +1,8 @@
-"""Where the time of an epoch goes."""
+"""Times the parts of an epoch."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class Timers:
@@ -22,15 +19,6 @@ class Timers:
             yield
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
-
-    def over(self, items: Iterator[T], name: str) -> Iterator[T]:
-        """The items, and the time of waiting for each added to `name`."""
-        while True:
-            with self.timing(name):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
 
     def read(self) -> dict[str, float]:
         """The seconds since the last reading, by name."""

@@ -158,7 +158,7 @@ parallel.keep_compiled_steps()
 config = tiny_config(case="cnn", data__path=sys.argv[1])
 run, state = setup.start_run(config, tuple(jax.devices()))
 assert len(run.devices) == 2
-jax.block_until_ready(run.train_steps(state, *next(run.training.calls(0, 1))))
+jax.block_until_ready(run.train_steps(state, *next(run.training.blocks(0, 1))))
 print("hits", events.count("cache_hits"), "misses", events.count("cache_misses"))
 """
 

@@ -106,8 +106,8 @@ def start_of_run(folder, **changes):
 
 def test_a_run_leaves_out_sounds_of_training_alone(tmp_path):
     run, state = start_of_run(tmp_path, train__last_batch="drop")
-    (call,) = run.training.calls(0, epochs=1)
-    assert (call.numbers >= 0).sum(axis=2).tolist() == [[4]]
+    (call,) = run.training.blocks(0, epochs=1)
+    assert (call.indices >= 0).sum(axis=2).tolist() == [[4]]
     assert run.training.steps_per_epoch == 1
     validated = []
 
@@ -115,7 +115,7 @@ def test_a_run_leaves_out_sounds_of_training_alone(tmp_path):
         validated.extend((numbers >= 0).sum(axis=(0, 2)).tolist())
         return {"loss": (np.zeros(call.steps), np.ones(call.steps))}
 
-    run, calls = dataclasses.replace(run, eval_steps=eval_steps), run.validation.calls(0, epochs=1)
+    run, calls = dataclasses.replace(run, eval_steps=eval_steps), run.validation.blocks(0, epochs=1)
     with closing(Checkpoints(tmp_path / "w", keep=1)) as checkpoints:
         loop._validate(run, state, 0, calls, checkpoints)
     assert validated == [3, 2]

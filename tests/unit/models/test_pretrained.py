@@ -126,18 +126,10 @@ def test_saving_replaces_the_folder_whole(model, folder):
 
 
 def test_untrained_is_fresh_and_seeded(model):
-    module = model.module()
     fresh = model.untrained(seed=3)
-    wanted = dataclasses.replace(
-        model, variables=jax.device_get(initial_variables(module, jax.random.key(3)))
-    )
-    assert arrays(fresh) == arrays(wanted)
+    wanted = jax.device_get(initial_variables(model.module(), jax.random.key(3)))
+    assert arrays(fresh) == arrays(dataclasses.replace(model, variables=wanted))
     assert dataclasses.replace(fresh, variables={}) == dataclasses.replace(model, variables={})
-    assert fresh.dataset_digest == model.dataset_digest
-    for seed in (0, 4):
-        other = arrays(model.untrained(seed))
-        same = {name for name, value in arrays(fresh).items() if other[name] == value}
-        assert same == {name for name in other if "norm" in name}
 
 
 def seal(folder, content):
@@ -193,105 +185,72 @@ def edit(old: bytes, new: bytes):
 
 
 BIAS = "params.audio_encoder.norm_0.bias"
-INVALID = "model: invalid pretrained model"
-NO_JSON = "model.json: not the description of a model"
-NEWER = "a newer version wrote this model. Fix: update coala_jax"
+SETTINGS = {"filters": 0, "tag_hidden": 8, "dropout_rate": 0.25}
+
+# What is done to a folder, and what the message names.
+DAMAGE = {
+    "no-folder": (shutil.rmtree, "no model.json"),
+    "no-description": (lambda folder: (folder / DESCRIPTION).unlink(), "no model.json"),
+    "no-weights": (lambda folder: (folder / WEIGHTS).unlink(), "no model.safetensors"),
+    "older-format": (change(format=2, digest=..., dataset_digest=...), "format 2: ", "format 3"),
+    "newer-format": (change(format=4), "model.json: format 4"),
+    "no-format": (change(format=...), "model.json: format None"),
+    "edited": (edit(b"22000", b"26000"), "model.json: damaged", "digest"),
+    "no-digest": (edit(b'"digest"', b'"digits"'), "model.json: damaged"),
+    "odd-digest": (edit(b'"digest": "', b'"digest": 0, "was": "'), "model.json: damaged"),
+    "empty": (write(b""), "model.json: invalid"),
+    "cut": (write(b'{"format": 1, "ca'), "model.json: invalid"),
+    "deep": (write(b"[" * 100_000), "model.json: invalid"),
+    "list": (write(b"[1]"), "model.json: invalid"),
+    "not-text": (write(b"\xff\xfe"), "model.json: invalid"),
+    "pooling": (change(pooling="layers"), "unknown pooling layers", "newer"),
+    "level": (change(level="loud"), "unknown level loud", "newer"),
+    "bank": (change(bank=[[1.0]]), "unknown bank", "newer"),
+    "no-scaler": (change(scaler=...), "scaler"),
+    "no-pooling": (change(pooling=...), "pooling"),
+    "unknown-field": (change(more=1), "more"),
+    "unknown-case": (change(case="vae"), "'vae'", "ae_c, e_c, cnn"),
+    "no-settings": (change(config={}), "'model'"),
+    "no-filters": (change(config={"model": {}}), "filters"),
+    "settings-no-table": (change(config={"model": 3}), "model: invalid"),
+    "vocabulary-no-list": (change(vocabulary=6), "model: invalid"),
+    "tag-counts": (change(tag_counts=[1, 2]), "2 tag_counts for 6 tags"),
+    "no-width": (change(config={"model": SETTINGS}), "model: invalid"),
+    "other-weights": (not_safetensors, "model: invalid"),
+    "no-digest-of-weights": (change(variables={}), "sha256"),
+    "e_c": (change(case="e_c"), "audio_decoder.", "float32[", "has none"),
+    "other-vocabulary": (
+        change(vocabulary=list("abcde"), tag_counts=[5, 4, 3, 2, 1]),
+        "batch_stats.tag_decoder.norm_2.mean is float32[6]",
+        "float32[5]",
+    ),
+    "missing-array": (with_arrays(lambda w: w.pop(BIAS)), f"{BIAS} is missing", "float32[2]"),
+    "other-type": (
+        with_arrays(lambda w: w.update({BIAS: np.zeros(2, np.float16)})),
+        f"{BIAS} is float16[2]",
+        "float32[2]",
+    ),
+    "unknown-type": (
+        with_arrays(lambda w: w.update({BIAS: np.zeros(2, np.float64)}), {BIAS: "float64"}),
+        "arrays of float64, not float32 or float16",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        pytest.param(shutil.rmtree, "model: not a pretrained model", id="no-folder"),
-        pytest.param(
-            lambda folder: (folder / DESCRIPTION).unlink(),
-            "it has no model.json. Fix: name the folder that a training run leaves",
-            id="no-description",
-        ),
-        pytest.param(
-            lambda folder: (folder / WEIGHTS).unlink(),
-            "it has no model.safetensors",
-            id="no-weights",
-        ),
-        pytest.param(
-            change(format=2, digest=..., dataset_digest=...),
-            "model.json: format 2: this version reads format 3. Fix: train again, or use the "
-            "version that wrote it",
-            id="older-format",
-        ),
-        pytest.param(change(format=4), "format 4: this version reads", id="newer-format"),
-        pytest.param(change(format=...), "format None: this version reads", id="no-format"),
-        pytest.param(
-            edit(b"22000", b"26000"), "model.json: damaged or edited: its digest", id="edited"
-        ),
-        pytest.param(edit(b'"digest"', b'"digits"'), "damaged or edited", id="no-digest"),
-        pytest.param(edit(b'"digest": "', b'"digest": 0, "was": "'), "damaged", id="odd-digest"),
-        pytest.param(write(b""), NO_JSON, id="empty"),
-        pytest.param(write(b'{"format": 1, "ca'), NO_JSON, id="cut"),
-        pytest.param(write(b"[" * 100_000), NO_JSON, id="deep"),
-        pytest.param(write(b"[1]"), NO_JSON, id="list"),
-        pytest.param(write(b"1"), NO_JSON, id="number"),
-        pytest.param(write(b"\xff\xfe"), NO_JSON, id="not-text"),
-        pytest.param(change(pooling="layers"), f"unknown pooling layers: {NEWER}", id="pooling"),
-        pytest.param(change(level="loud"), f"unknown level loud: {NEWER}", id="level"),
-        pytest.param(change(bank=[[1.0]]), f"unknown bank .*: {NEWER}", id="bank"),
-        pytest.param(change(scaler=...), f"{INVALID} .*scaler", id="no-scaler"),
-        pytest.param(change(pooling=...), f"{INVALID} .*pooling", id="no-pooling"),
-        pytest.param(change(more=1), f"{INVALID} .*more", id="unknown-field"),
-        pytest.param(change(case="vae"), f"{INVALID} .*'vae'.*ae_c, e_c, cnn", id="unknown-case"),
-        pytest.param(change(config={}), f"{INVALID} .*'model'", id="no-settings"),
-        pytest.param(change(config={"model": {}}), f"{INVALID} .*filters", id="no-filters"),
-        pytest.param(change(config={"model": 3}), INVALID, id="settings-no-table"),
-        pytest.param(change(vocabulary=6), INVALID, id="vocabulary-no-list"),
-        pytest.param(
-            change(tag_counts=[1, 2]), f"{INVALID} .*2 tag_counts for 6 tags", id="tag-counts"
-        ),
-        pytest.param(
-            change(config={"model": {"filters": 0, "tag_hidden": 8, "dropout_rate": 0.25}}),
-            INVALID,
-            id="no-width",
-        ),
-        pytest.param(not_safetensors, INVALID, id="other-weights"),
-        pytest.param(change(variables={}), f"{INVALID} .*sha256", id="nothing-of-the-weights"),
-        pytest.param(
-            change(case="e_c"), r"audio_decoder\.\S* is float32\S* where .* has none", id="e_c"
-        ),
-        pytest.param(
-            change(vocabulary=list("abcde"), tag_counts=[5, 4, 3, 2, 1]),
-            r"model.safetensors: batch_stats.tag_decoder.norm_2.mean is float32\[6\] where the "
-            r"model of model.json has float32\[5\]. Fix: copy the two files from one model",
-            id="other-vocabulary",
-        ),
-        pytest.param(
-            with_arrays(lambda weights: weights.pop(BIAS)),
-            re.escape(f"{BIAS} is missing where the model of model.json has float32[2]"),
-            id="missing-array",
-        ),
-        pytest.param(
-            with_arrays(lambda weights: weights.update({BIAS: np.zeros(2, np.float16)})),
-            re.escape(f"{BIAS} is float16[2] where the model of model.json has float32[2]"),
-            id="other-type",
-        ),
-        pytest.param(
-            with_arrays(
-                lambda weights: weights.update({BIAS: np.zeros(2, np.float64)}), {BIAS: "float64"}
-            ),
-            f"{INVALID} .*arrays of float64, not float32 or float16",
-            id="unknown-type",
-        ),
-    ],
-)
-def test_a_damaged_folder_is_refused(folder, damage, message):
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_folder_is_refused(folder, case):
+    damage, *tokens = DAMAGE[case]
     damage(folder)
-    with pytest.raises(ModelError, match=f"(?s){message}") as caught:
+    with pytest.raises(ModelError) as error:
         PretrainedModel.load(folder)
-    assert str(folder) in str(caught.value)
+    assert all(token in str(error.value) for token in (str(folder), *tokens))
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION, WEIGHTS])
 def test_flipped_bits_and_cuts_are_refused(folder, name):
     size = (folder / name).stat().st_size
-    bits = range(0, 8 * size, 3 if name == DESCRIPTION else 29)
-    cuts = np.linspace(0, size - 1, 300).astype(int).tolist()
+    bits = range(0, 8 * size, 8 * size // 1500)
+    cuts = np.linspace(0, size - 1, 60).astype(int).tolist()
     for change, places in ((flipped, bits), (truncated, cuts)):
         for place in change(folder / name, places):
             with pytest.raises(ModelError):

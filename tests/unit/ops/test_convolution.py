@@ -44,13 +44,27 @@ def test_equals_pytorch_in_value_and_gradients(size, transposed):
     (wanted * torch.tensor(weight)).sum().backward()
 
     with jax.enable_x64(True):
-        arguments = jnp.asarray(images), jnp.asarray(kernel)
-        got, pullback = jax.vjp(ours, *arguments)
-        image_gradient, kernel_gradient = pullback(jnp.asarray(weight))
+
+        @jax.jit
+        def compute(images, kernel, weight):
+            value, pullback = jax.vjp(ours, images, kernel)
+            return value, *pullback(weight)
+
+        got, image_gradient, kernel_gradient = compute(images, kernel, weight)
 
     np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=0, atol=1e-12)
     np.testing.assert_allclose(image_gradient, torch_images.grad.numpy(), rtol=0, atol=1e-12)
     np.testing.assert_allclose(kernel_gradient, torch_kernel.grad.numpy(), rtol=0, atol=1e-12)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def all_forms(form, images, small, kernel):
+    """The convolution, its transpose and the gradient of its kernel, in the form of a platform."""
+    forward, transpose, gradient = (
+        getattr(convolution, f"_{name}_{form}")
+        for name in ("forward", "transpose", "kernel_gradient")
+    )
+    return forward(images, kernel), transpose(small, kernel), gradient(images, small)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -60,17 +74,12 @@ def test_the_form_of_accelerators_equals_the_form_of_cpus(size):
         images = jnp.asarray(random((batch, height, width, channels_in), 0))
         small = jnp.asarray(random((batch, height // 2, width // 2, channels_out), 1))
         kernel = jnp.asarray(random((4, 4, channels_in, channels_out), 2))
-        pairs = [
-            (convolution._forward_products, convolution._forward_xla, (images, kernel)),
-            (convolution._transpose_products, convolution._transpose_xla, (small, kernel)),
-            (
-                convolution._kernel_gradient_products,
-                convolution._kernel_gradient_xla,
-                (images, small),
-            ),
-        ]
-        for products, xla, arguments in pairs:
-            np.testing.assert_allclose(products(*arguments), xla(*arguments), rtol=0, atol=1e-12)
+        for products, xla in zip(
+            all_forms("products", images, small, kernel),
+            all_forms("xla", images, small, kernel),
+            strict=True,
+        ):
+            np.testing.assert_allclose(products, xla, rtol=0, atol=1e-12)
 
 
 def bfloat16(shape, seed):
@@ -111,16 +120,8 @@ def test_both_forms_agree_in_bfloat16(size):
     images = bfloat16((batch, height, width, channels_in), 0)
     small = bfloat16((batch, height // 2, width // 2, channels_out), 1)
     kernel = bfloat16((4, 4, channels_in, channels_out), 2)
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def compute(form):
-        forward, transpose, gradient = (
-            getattr(convolution, f"_{name}_{form}")
-            for name in ("forward", "transpose", "kernel_gradient")
-        )
-        return forward(images, kernel), transpose(small, kernel), gradient(images, small)
-
-    for products, xla in zip(compute("products"), compute("xla"), strict=True):
+    given = images, small, kernel
+    for products, xla in zip(all_forms("products", *given), all_forms("xla", *given), strict=True):
         assert products.dtype == xla.dtype
         assert_near(products, xla)
 

@@ -13,7 +13,7 @@ from tests.synthetic import tiny_config
 
 @pytest.fixture(scope="module")
 def state():
-    model = build_model("e_c", tiny_config().model, tags=5)
+    model = build_model("e_c", tiny_config(model__filters=2).model, tags=5)
     return steps.initial_state(model, optax.adam(0.001), seed=0)
 
 
@@ -34,7 +34,7 @@ def test_what_is_saved_is_restored_bit_for_bit_and_where_it_belongs(state, devic
 
 def test_the_newest_are_kept_and_the_newest_of_all_is_restored(state, tmp_path):
     with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
-        assert checkpoints.latest() == "none was saved yet"
+        assert checkpoints.latest() == "none yet"
         for step in (1, 2, 3):
             checkpoints.save(state.replace(step=np.int32(step)))
         assert checkpoints.latest() == str(tmp_path / "checkpoints" / "3")
@@ -47,16 +47,10 @@ def test_without_a_checkpoint_the_state_is_the_one_given(state, tmp_path):
         assert checkpoints.restore_latest(state) is state
 
 
-def test_a_folder_belongs_to_one_config_and_one_dataset(tmp_path):
-    config = tiny_config(data__path="here")
-    checkpoint.check_or_write_config(tmp_path / "w", config, "digest")
-    assert json.loads((tmp_path / "w" / "config.json").read_text())["train"]["batch_size"] == 8
-    checkpoint.check_or_write_config(tmp_path / "w", config, "digest")
-
-
 @pytest.mark.parametrize(
     "free",
     [
+        {},
         {"train__epochs": 9},
         {"data__path": "there"},
         {"data__placement": "host"},
@@ -66,43 +60,40 @@ def test_a_folder_belongs_to_one_config_and_one_dataset(tmp_path):
         {"report__reconstructions": 0},
     ],
 )
-def test_how_long_where_and_what_is_shown_may_change(free, tmp_path):
-    checkpoint.check_or_write_config(tmp_path, tiny_config(data__path="here"), "digest")
+def test_length_place_and_reports_may_change(free, tmp_path):
+    first = tiny_config(data__path="here")
+    checkpoint.check_or_write_config(tmp_path / "w", first, "digest")
+    written = (tmp_path / "w" / "config.json").read_text()
+    assert json.loads(written) == {"data_digest": "digest", **first.to_dict()}
     checkpoint.check_or_write_config(
-        tmp_path, tiny_config(**({"data__path": "here"} | free)), "digest"
+        tmp_path / "w", tiny_config(**{"data__path": "here"} | free), "digest"
     )
+    assert (tmp_path / "w" / "config.json").read_text() == written
 
 
 @pytest.mark.parametrize(
-    ("change", "digest", "message"),
+    ("change", "digest", "tokens"),
     [
-        ({"seed": 1}, "digest", "has seed = 0, and this one 1. Fix: choose another --workdir"),
-        ({"train__batch_size": 16}, "digest", "has train.batch_size = 8, and this one 16"),
-        ({"data__patch_dtype": "uint8"}, "digest", "has data.patch_dtype = 'float32', and this"),
-        ({}, "other", "was trained on another dataset. Fix: choose another --workdir"),
+        ({"seed": 1}, "digest", "seed = 0 1"),
+        ({"train__batch_size": 16}, "digest", "train.batch_size = 8 16"),
+        ({"data__patch_dtype": "uint8"}, "digest", "data.patch_dtype = 'float32' 'uint8'"),
+        ({}, "other", "another dataset"),
     ],
 )
-def test_what_would_change_the_result_may_not(change, digest, message, tmp_path):
+def test_what_would_change_the_result_may_not(change, digest, tokens, tmp_path):
     checkpoint.check_or_write_config(tmp_path, tiny_config(), "digest")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError) as error:
         checkpoint.check_or_write_config(tmp_path, tiny_config(**change), digest)
+    assert str(tmp_path) in str(error.value)
+    assert all(token in str(error.value) for token in tokens.split())
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ('{"data_digest": "dig', "not valid JSON in UTF-8"),
-        ("[]", "not the config of a run"),
-        ('{"seed": 0}', "not the config of a run"),
-    ],
-)
-def test_a_damaged_config_is_named_and_kept(content, reason, tmp_path):
+@pytest.mark.parametrize("content", ['{"data_digest": "dig', "[]", '{"seed": 0}'])
+def test_a_damaged_config_is_named_and_kept(content, tmp_path):
     (tmp_path / "config.json").write_text(content)
-    message = (
-        rf"config\.json: {reason}.*Fix: choose another --workdir; or, if .*move that file aside"
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError) as error:
         checkpoint.check_or_write_config(tmp_path, tiny_config(), "digest")
+    assert str(tmp_path / "config.json") in str(error.value)
     assert (tmp_path / "config.json").read_text() == content
 
 
@@ -119,73 +110,64 @@ def cut_off(name):
     return cut
 
 
+def save(state, workdir, *steps_taken):
+    with closing(checkpoint.Checkpoints(workdir, keep=2)) as checkpoints:
+        for step in steps_taken:
+            checkpoints.save(state.replace(step=np.int32(step)))
+
+
+def restore(state, workdir):
+    with closing(checkpoint.Checkpoints(workdir, keep=2)) as checkpoints:
+        return checkpoints.restore_latest(state)
+
+
 @pytest.mark.parametrize(
-    ("damage", "reason"),
+    "damage",
     [
-        pytest.param(without("manifest.ocdbt"), "ValueError: NOT_FOUND: .*", id="a-file-gone"),
-        pytest.param(without("_METADATA"), "ValueError: .*", id="metadata-gone"),
-        pytest.param(cut_off("manifest.ocdbt"), "ValueError: DATA_LOSS: .*", id="cut-off"),
-        pytest.param(cut_off("_METADATA"), "JSONDecodeError: .*", id="metadata-cut-off"),
-        pytest.param(cut_off("*"), r"\w+: .*", id="all-cut-off"),
+        pytest.param(without("manifest.ocdbt"), id="a-file-gone"),
+        pytest.param(without("_METADATA"), id="metadata-gone"),
+        pytest.param(cut_off("manifest.ocdbt"), id="cut-off"),
+        pytest.param(cut_off("_METADATA"), id="metadata-cut-off"),
+        pytest.param(cut_off("*"), id="all-cut-off"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("failing_restore")
-def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(state, damage, reason, tmp_path):
-    with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
-        for step in (1, 2):
-            checkpoints.save(state.replace(step=np.int32(step)))
-    newest = tmp_path / "checkpoints" / "2"
+def test_a_damaged_checkpoint_is_named_and_the_one_before_resumes(state, damage, tmp_path):
+    """It is moved aside as the message says, never deleted."""
+    save(state, tmp_path, 1, 2)
+    newest, aside = tmp_path / "checkpoints" / "2", tmp_path / "damaged-2"
     damage(newest)
-    message = (
-        rf"^{newest}: this checkpoint is damaged or incomplete: {reason}\. Fix: move that folder "
-        rf"aside, such as to {tmp_path}/damaged-2; the run then goes on from the checkpoint before"
-    )
-    with (
-        closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints,
-        pytest.raises(ValueError, match=message) as error,
-    ):
-        checkpoints.restore_latest(state)
+    with pytest.raises(ValueError, match=f"^{newest}: .*damaged") as error:
+        restore(state, tmp_path)
+    assert str(aside) in str(error.value)
     assert "tensorstore_spec" not in str(error.value)
-    newest.rename(tmp_path / "damaged-2")
-    with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
-        assert int(checkpoints.restore_latest(state).step) == 1
+    newest.rename(aside)
+    assert int(restore(state, tmp_path).step) == 1
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        pytest.param(PermissionError(13, "Permission denied", "_METADATA"), id="python"),
-        pytest.param(OSError(5, "Input/output error", "_METADATA"), id="disk"),
-        # As TensorStore and Orbax 0.12 say it of a file without permission, and of a failing disk.
-        pytest.param(
-            ValueError("PERMISSION_DENIED: Error reading: Permission denied [tensorstore_spec='{'"),
-            id="tensorstore",
-        ),
-        pytest.param(
-            ValueError("UNKNOWN: Error reading: Input/output error [os_error_code='5']"),
-            id="tensorstore-disk",
-        ),
-    ],
-)
+UNREADABLE = {
+    "python": PermissionError(13, "Permission denied", "_METADATA"),
+    "disk": OSError(5, "Input/output error", "_METADATA"),
+    # As TensorStore and Orbax 0.12 say it of a file without permission, and of a failing disk.
+    "tensorstore": ValueError("PERMISSION_DENIED: Permission denied [tensorstore_spec='{'"),
+    "tensorstore-disk": ValueError("UNKNOWN: Input/output error [os_error_code='5']"),
+}
+
+
+@pytest.mark.parametrize("failure", UNREADABLE.values(), ids=UNREADABLE)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
-def test_what_cannot_be_read_is_not_called_damaged(state, failure, wrapped, tmp_path, monkeypatch):
+def test_what_cannot_be_read_is_not_called_damaged(failure, wrapped, tmp_path):
     """Root may read everything, so that Orbax is made to fail."""
-
-    def fail(*_, **__):
-        if wrapped:
+    if wrapped:
+        try:
             raise Exception("Encountered error while reading array index") from failure
-        raise failure
-
-    with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
-        checkpoints.save(state)
-        monkeypatch.setattr(checkpoints._manager, "restore", fail)
-        message = (
-            rf"checkpoints/0: this checkpoint cannot be read, which says nothing against its "
-            rf"content: {type(failure).__name__}: .*(denied|error).*\. Fix: mend that and start"
-        )
-        with pytest.raises(ValueError, match=message):
-            checkpoints.restore_latest(state)
+        except Exception as error:
+            failure = error
+    message = checkpoint._restore_error(tmp_path / "0", failure)
+    assert message.startswith(f"{tmp_path / '0'}: ")
+    assert "cannot be read" in message and "damaged" not in message
+    assert "denied" in message or "Input/output error" in message
 
 
 @pytest.mark.parametrize(
@@ -198,14 +180,9 @@ def test_what_cannot_be_read_is_not_called_damaged(state, failure, wrapped, tmp_
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("failing_restore")
 def test_a_checkpoint_of_another_model_is_not_called_damaged(state, tags, optimizer, tmp_path):
-    with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
-        checkpoints.save(state)
-    other = steps.initial_state(build_model("e_c", tiny_config().model, tags=tags), optimizer, 0)
-    message = (
-        r"checkpoints/0: this checkpoint is of another model or optimizer .*: ValueError: .*Fix"
-    )
-    with (
-        closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints,
-        pytest.raises(ValueError, match=message),
-    ):
-        checkpoints.restore_latest(other)
+    save(state, tmp_path, 0)
+    model = build_model("e_c", tiny_config(model__filters=2).model, tags=tags)
+    other = jax.eval_shape(lambda: steps.initial_state(model, optimizer, 0))
+    other = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), other)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'checkpoints' / '0'}: .*another model"):
+        restore(other, tmp_path)

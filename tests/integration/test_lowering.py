@@ -16,20 +16,19 @@ from coala_jax.training import parallel, steps
 DEVICES, TAGS, STEPS, EXAMPLES = 8, 1000, 64, 10_000
 
 
-@pytest.fixture(scope="module", params=["paper", "released"])
-def exported(request: pytest.FixtureRequest) -> dict[str, str]:
-    """platform -> the steps' StableHLO. `jax.export` takes no pmap, so they are mapped anew."""
-    config = get_config(request.param)
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_the_steps_lower_for_accelerators_and_never_call_the_host(mode):
+    """`jax.export` takes no pmap, so the steps are mapped by `shard_map`."""
+    config = get_config(mode)
     model = build_model(
         "ae_c", config.model, TAGS, parallel.AXIS, jnp.float32, product_dtype=jnp.bfloat16
     )
     optimizer = steps.make_optimizer(config.optimizer)
     many = functools.partial(steps.train_steps, model=model, optimizer=optimizer, loss=config.loss)
-    mesh = Mesh(np.array(jax.devices()[:DEVICES]), (parallel.AXIS,))
     everywhere, rows = PartitionSpec(), PartitionSpec(None, parallel.AXIS)
     mapped = jax.shard_map(
         many,
-        mesh=mesh,
+        mesh=Mesh(np.array(jax.devices()[:DEVICES]), (parallel.AXIS,)),
         in_specs=(everywhere, everywhere, rows),
         out_specs=(everywhere, everywhere),
         check_vma=False,
@@ -38,20 +37,11 @@ def exported(request: pytest.FixtureRequest) -> dict[str, str]:
         "patches": jax.ShapeDtypeStruct((EXAMPLES, 96, 96), jnp.uint8),
         "tags": jax.ShapeDtypeStruct((EXAMPLES, TAGS), jnp.uint8),
     }
-    numbers = jax.ShapeDtypeStruct((STEPS, config.train.batch_size), jnp.int32)
+    indices = jax.ShapeDtypeStruct((STEPS, config.train.batch_size), jnp.int32)
     state = jax.eval_shape(lambda: steps.initial_state(model, optimizer, seed=0))
-    # Once for both: tracing is most of the time.
-    lowered = {}
-    for platform in ("tpu", "cuda"):
-        lowered[platform] = jax.export.export(jax.jit(mapped), platforms=[platform])(
-            state, data, numbers
-        ).mlir_module()
-    return lowered
+    exported = jax.export.export(jax.jit(mapped), platforms=["tpu", "cuda"])(state, data, indices)
+    text = exported.mlir_module()
 
-
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_the_step_compiles_for_an_accelerator(exported, platform):
-    text = exported[platform]
     gathered = re.findall(r'"stablehlo.all_gather".*-> tensor<(\d+)x', text)
     assert "128" in gathered  # the aligned vectors of the whole batch
     assert f"num_partitions = {DEVICES}" in text
@@ -60,11 +50,7 @@ def test_the_step_compiles_for_an_accelerator(exported, platform):
     # XLA's own convolution there, matrix products on a CPU.
     assert text.count("stablehlo.convolution") >= 3 * 9
     assert "bf16" in text
-
-
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_the_step_never_calls_the_host(exported, platform):
-    calls = set(re.findall(r"stablehlo.custom_call @(\w+)", exported[platform]))
+    calls = set(re.findall(r"stablehlo.custom_call @(\w+)", text))
     assert not [name for name in calls if "callback" in name.lower() or "host" in name.lower()]
     for word in ("infeed", "outfeed", "stablehlo.send", "stablehlo.recv"):
-        assert word not in exported[platform]
+        assert word not in text

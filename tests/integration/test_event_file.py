@@ -1,0 +1,97 @@
+"""TensorFlow reads the event files that a run writes without it, and without PyTorch."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+# Both are installed where the tests run.
+WRITE = """
+import sys
+from contextlib import closing
+from pathlib import Path
+import numpy as np
+from coala_jax.training.metric_writer import MetricWriter, Samples
+
+# A name with everything that could end a line or a cell.
+tags = [
+    {"id": "a|b-é\\u2028\\x85.wav", "tags": ["dog", "bark"], "heard": ["dog", "cat"]},
+    {"id": "c.wav", "tags": ["cat"], "heard": ["bird"]},
+]
+picture = np.array([[0, 0.5, 1], [0.25, 0.75, 1]], np.float32)
+with closing(MetricWriter(Path(sys.argv[1]), 300)) as writer:
+    writer.write("train", 1, 301, {"loss": 2.5, "tag_loss": -0.5})
+    writer.write_samples(1, 301, Samples(tags, picture))
+    writer.write_samples(2, 70_000, Samples([]))
+    writer.write("validation", 2, 70_000, {"loss": 1e-30})
+assert not {"tensorflow", "torch"} & sys.modules.keys()
+"""
+
+READ = """
+import json, sys
+import tensorflow as tf
+
+for event in tf.compat.v1.train.summary_iterator(sys.argv[1]):
+    told = {"step": event.step, "time": event.wall_time, "version": event.file_version}
+    told["starts"] = event.session_log.status == event.session_log.START
+    for value in event.summary.value:
+        told["tag"], told["plugin"] = value.tag, value.metadata.plugin_data.plugin_name
+        kind = value.WhichOneof("value")
+        if kind == "simple_value":
+            told["value"] = value.simple_value
+        elif kind == "tensor":
+            told["value"] = tf.make_ndarray(value.tensor).tolist()[0].decode()
+        else:
+            image = value.image
+            told["value"] = [image.height, image.width, image.colorspace]
+            told["png"] = image.encoded_image_string.hex()
+    print(json.dumps(told))
+"""
+
+
+def run(program, *arguments):
+    process = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("events")
+    run(WRITE, folder)
+    (file,) = (folder / "tensorboard").glob("events.out.tfevents.*")
+    return [json.loads(line) for line in run(READ, file).splitlines()]
+
+
+def test_a_resumed_run_hides_what_came_after_its_checkpoint(events):
+    assert events[0]["version"] == "brain.Event:2"
+    assert [(e["step"], e["starts"]) for e in events[:2]] == [(0, False), (301, True)]
+    assert all(1.7e9 < event["time"] < 1e11 for event in events)
+
+
+def test_scalars_text_and_image_arrive(events):
+    found = {(event["tag"], event["step"]): event for event in events[2:]}
+    assert len(found) == len(events) - 2 == 5
+    values = {key: event["value"] for key, event in found.items()}
+    picture, text = ("samples/spectrograms", 301), ("samples/tags", 301)
+    assert values == {
+        ("train/loss", 301): 2.5,
+        ("train/tag_loss", 301): -0.5,
+        ("validation/loss", 70_000): float(np.float32(1e-30)),
+        picture: [2, 3, 4],
+        text: "| id | tags | heard |\n|---|---|---|\n"
+        "| a\\|b-é\u2028\x85.wav | dog, bark | dog, cat |\n"
+        "| c.wav | cat | bird |",
+    }
+    assert found[text]["plugin"] == "text"
+    shown = imread(io.BytesIO(bytes.fromhex(found[picture]["png"])))
+    for channel in range(3):
+        np.testing.assert_allclose(
+            shown[..., channel], [[0, 0.5, 1], [0.25, 0.75, 1]], rtol=0, atol=1 / 255
+        )
