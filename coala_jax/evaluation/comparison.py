@@ -96,7 +96,7 @@ def compare(
 def majority(task: Task) -> float:
     """The accuracy of answering the most frequent training class, mean over the rounds."""
     classes, shares = task.classes, []
-    for part in task.rounds:
+    for part in task.folds:
         most = np.bincount(classes[part.train]).argmax()
         shares.append(float((classes[part.test] == most).mean()))
     return float(np.mean(shares))
@@ -111,7 +111,7 @@ def _outcome(
     work: Path,
 ) -> ProbeResult:
     classes, rounds = task.classes, []
-    for part in task.rounds:
+    for part in task.folds:
         predicted = _predictions(
             head,
             (vectors[part.train], classes[part.train], vectors[part.test]),
@@ -140,7 +140,7 @@ def _predictions(
 def _copies(task: Task, digests: Mapping[str, str]) -> tuple[str, ...]:
     """A remark on test clips that a classifier has been trained on under another name."""
     contents = np.array([digests[clip.file] for clip in task.clips])
-    found = [part.test[np.isin(contents[part.test], contents[part.train])] for part in task.rounds]
+    found = [part.test[np.isin(contents[part.test], contents[part.train])] for part in task.folds]
     files = [task.clips[place].file for place in np.unique(np.concatenate(found))]
     if not files:
         return ()
@@ -154,7 +154,7 @@ def _copies(task: Task, digests: Mapping[str, str]) -> tuple[str, ...]:
 def _data_digest(task: Task, digests: Mapping[str, str]) -> str:
     content = {
         "clips": [[clip.file, clip.label, digests[clip.file]] for clip in task.clips],
-        "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.rounds],
+        "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.folds],
     }
     return storage.fingerprint(content)
 

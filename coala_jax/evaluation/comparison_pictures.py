@@ -160,7 +160,7 @@ def _draw_correlations(
             if value is None:
                 continue
             x = group - 0.4 + width * (number + 0.5)
-            floor = table.floors[descriptor][statistic]
+            floor = table.permutation_baselines[descriptor][statistic]
             axes.bar([x], [value], 0.9 * width, color=colour, label=labels[number])
             axes.bar(
                 [x], [min(floor, value)], 0.9 * width, color="#CCCCCC", label="under the floor"

@@ -126,7 +126,7 @@ def _draw(comparison: Comparison, out: Path) -> list[Path]:
         for other in outcomes[1:]:
             pair = _file_name(f"{first} {other.model}")
             class_pictures.class_differences(outcomes[0], other, to(f"classes-{name}-{pair}"))
-        tested = sorted({int(place) for part in task.rounds for place in part.test})
+        tested = sorted({int(place) for part in task.folds for place in part.test})
         if len(tested) >= 3:  # fewer are no map
             class_pictures.class_map(
                 found.vectors[first][tested],
@@ -164,9 +164,9 @@ def _tasks(comparison: Comparison) -> str:
     lines = []
     for found in comparison.compared:
         task = found.task
-        rounds = f"{len(task.rounds)} folds"
-        if len(task.rounds) == 1:
-            part = task.rounds[0]
+        rounds = f"{len(task.folds)} folds"
+        if len(task.folds) == 1:
+            part = task.folds[0]
             rounds = f"{len(part.train)} to train on and {len(part.test)} to test"
         lines.append(f"- {tables.plain(task.name)}: {len(task.clips)} clips, {rounds}.")
         lines += [f"  - {remark}" for remark in task.remarks]

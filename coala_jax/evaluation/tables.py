@@ -168,7 +168,7 @@ def _correlation(table: CcaTable, descriptor: str, statistic: str) -> str:
     value = table.values.get(descriptor, {}).get(statistic)
     if value is None:
         return MISSING
-    return f"{value:.2f} ({table.floors[descriptor][statistic]:.2f})"
+    return f"{value:.2f} ({table.permutation_baselines[descriptor][statistic]:.2f})"
 
 
 def model_name(model: str, cases: Mapping[str, str]) -> str:
