@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64
 
 SOUNDS_PER_DIMENSION = 10  # below this the embedding is reduced
 PERMUTATIONS = 20  # behind each permutation baseline
@@ -79,7 +79,8 @@ def table2(
             count = min(reduced.shape[1], columns.shape[1])
             other = _basis(columns)
             values[descriptor][statistic] = _mean(basis, other, count)
-            baselines[descriptor][statistic] = _mean_permuted(basis, other, count, orders)
+            permuted = [_mean(basis, other[order], count) for order in orders]
+            baselines[descriptor][statistic] = float(np.mean(permuted))
     return CcaTable(values, baselines, sounds, dimensions, kept)
 
 
@@ -99,18 +100,6 @@ def mean_correlation(
     if len(x) != len(y):
         raise ValueError(f"{len(x)} sounds in x, {len(y)} in y; both must be of the same sounds")
     return _mean(_basis(x), _basis(y), min(x.shape[1], y.shape[1]))
-
-
-def permutation_baseline(
-    x: Float[np.ndarray, "sound x_value"],
-    y: Float[np.ndarray, "sound y_value"],
-    seed: int,
-    permutations: int = PERMUTATIONS,
-) -> float:
-    """The mean of `mean_correlation` over random orders of the rows of y."""
-    rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(x)) for _ in range(permutations)]
-    return _mean_permuted(_basis(x), _basis(y), min(x.shape[1], y.shape[1]), orders)
 
 
 def components(sounds: int, dimensions: int) -> int | None:
@@ -152,15 +141,6 @@ def reduce(
     centre = training_embeddings.mean(axis=0, dtype=np.float64)
     pca = PCA(kept, svd_solver="covariance_eigh").fit(training_embeddings - centre)
     return pca.transform(embeddings - centre), kept
-
-
-def _mean_permuted(
-    x: Float64[np.ndarray, "sound x_rank"],
-    y: Float64[np.ndarray, "sound y_rank"],
-    count: int,
-    orders: list[Int64[np.ndarray, " sound"]],
-) -> float:
-    return float(np.mean([_mean(x, y[order], count) for order in orders]))
 
 
 def _mean(

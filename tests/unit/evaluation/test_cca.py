@@ -7,9 +7,9 @@ import pytest
 import scipy.linalg
 
 from coala_jax.evaluation.cca import (
+    PERMUTATIONS,
     components,
     mean_correlation,
-    permutation_baseline,
     reduce,
     table2,
 )
@@ -119,20 +119,12 @@ def test_the_mean_square_over_all_orders_of_one_column_is_the_formula():
 @pytest.mark.parametrize("columns", [1, 12])
 def test_the_permutation_baseline_of_independent_noise_is_its_score(columns):
     sounds, dimensions = 1910, 115  # as 19,103 and 1,152
-    x, y = noise(sounds, dimensions), noise(sounds, columns, seed=1)
-    found = permutation_baseline(x, y, seed=0)
+    x, y = noise(sounds, dimensions).astype(np.float32), noise(sounds, columns, seed=1)
+    table = table2(x, None, {"noise": {"mean": y}}, seed=0)
+    baseline = table.permutation_baselines["noise"]["mean"]
     # sqrt of a beta variable of mean p / (n - 1): its spread, over 20 orders.
-    assert found == pytest.approx(np.sqrt(dimensions / (sounds - 1)), abs=0.01)
-    assert mean_correlation(x, y) == pytest.approx(found, abs=0.06)
-
-
-def test_the_permutation_baseline_is_the_mean_over_seeded_orders():
-    x, y = related(rows=40)
-    rng = np.random.default_rng(3)
-    expected = np.mean([mean_correlation(x, y[rng.permutation(40)]) for _ in range(5)])
-    found = permutation_baseline(x, y, seed=3, permutations=5)
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert permutation_baseline(x, y, seed=4, permutations=5) != found
+    assert baseline == pytest.approx(np.sqrt(dimensions / (sounds - 1)), abs=0.01)
+    assert table.values["noise"]["mean"] == pytest.approx(baseline, abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +188,9 @@ def test_the_table_has_scores_and_permutation_baselines():
         for kind, columns in kinds.items():
             expected = mean_correlation(embeddings, columns)
             assert values[name][kind] == pytest.approx(expected, abs=1e-12)
-            expected = permutation_baseline(embeddings, columns, seed=7)
+            rng = np.random.default_rng(7)
+            orders = [rng.permutation(80) for _ in range(PERMUTATIONS)]
+            expected = np.mean([mean_correlation(embeddings, columns[order]) for order in orders])
             assert baselines[name][kind] == pytest.approx(expected, abs=1e-12)
     assert values["mfcc"]["mean"] == pytest.approx(1, abs=1e-6)
     assert values["spectral_centroid"]["mean"] == pytest.approx(1, abs=1e-6)
