@@ -1,4 +1,4 @@
-"""A task of very short sounds whose class can be heard, and what hears it, or does not."""
+"""A task of very short sounds whose level is their class; evaluators that hear it, or do not."""
 
 import csv
 import zlib
@@ -12,31 +12,31 @@ LABELS = ("dog", "rain", "saw")
 RATE_HZ = 22_000
 
 
-def level(place: int) -> float:
-    return 0.2 * (place + 1)
+def level(label: int) -> float:
+    return 0.2 * (label + 1)
 
 
 def write_task(folder: Path, clips: int, folds: int = 3, samples: int = 64) -> Path:
-    """A folder with clips.csv; class c sounds at `level(c)`, and each clip differs from the next.
+    """A folder with clips.csv; class c sounds at `level(c)`, and no two clips are equal.
 
-    Classes take turns, and folds do after each turn of the classes.
+    Clips take the classes in turn, and after each turn of the classes the next fold.
     """
     (folder / "audio").mkdir(parents=True)
     rows = [("file", "label", "fold")]
     for number in range(clips):
-        place = number % len(LABELS)
-        wave = np.full(samples, level(place), np.float32)
+        label = number % len(LABELS)
+        wave = np.full(samples, level(label), np.float32)
         wave[-1] = 1e-3 * (number + 1) / clips
         name = f"audio/{number:04}.wav"
         soundfile.write(folder / name, wave, RATE_HZ, subtype="FLOAT")
-        rows.append((name, LABELS[place], number // len(LABELS) % folds))
+        rows.append((name, LABELS[label], number // len(LABELS) % folds))
     with (folder / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return folder
 
 
 class Ears:
-    """An evaluator whose vectors tell the class; the clips it was given are counted."""
+    """An evaluator whose vectors are the class; it counts the clips that it was given."""
 
     name, digest, sample_rate_hz = "ears", "1" * 64, RATE_HZ
 
@@ -48,12 +48,12 @@ class Ears:
 
     def _vector(self, waveform: np.ndarray) -> np.ndarray:
         self.heard += 1
-        place = round(float(waveform[:-1].max()) / level(0)) - 1
-        return np.eye(len(LABELS), dtype=np.float32)[place]
+        label = round(float(waveform[:-1].max()) / level(0)) - 1
+        return np.eye(len(LABELS), dtype=np.float32)[label]
 
 
 class Deaf(Ears):
-    """One whose vectors are noise: the same for the same clip."""
+    """An evaluator whose vectors are noise, the same for the same clip."""
 
     name, digest = "deaf", "2" * 64
 

@@ -1,6 +1,6 @@
-"""Results kept on disk, each under a name made of all that it follows from, so that none is stale.
+"""Results cached on disk under a digest of all that they depend on, so that none is ever stale.
 
-What counts beside the data: the source that computes, the device, its precision, the libraries.
+Beside the data: the source code that computes them, the device, its precision, the libraries.
 """
 
 import functools
@@ -14,16 +14,16 @@ import numpy as np
 from coala_jax import storage
 
 _LIBRARIES = (
-    *("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "flax"),
+    *("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "flax", "optax"),
     *("soundfile", "soxr", "librosa"),
 )
 _version = functools.cache(metadata.version)
 
 
 def key(content: Any, *modules: str) -> str:
-    """SHA-256 in hex of anything that JSON can hold and of all else that shapes a result.
+    """SHA-256 in hex of JSON-serialisable content and of all else that a result depends on.
 
-    modules: those that compute it.
+    modules: the names of those that compute it.
     """
     device = jax.devices()[0]
     computed_by = {
@@ -39,7 +39,7 @@ def key(content: Any, *modules: str) -> str:
 def cached(
     folder: storage.PathLike, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
 ) -> Mapping[str, np.ndarray]:
-    """The arrays that are kept under the key, or what `compute` returns, which is then kept."""
+    """The arrays cached under the key, or those of `compute`, which are then cached."""
     file = storage.path(folder) / f"{key}.npz"
     if (arrays := storage.read_arrays(file)) is None:
         arrays = compute()

@@ -1,7 +1,7 @@
-"""Other classifiers on the same features: scikit-learn's logistic regression and SVM.
+"""Alternatives to the MLP probe: scikit-learn's logistic regression and SVM.
 
-Both take what `probe.mlp` takes and standardise as it does. Neither draws anything, so every seed
-would predict the same: they return one row, whatever the seeds.
+Both take the arguments of `probe.mlp` and standardise as it does. Neither is random: they return
+one row, whatever the seeds.
 """
 
 from collections.abc import Sequence

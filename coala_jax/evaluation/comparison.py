@@ -93,14 +93,14 @@ def evaluate_task(
         for head, name in progress:
             progress.set_postfix_str(f"{head} on {name}")
             vectors, folds = extracted.vectors[name], []
-            for fold in task.rounds:
+            for fold in task.folds:
                 data = vectors[fold.train], classes[fold.train], vectors[fold.test]
                 predicted = _predict(head, data, len(task.labels), settings.seeds, work)
                 folds.append((classes[fold.test], predicted))
             outcomes.append(ProbeResult.measure(task.name, name, head, len(task.labels), folds))
     content = {
         "clips": [[clip.file, clip.label, extracted.digests[clip.file]] for clip in task.clips],
-        "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.rounds],
+        "rounds": [[r.name, r.train.tolist(), r.test.tolist()] for r in task.folds],
     }
     return TaskResult(task, outcomes, extracted.vectors, storage.fingerprint(content))
 
@@ -108,8 +108,8 @@ def evaluate_task(
 def majority(task: Task) -> float:
     """The accuracy of answering the most frequent training class, mean over the folds."""
     classes = task.classes
-    most = [np.bincount(classes[fold.train]).argmax() for fold in task.rounds]
-    pairs = zip(task.rounds, most, strict=True)
+    most = [np.bincount(classes[fold.train]).argmax() for fold in task.folds]
+    pairs = zip(task.folds, most, strict=True)
     return float(np.mean([(classes[fold.test] == answer).mean() for fold, answer in pairs]))
 
 
@@ -131,7 +131,7 @@ def _predict(
 def _copies(task: Task, digests: Mapping[str, str]) -> tuple[str, ...]:
     """A remark on test clips that a classifier was trained on under another name."""
     contents = np.array([digests[clip.file] for clip in task.clips])
-    found = [fold.test[np.isin(contents[fold.test], contents[fold.train])] for fold in task.rounds]
+    found = [fold.test[np.isin(contents[fold.test], contents[fold.train])] for fold in task.folds]
     files = [task.clips[place].file for place in np.unique(np.concatenate(found))]
     if not files:
         return ()

@@ -1,7 +1,7 @@
-"""Acoustic descriptors of sounds, and how they spread over time (paper, section 3.3), by librosa.
+"""Acoustic descriptors of sounds and their statistics over time (paper, section 3.3), by librosa.
 
-Descriptors are of frames: of those that the maximum-energy patch of a sound holds, without the
-padding behind the sound. Their mean, variance and skewness are what `cca` correlates with.
+They are computed on the frames of a sound's maximum-energy patch, without the padding after the
+sound. `cca` correlates embeddings with their mean, variance and skewness.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Manifest
 from coala_jax.evaluation import cache
 
-DESCRIPTORS = {  # and how many values each has
+DESCRIPTORS = {  # name -> number of values
     "mfcc": 20,
     "chromagram": 12,
     "spectral_centroid": 1,  # Hz
@@ -29,9 +29,8 @@ DESCRIPTORS = {  # and how many values each has
 }
 STATISTICS = ("mean", "var", "skew")
 
-_LISTED = 20  # files that an error names
-# Of a row's largest value; a spread below it is the rounding of float32.
-_ROUNDING = 1e-6
+_LISTED = 20  # files listed in an error
+_ROUNDING = 1e-6  # of the largest value; a smaller deviation is the rounding of float32
 
 Rows = dict[str, Float32[np.ndarray, "value frame"]]
 Vectors = dict[str, dict[str, Float64[np.ndarray, " value"]]]
@@ -39,7 +38,7 @@ Table = dict[str, dict[str, Float64[np.ndarray, "sound value"]]]
 
 
 class DescriptorError(ValueError):
-    """Sounds that descriptors are wanted of cannot be read."""
+    """Sounds to describe are missing or cannot be decoded."""
 
 
 def describe(
@@ -51,14 +50,13 @@ def describe(
     first_frame: int = 0,
     frames: int | None = None,
 ) -> Rows:
-    """The rows of each of DESCRIPTORS: the values of librosa's functions with their defaults.
+    """The DESCRIPTORS of each frame, as librosa's functions give them with their defaults.
 
     Frame f is centred on sample f * hop, with zeros beyond the sound's ends, as in the front end.
 
     Args:
-        first_frame, frames: which to describe; a frame hears its neighbours' samples, so that no
-            edge is heard where the sound goes on. Frames behind the sound's last are left out, but
-            not that one. None: all that follow.
+        first_frame, frames: which frames to describe, None: all from the first on. Frames after
+            the sound's end are left out, but at least one frame is described.
     """
     import librosa  # takes a second to import
 
@@ -83,10 +81,7 @@ def describe(
 
 
 def statistics(rows: Rows) -> Vectors:
-    """The STATISTICS of each row over its frames: population variance; skewness m3 / m2 ** 1.5.
-
-    The skewness of a constant row is 0.
-    """
+    """Mean, population variance, and skewness m3 / m2 ** 1.5 over the frames; 0 where constant."""
     return {name: _moments(values.astype(np.float64)) for name, values in rows.items()}
 
 
@@ -96,11 +91,11 @@ def validation_descriptors(
     """The statistics of the validation sounds, in the order of the split.
 
     Args:
-        audio: the folder that the dataset's sounds were prepared from; their ids are paths in it.
-        kept: a folder to keep them in; used again while dataset and sounds are the same.
+        audio: the folder that the dataset was prepared from; the sounds' ids are paths in it.
+        kept: the folder that caches them; reused while dataset and sounds are the same.
 
     Raises:
-        DescriptorError: sounds that are missing or cannot be decoded; it lists them.
+        DescriptorError: sounds are missing or cannot be decoded; it lists them.
         DatasetError: there is no dataset, or it is damaged.
     """
     front_end = FrontEnd.from_dict(Manifest.load(dataset).front_end)
@@ -139,7 +134,7 @@ def _compute(
         )
         return statistics(rows)
 
-    # One thread a product, since the workers are as many as shall run.
+    # One thread per matrix product, since the workers use the cores.
     with (
         tqdm(total=len(examples), unit="sound", desc="acoustic descriptors") as progress,
         threadpool_limits(1),
@@ -157,9 +152,9 @@ def _compute(
 
 
 def _tuning(power: Float32[np.ndarray, "bin frame"], rate_hz: int) -> float:
-    """What `librosa.estimate_tuning` gives, in fractions of a bin of the chromagram.
+    """`librosa.estimate_tuning`, in fractions of a chroma bin, without its warning.
 
-    Where no peak is heard from 150 to 4,000 Hz that is 0, but it warns of each such sound.
+    librosa warns of each sound without a peak between 150 and 4,000 Hz; its tuning is 0.
     """
     import librosa
 
@@ -184,7 +179,7 @@ def _moments(
 
 
 def _key(examples: Sequence[tuple[str, int]], audio: Path, front_end: FrontEnd) -> str:
-    """A digest of all that the statistics depend on; the sounds by their size and time."""
+    """Of all that the statistics depend on; the sounds by size and modification time."""
     missing, sounds = [], []
     for name, frame in examples:
         try:
@@ -203,5 +198,5 @@ def _error(what: str, files: Sequence[str]) -> DescriptorError:
     listed = "".join(f"\n  {file}" for file in files[:_LISTED])
     more = f"\n  and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
     return DescriptorError(
-        f"{what}; give the folder that the dataset was prepared from, or restore:{listed}{more}"
+        f"{what}. Fix: give the folder that the dataset was made from, or restore:{listed}{more}"
     )

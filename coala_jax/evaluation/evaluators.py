@@ -1,4 +1,4 @@
-"""What is evaluated: pretrained and untrained models, MFCCs, and what else embeds clips."""
+"""What is evaluated: pretrained and untrained models, MFCCs, anything else that embeds clips."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ Vectors = Float32[np.ndarray, "clip dim"]
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """Turns clips into vectors, each by itself.
+    """Turns each clip into a vector.
 
     Attributes:
         name: in tables and plots.
-        digest: of all that its vectors depend on but waveform and policy, SHA-256 in hex.
+        digest: SHA-256 in hex of all that its vectors depend on except waveform and policy.
         sample_rate_hz: of the waveforms that it takes.
     """
 
@@ -40,7 +40,7 @@ class Evaluator(Protocol):
 class ModelEvaluator:
     """A pretrained model, or an untrained one.
 
-    case: the row of the paper's tables that it stands beside; "" for an untrained model.
+    case: the row of the paper's tables to compare it with; "" for an untrained model.
     """
 
     name: str
@@ -60,17 +60,17 @@ class ModelEvaluator:
 
 
 def load_evaluators(specs: Sequence[str]) -> list[ModelEvaluator | Mfcc]:
-    """From `[NAME=]SPEC` each.
+    """One evaluator per `[NAME=]SPEC`, SPEC as in SPECS.
 
     Raises:
-        ModelError: a folder holds no pretrained model.
-        ValueError: a spec that says nothing, or two of one name.
+        ModelError: a folder has no pretrained model.
+        ValueError: a spec is invalid, or two evaluators have the same name.
     """
     evaluators = [_load(spec) for spec in specs]
     names = [evaluator.name for evaluator in evaluators]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(
-            f"two models are called {twice[0]!r}; name them yourself: --model 'NAME=FOLDER'"
+            f"two models are named {twice[0]!r}. Fix: name them yourself, --model 'NAME=FOLDER'"
         )
     return evaluators
 
@@ -80,21 +80,21 @@ def _load(spec: str) -> ModelEvaluator | Mfcc:
     if not equals or storage.path(spec).exists():
         name, what = "", spec
     if not what.removeprefix("untrained:"):
-        raise ValueError(f"--model {spec!r} names no model; it is [NAME=]SPEC, SPEC a {SPECS}")
+        raise ValueError(f"--model {spec!r} names no model. Fix: give [NAME=]SPEC, SPEC a {SPECS}")
     if what in ("mfcc", "mfcc:paper", "mfcc:released"):
         return Mfcc(what.partition(":")[2] or "paper", name)
     if what.startswith("untrained:"):
         folder, seed = _folder_and_seed(what.removeprefix("untrained:"))
-        name = name or f"untrained {_called(folder)}" + (f" {seed}" if seed else "")
+        name = name or f"untrained {_run_name(folder)}" + (f" {seed}" if seed else "")
         return ModelEvaluator(name, load_untrained(folder, seed))
     folder = storage.path(what)
     if not folder.is_dir():
-        raise ValueError(f"--model {spec!r}: there is no such folder; a model is a {SPECS}")
+        raise ValueError(f"--model {spec!r}: no such folder. Fix: give a {SPECS}")
     weights = "*.safetensors"
     if not any(folder.glob(weights)) and any((folder / "model").glob(weights)):
-        raise ValueError(f"{folder}: this is a run; its model is {folder / 'model'}")
+        raise ValueError(f"{folder}: a run, not a model. Fix: give {folder / 'model'}")
     embedder = load_model(folder)
-    return ModelEvaluator(name or _called(folder), embedder, embedder.case)
+    return ModelEvaluator(name or _run_name(folder), embedder, embedder.case)
 
 
 def _folder_and_seed(text: str) -> tuple[epath.Path, int]:
@@ -103,7 +103,7 @@ def _folder_and_seed(text: str) -> tuple[epath.Path, int]:
     return storage.path(text), 0
 
 
-def _called(folder: epath.Path) -> str:
-    """The run's name: its folder's, where the model lies in RUN/model."""
+def _run_name(folder: epath.Path) -> str:
+    """The folder's name; of RUN/model that of RUN."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" else folder.name

@@ -1,4 +1,4 @@
-"""Sound files to vectors, each file decoded once for all evaluators, and kept on disk as it goes.
+"""Sound files to vectors: each file is decoded once for all evaluators, the vectors are cached.
 
 extracted = extract(root, files, load_evaluators(["runs/a/model", "mfcc"]), "paper", cache)
 """
@@ -19,7 +19,7 @@ from coala_jax.embedding.pooling import at_level, check_policy
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 from coala_jax.evaluation.vector_cache import VectorCache
 
-# A part is written when either is reached; so much sound takes 256 MiB.
+# A block is cached when either is reached; so much sound takes 256 MiB.
 _BLOCK_CLIPS = 256
 _BLOCK_SAMPLES = 2**26
 
@@ -28,9 +28,9 @@ _BLOCK_SAMPLES = 2**26
 class Extracted:
     """The vectors of all files that could be read.
 
-    files: which those are, in the order that was asked for; rows of all vectors go by it.
-    vectors: by name of the evaluator.
-    digests: by file, the SHA-256 of its bytes in hex, of those in `files` alone.
+    files: those files in the order given, which is that of the vectors' rows.
+    vectors: by the evaluator's name.
+    digests: by file, the SHA-256 of its bytes in hex; only those in `files`.
     failures: the other files, and why each failed.
     """
 
@@ -50,15 +50,18 @@ def extract(
     level: str = "recorded",
     workers: int | None = None,
 ) -> Extracted:
-    """The vectors of `files` (relative to `root`), from `cache` where they are there.
-
-    `level` is how loud all evaluators hear a clip, of `audio.decode.LEVELS`.
+    """The vectors of `files`, from the cache where they are known.
 
     Equal files are decoded and embedded once. Failures are not cached: the cause may be gone.
-    Decoding takes `workers` threads, by default one a core.
+
+    Args:
+        root: what `files` are relative to.
+        policy: for clips that fill no patch, of `embedding.pooling`.
+        level: how loud clips are heard, of `audio.decode.LEVELS`.
+        workers: threads that decode, by default one per core.
 
     Raises:
-        ValueError: two evaluators have one name, or there is no such policy or level.
+        ValueError: two evaluators have the same name, or the policy or level is unknown.
     """
     check_policy(policy)
     names = [evaluator.name for evaluator in evaluators]
@@ -86,17 +89,17 @@ def extract(
 def _digests(
     root: Path, files: Sequence[str], workers: int
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The SHA-256 of each file in hex, and why some have none."""
+    """The SHA-256 of each readable file in hex, and why the others cannot be read."""
 
     def digest(file: str) -> tuple[str, str]:
         try:
             return storage.file_sha256(root / file), ""
         except OSError as error:
-            return "", f"it cannot be read ({error.strerror}); correct the path, or leave it out"
+            return "", f"cannot be read ({error.strerror}). Fix: correct the path, or leave it out"
 
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(digest, files)
-        shown = tqdm(found, total=len(files), unit="file", desc="files to digests", leave=False)
+        shown = tqdm(found, total=len(files), unit="file", desc="hashing files", leave=False)
         results = dict(zip(files, shown, strict=True))
     digests = {file: digest for file, (digest, _) in results.items() if digest}
     return digests, {file: cause for file, (digest, cause) in results.items() if not digest}
@@ -105,7 +108,7 @@ def _digests(
 def _fill(
     caches: Sequence[VectorCache], paths: dict[str, Path], level: str, workers: int
 ) -> dict[str, str]:
-    """Makes what the caches lack; returns the digests of the files that failed, and why."""
+    """Computes what the caches lack; returns digest -> cause of the files that failed."""
     failed = {}
     for rate_hz in dict.fromkeys(cache.evaluator.sample_rate_hz for cache in caches):
         mine = [cache for cache in caches if cache.evaluator.sample_rate_hz == rate_hz]
@@ -119,7 +122,7 @@ def _fill(
                 total=len(paths),
                 initial=len(paths) - len(lacking),
                 unit="sound",
-                desc="sounds to vectors",
+                desc="embedding sounds",
             ) as progress,
             ThreadPoolExecutor(workers) as pool,  # decoding releases Python's lock
         ):
@@ -134,7 +137,7 @@ def _fill(
 def _decoded(
     paths: dict[str, Path], rate_hz: int, level: str, pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[tuple[str, Waveform | str]]:
-    """Each digest with its waveform, or why there is none; `ahead` of them wait in memory."""
+    """Each digest with its waveform, or why it failed; at most `ahead` wait in memory."""
 
     def one(digest: str, path: Path) -> tuple[str, Waveform | str]:
         try:
@@ -154,7 +157,7 @@ def _decoded(
 def _blocks(
     decoded: Iterable[tuple[str, Waveform | str]],
 ) -> Iterator[tuple[dict[str, Waveform], dict[str, str]]]:
-    """Waveforms by digest, as many as make a part, and what failed on the way to them."""
+    """Waveforms by digest, as many as make a block, and the failures among them."""
     block, causes, samples = {}, {}, 0
     for digest, result in decoded:
         if isinstance(result, str):

@@ -1,6 +1,6 @@
-"""Which files, classes and folds a data set lists, in the layout that it is published in.
+"""Reads the files, classes and folds that a data set lists, in its published layout.
 
-The files themselves are not looked at here (but for GTZAN's extension); `tasks.py` does that.
+Whether the sounds exist is checked in `tasks.py`; only GTZAN's extension is looked up here.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from coala_jax.evaluation.task_files import TaskError, read_csv, read_header, re
 URBANSOUND8K_CLIPS, URBANSOUND8K_FOLDS = 8732, 10
 ESC50_CLIPS, ESC10_CLIPS, ESC_FOLDS = 2000, 400, 5
 GTZAN_TRAIN, GTZAN_TEST = 443, 290  # fault-filtered; paper, section 3.2
-NSYNTH_NOTES_A_FAMILY = 2000  # paper, section 3.2
+NSYNTH_NOTES_PER_FAMILY = 2000  # paper, section 3.2
 NSYNTH_TEST = 4096
 # The families of the paper's list; the eleventh, synth_lead, has no test notes.
 NSYNTH_FAMILIES = (
@@ -25,22 +25,22 @@ OWN_TABLE = "clips.csv"
 
 @dataclass(frozen=True)
 class Row:
-    """One listed clip. `part` is its fold, or its split; clips of one `group` belong together."""
+    """One listed clip; clips of one `group` must not be in different folds."""
 
     file: str  # relative to the listing's root, forward slashes
     label: str
-    part: str
+    fold: str  # of a data set without folds the split: "train", "test" or another
     group: str = ""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All that a data set lists, its files not yet looked for."""
+    """What a data set lists."""
 
     name: str
     root: Path
     source: Path  # the file that lists them, for messages
-    in_folds: bool  # or in splits, of which train and test are used
+    in_folds: bool  # for cross-validation; otherwise a fixed split into train and test
     rows: tuple[Row, ...]
     remarks: tuple[str, ...] = ()
 
@@ -63,8 +63,8 @@ def read_esc50(folder: Path, *, only_esc10: bool = False) -> Listing:
     for line, cells in read_csv(source, ("filename", "fold", "category", "esc10")):
         if cells["esc10"] not in ("True", "False"):
             raise TaskError(
-                f"{source}: line {line} says esc10 {cells['esc10']!r}, which is neither True nor "
-                "False; copy the table again from the data set"
+                f"{source}: line {line}: esc10 is {cells['esc10']!r}, not True or False. Fix: copy "
+                "the table again from the data set"
             )
         if cells["esc10"] == "True" or not only_esc10:
             rows.append(Row(f"audio/{cells['filename']}", cells["category"], cells["fold"]))
@@ -76,8 +76,8 @@ def read_esc50(folder: Path, *, only_esc10: bool = False) -> Listing:
 def read_gtzan(folder: Path) -> Listing:
     """GTZAN, fault-filtered: train_filtered.txt and test_filtered.txt beside the genres' folders.
 
-    These lie in genres, genres_original or the folder itself; songs are .wav or .au. The songs of
-    valid_filtered.txt are not used, as in the paper.
+    The genres lie in genres, genres_original or the folder itself; songs are .wav or .au. The songs
+    of valid_filtered.txt are not used, as in the paper.
     """
     rows = []
     for split in ("train", "test"):
@@ -90,25 +90,25 @@ def read_gtzan(folder: Path) -> Listing:
             genre, _, name = song.partition("/")
             if not genre or "/" in name or not name.endswith((".wav", ".au")):
                 raise TaskError(
-                    f"{source}: line {line} is {song!r}, which is no genre/song.wav; {hint}"
+                    f"{source}: line {line} is {song!r}, not genre/song.wav. Fix: {hint}"
                 )
             rows.append(Row(_find_song(folder, song), genre, split))
-    found = tuple(sum(row.part == split for row in rows) for split in ("train", "test"))
+    found = tuple(sum(row.fold == split for row in rows) for split in ("train", "test"))
     remarks = ()
     if found != (GTZAN_TRAIN, GTZAN_TEST):
         remarks = (
-            f"the lists hold {found[0]} training and {found[1]} test songs, "
-            f"the published ones {GTZAN_TRAIN} and {GTZAN_TEST}",
+            f"the lists have {found[0]} training and {found[1]} test songs, "
+            f"the published lists {GTZAN_TRAIN} and {GTZAN_TEST}",
         )
     return Listing("gtzan", folder, source, False, tuple(rows), remarks)
 
 
 def read_nsynth(folder: Path, *, seed: int = 0) -> Listing:
-    """NSynth: the notes of ten families; 2,000 training notes a family, all test notes.
+    """NSynth: ten families; 2,000 training notes per family (paper, section 3.2), all test notes.
 
-    Which training notes is said by the authors' list where it lies in the folder, and is a draw
-    otherwise. The draw takes the notes whose SHA-256 with the seed comes first: the same in every
-    version of every library, and in whatever order the notes are listed.
+    The training notes are those of the authors' list where it is in the folder, and otherwise a
+    draw: the notes whose SHA-256 with the seed comes first, the same in every version of every
+    library and for every order of the notes.
     """
     source = folder / "nsynth-train" / "examples.json"
     train = _read_families(source)
@@ -116,7 +116,7 @@ def read_nsynth(folder: Path, *, seed: int = 0) -> Listing:
     both = sorted(train.keys() & test.keys())
     if both:
         raise TaskError(
-            f"{source}: {len(both)} of its notes are in the test set, too, the first is {both[0]}; "
+            f"{source}: {len(both)} notes are in the test set, too, the first is {both[0]}. Fix: "
             "unpack nsynth-train and nsynth-test again"
         )
     if (folder / NSYNTH_LIST).is_file():
@@ -124,16 +124,17 @@ def read_nsynth(folder: Path, *, seed: int = 0) -> Listing:
         names, remarks = _listed_notes(source, train)
     else:
         names = _drawn_notes(source, train, seed)
-        remarks = [f"a seeded draw of {NSYNTH_NOTES_A_FAMILY:,} notes a family, seed {seed}"]
+        remarks = [f"{NSYNTH_NOTES_PER_FAMILY:,} notes per family drawn with seed {seed}"]
     other = sorted({*train.values(), *test.values()} - set(NSYNTH_FAMILIES))
     if other:
         lost = sum(family in other for family in test.values())
         remarks.append(
-            f"left out, as it is not one of the paper's ten families: {', '.join(other)} "
-            f"({lost} test notes)"
+            f"left out, not among the paper's ten families: {', '.join(other)} ({lost} test notes)"
         )
     if len(test) != NSYNTH_TEST:
-        remarks.append(f"nsynth-test lists {len(test):,} notes, the published one {NSYNTH_TEST:,}")
+        remarks.append(
+            f"nsynth-test lists {len(test):,} notes, the published data set {NSYNTH_TEST:,}"
+        )
     rows = [Row(f"nsynth-train/audio/{name}.wav", train[name], "train") for name in names]
     rows += [
         Row(f"nsynth-test/audio/{name}.wav", family, "test")
@@ -144,50 +145,49 @@ def read_nsynth(folder: Path, *, seed: int = 0) -> Listing:
 
 
 def read_own(path: Path) -> Listing:
-    """A folder with clips.csv, or a CSV: file, label, fold or split, and a group where it has one.
+    """A folder with clips.csv, or a CSV, with columns file, label, fold or split, optionally group.
 
-    Files are relative to the CSV's folder. Every value of fold is one; split says train, test, or
-    something else for clips that are not used.
+    Files are relative to the CSV's folder. Each value in column fold is a fold; column split is
+    train, test, or anything else for clips that are not used.
     """
     source = path / OWN_TABLE if path.is_dir() else path
     if path.is_dir() and not source.is_file():
         raise TaskError(
-            f"{path}: this folder has no {OWN_TABLE}; write one with the columns file, label and "
-            "fold or split, or say which published layout it has, such as esc50:DIR"
+            f"{path}: no {OWN_TABLE} in this folder. Fix: write one with the columns file, label "
+            "and fold or split, or name the published layout, such as esc50:DIR"
         )
     header = read_header(source)
     if ("fold" in header) == ("split" in header):
         raise TaskError(
-            f"{source}: it has {'both a column fold and a' if 'fold' in header else 'no'} column "
-            f"{'split' if 'fold' in header else 'fold or split'}; give fold for cross-validation, "
-            "or split with train and test"
+            f"{source}: {'both' if 'fold' in header else 'neither'} of the columns fold and split. "
+            "Fix: give fold for cross-validation, or split with train and test"
         )
-    part = "fold" if "fold" in header else "split"
+    column = "fold" if "fold" in header else "split"
     rows = tuple(
-        Row(cells["file"], cells["label"], cells[part], cells.get("group", ""))
-        for _, cells in read_csv(source, ("file", "label", part))
+        Row(cells["file"], cells["label"], cells[column], cells.get("group", ""))
+        for _, cells in read_csv(source, ("file", "label", column))
     )
     own_folder = source.name == OWN_TABLE
     name = source.resolve().parent.name if own_folder else source.stem
-    return Listing(name, source.parent, source, part == "fold", rows)
+    return Listing(name, source.parent, source, column == "fold", rows)
 
 
 def _unlike_published(source: Path, rows: Sequence[Row], clips: int, folds: int) -> tuple[str, ...]:
-    found = len({row.part for row in rows})
+    found = len({row.fold for row in rows})
     if (len(rows), found) == (clips, folds):
         return ()
     return (
         f"{source.name} lists {len(rows):,} clips in {found} folds, "
-        f"the published one {clips:,} in {folds}",
+        f"the published table {clips:,} in {folds}",
     )
 
 
 def _find_song(folder: Path, song: str) -> str:
-    """Where the song lies below the folder; where it would lie, if it is nowhere."""
+    """The song's path below the folder; of a missing song, the first path looked for."""
     stem = song.rpartition(".")[0]
     bases = [base for base in ("genres/", "genres_original/") if (folder / base).is_dir()] + [""]
-    places = [f"{base}{stem}{suffix}" for base in bases for suffix in (".wav", ".au")]
-    return next((place for place in places if (folder / place).is_file()), places[0])
+    paths = [f"{base}{stem}{suffix}" for base in bases for suffix in (".wav", ".au")]
+    return next((path for path in paths if (folder / path).is_file()), paths[0])
 
 
 def _read_families(source: Path) -> dict[str, str]:
@@ -197,34 +197,34 @@ def _read_families(source: Path) -> dict[str, str]:
     try:
         families = {name: note["instrument_family_str"] for name, note in content.items()}
     except (AttributeError, KeyError, TypeError) as error:
-        raise TaskError(f"{source}: it does not describe notes ({error!r}); {hint}") from error
+        raise TaskError(f"{source}: not a table of notes ({error!r}). Fix: {hint}") from error
     if not families or not all(isinstance(family, str) for family in families.values()):
-        raise TaskError(f"{source}: it has no notes, or one without a family; {hint}")
+        raise TaskError(f"{source}: no notes, or one without a family. Fix: {hint}")
     return families
 
 
 def _listed_notes(source: Path, train: dict[str, str]) -> tuple[list[str], list[str]]:
-    """The notes of the authors' list, and what is to be said of it."""
+    """The notes of the authors' list, and remarks on it."""
     hint = "copy the authors' list again, or remove it for a seeded draw"
     content = read_json(source, hint)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise TaskError(f"{source}: it is no table of families and their notes; {hint}")
+        raise TaskError(f"{source}: not a table of families and their notes. Fix: {hint}")
     if content.keys() != set(NSYNTH_FAMILIES):
         odd = ", ".join(sorted(content.keys() ^ set(NSYNTH_FAMILIES)))
-        raise TaskError(f"{source}: families that are missing or unknown: {odd}; {hint}")
+        raise TaskError(f"{source}: missing or unknown families: {odd}. Fix: {hint}")
     names = [(name, family) for family, notes in content.items() for name in notes]
     for name, family in names:
         if not isinstance(name, str) or train.get(name) != family:
             raise TaskError(
-                f"{source}: it lists {name!r} as {family}, which nsynth-train/examples.json does "
-                f"not; unpack nsynth-train whole, or {hint}"
+                f"{source}: {name!r} is listed as {family}, but not in nsynth-train/examples.json. "
+                f"Fix: unpack nsynth-train whole, or {hint}"
             )
     counts = {len(notes) for notes in content.values()}
     remarks = [f"the {len(names):,} training notes of {source.name}"]
-    if counts != {NSYNTH_NOTES_A_FAMILY}:
+    if counts != {NSYNTH_NOTES_PER_FAMILY}:
         remarks.append(
-            f"that list has {min(counts):,} to {max(counts):,} notes a family, "
-            f"the authors' {NSYNTH_NOTES_A_FAMILY:,}"
+            f"that list has {min(counts):,} to {max(counts):,} notes per family, "
+            f"the authors' {NSYNTH_NOTES_PER_FAMILY:,}"
         )
     return [name for name, _ in names], remarks
 
@@ -233,13 +233,13 @@ def _drawn_notes(source: Path, train: dict[str, str], seed: int) -> list[str]:
     drawn = []
     for family in NSYNTH_FAMILIES:
         notes = [name for name, of in train.items() if of == family]
-        if len(notes) < NSYNTH_NOTES_A_FAMILY:
+        if len(notes) < NSYNTH_NOTES_PER_FAMILY:
             raise TaskError(
-                f"{source}: it has {len(notes)} notes of the family {family}, a draw takes "
-                f"{NSYNTH_NOTES_A_FAMILY:,} of each; unpack nsynth-train whole, or put the "
-                f"authors' {NSYNTH_LIST} beside nsynth-train"
+                f"{source}: {len(notes)} notes of the family {family}, a draw needs "
+                f"{NSYNTH_NOTES_PER_FAMILY:,}. Fix: unpack nsynth-train whole, or put the authors' "
+                f"{NSYNTH_LIST} beside nsynth-train"
             )
-        drawn += sorted(notes, key=lambda note: _shuffled(note, seed))[:NSYNTH_NOTES_A_FAMILY]
+        drawn += sorted(notes, key=lambda note: _shuffled(note, seed))[:NSYNTH_NOTES_PER_FAMILY]
     return drawn
 
 

@@ -1,35 +1,45 @@
-"""The classifier that embeddings are judged by: one hidden layer, trained as scikit-learn does.
+"""The MLP probe: one hidden layer on frozen embeddings, trained as scikit-learn trains it.
 
-The protocol is that of `MLPClassifier(256, random_state=seed)` on standardised features, which is
-what the authors used: the same draws of weights and of batches, Adam, the same stopping rule. A
-seed gives scikit-learn's training to the rounding of float32, only sooner. On a CPU each seed is a
-thread with single-threaded products; on an accelerator all seeds are one program.
+The protocol is the authors': `MLPClassifier(256, random_state=seed)` on standardised features. The
+initial weights, the batches, Adam and the stopping rule are scikit-learn's, so that a seed gives
+the training that it gives there, up to the rounding of float32. All seeds are one program.
 """
 
-import functools
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, Int32, Int64
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Float32, Int32, Int64
 from sklearn.preprocessing import StandardScaler
 
-from coala_jax.evaluation.probe_epoch import (
-    HIDDEN,
-    Weights,
-    compiled_epoch,
-    first_state,
-    predict,
-)
-
+HIDDEN = 256  # units
+BATCH = 200  # clips; all of them where there are fewer
+LEARNING_RATE = 1e-3
+ALPHA = 1e-4  # weight of half the squared weights, divided by the clips of the batch
 MAX_EPOCHS = 200
 PATIENCE = 10  # epochs in a row without a better loss; one more ends the training
 TOLERANCE = 1e-4  # by which a loss must be better
+
+_EPS = float(np.finfo(np.float32).eps)
+_LOG_BOUNDS = (float(np.log(_EPS)), float(np.log1p(-_EPS)))  # scikit-learn clips probabilities
+# scikit-learn adds Adam's epsilon before the bias is corrected, optax after it: hence the schedule.
+_OPTIMIZER = optax.inject_hyperparams(optax.adam)(
+    LEARNING_RATE, b1=0.9, b2=0.999, eps=lambda step: 1e-8 / jnp.sqrt(1 - 0.999 ** (step + 1))
+)
+
+
+class Weights(NamedTuple):
+    """Of one network, or of one for each seed."""
+
+    hidden: Float[Array, "*seed hidden dim"]  # output by input, which is faster on a CPU
+    hidden_bias: Float[Array, "*seed hidden"]
+    output: Float[Array, "*seed hidden output"]
+    output_bias: Float[Array, "*seed output"]
 
 
 @dataclass(frozen=True)
@@ -50,16 +60,20 @@ def mlp(
     max_epochs: int = MAX_EPOCHS,
     patience: int = PATIENCE,
 ) -> Int32[np.ndarray, "seed test_clip"]:
-    """Predicted class of every test clip, one row a seed.
+    """Predicted class of every test clip, one row per seed.
 
-    Raises ValueError for features that are not finite, a class outside the count, and where
-    training clips are all of one class. A class that no training clip has is never predicted.
+    A class without training clips is never predicted.
+
+    Raises:
+        ValueError: features or the loss are not finite, a class is not in [0, class_count), or all
+            training clips are of one class.
     """
     train, test = standardize(train, classes, test, class_count)
-    present, places = np.unique(classes, return_inverse=True)
-    trained = fit(train, _targets(places, len(present)), seeds, max_epochs, patience)
-    places = np.stack([predict(one.weights, test) for one in trained])
-    return present[places].astype(np.int32)
+    present, indices = np.unique(classes, return_inverse=True)
+    trained = fit(train, indices, seeds, max_epochs, patience)
+    tested = jnp.asarray(test)
+    predicted = [np.asarray(logits(one.weights, tested)).argmax(axis=1) for one in trained]
+    return present[np.stack(predicted)].astype(np.int32)
 
 
 def standardize(
@@ -68,19 +82,22 @@ def standardize(
     test: Float32[np.ndarray, "test_clip dim"],
     class_count: int,
 ) -> tuple[Float32[np.ndarray, "clip dim"], Float32[np.ndarray, "test_clip dim"]]:
-    """Both by the training clips' mean and deviation; what is constant there is only centred."""
+    """Both by the training clips' mean and deviation; constant features are only centred.
+
+    Raises ValueError as `mlp` does.
+    """
     for name, features in (("training", train), ("test", test)):
         broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(broken):
             raise ValueError(
                 f"{len(broken)} {name} clips have features that are not finite, the first is "
-                f"number {broken[0]}: leave them out, or mend what made them"
+                f"number {broken[0]}. Fix: leave them out, or repair the model that made them"
             )
     found = np.unique(classes)
     if len(found) < 2 or found[0] < 0 or found[-1] >= class_count:
         raise ValueError(
-            f"the training clips' classes are {found.tolist()}: a classifier needs two or more of "
-            f"0 to {class_count - 1}"
+            f"the training clips' classes are {found.tolist()}: a classifier needs at least two, "
+            f"all of them in 0 to {class_count - 1}"
         )
     scaler = StandardScaler().fit(train)
     return scaler.transform(train), scaler.transform(test)
@@ -88,64 +105,90 @@ def standardize(
 
 def fit(
     features: Float32[np.ndarray, "clip dim"],
-    targets: Float32[np.ndarray, "clip output"],
+    classes: Int64[np.ndarray, " clip"],
     seeds: Sequence[int],
     max_epochs: int = MAX_EPOCHS,
     patience: int = PATIENCE,
-    together: bool | None = None,
 ) -> list[Trained]:
-    """One network a seed.
+    """One network per seed.
 
     Args:
         features: standardised.
-        targets: of two classes one column, of more one column each.
-        seeds: of as many networks.
-        max_epochs: after which training ends in any case.
+        classes: 0 to the largest, each of them on at least one clip.
+        seeds: one network each.
+        max_epochs: training ends here at the latest.
         patience: epochs in a row without a better loss; one more ends the training.
-        together: all seeds in one program; None: on an accelerator.
+
+    Raises:
+        ValueError: the loss is not finite.
     """
-    if together is None:
-        together = jax.default_backend() != "cpu"
-    groups = [list(seeds)] if together else [[seed] for seed in seeds]
-    # Compiled before the threads start, or each would do it.
-    program = compiled_epoch(len(groups[0]), *features.shape, targets.shape[1])
-    data = (jnp.asarray(features), jnp.asarray(targets))
-    train = functools.partial(
-        _fit_group, data=data, program=program, max_epochs=max_epochs, patience=patience
-    )
-    if together:
-        return train(groups[0])
-    with ThreadPoolExecutor(min(len(groups), os.cpu_count() or 1)) as threads:
-        return [one for group in threads.map(train, groups) for one in group]
-
-
-def _fit_group(
-    seeds: list[int],
-    data: tuple[Array, Array],
-    program: Callable[..., Any],
-    max_epochs: int,
-    patience: int,
-) -> list[Trained]:
-    """Seeds that take their epochs at once; those that have ended go on unheeded."""
-    features, targets = data
+    targets = np.eye(classes.max() + 1, dtype=np.float32)[classes]
+    data = jnp.asarray(features), jnp.asarray(targets)
     draws = [np.random.RandomState(seed) for seed in seeds]
-    first = [_first_weights(draw, features.shape[1], targets.shape[1]) for draw in draws]
-    state = first_state(jax.tree.map(lambda *leaves: np.stack(leaves), *first))
-    orders = zip(*(_orders(draw, len(features)) for draw in draws), strict=True)
+    first = [_initial_weights(draw, features.shape[1], targets.shape[1]) for draw in draws]
+    weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *first)
+    state = weights, jax.vmap(_OPTIMIZER.init)(weights)
+    batches = [_batches(draw, len(features)) for draw in draws]
     rules = [_StoppingRule(patience) for _ in seeds]
+    running = list(range(len(seeds)))  # the seed of each row of the state
     ended: dict[int, Trained] = {}
-    order = np.stack(next(orders))
+    order = np.stack([next(batches[seed]) for seed in running])
     for epoch in range(1, max_epochs + 1):
-        state, losses = program(state, features, targets, order)
-        order = np.stack(next(orders))  # while the device is at work
-        for place, loss in enumerate(np.asarray(losses).tolist()):
-            rule = rules[place]
-            if place not in ended and (rule.ends(loss) or epoch == max_epochs):
-                weights = jax.tree.map(lambda leaf, place=place: leaf[place], state.weights)
-                ended[place] = Trained(weights, tuple(rule.losses))
-        if len(ended) == len(seeds):
+        state, losses = _train_epoch(state, *data, order)
+        order = np.stack([next(batches[seed]) for seed in running])  # while the device computes
+        for row, (seed, loss) in enumerate(zip(running, np.asarray(losses).tolist(), strict=True)):
+            if seed not in ended and (rules[seed].ends(loss) or epoch == max_epochs):
+                network = jax.tree.map(lambda leaf, row=row: leaf[row], state[0])
+                ended[seed] = Trained(network, tuple(rules[seed].losses))
+        rows = np.array([row for row, seed in enumerate(running) if seed not in ended], np.int32)
+        if not len(rows):
             break
-    return [ended[place] for place in range(len(seeds))]
+        if 2 * len(rows) <= len(running):  # not at each end: another number of seeds is compiled
+            state, order = jax.tree.map(lambda leaf, rows=rows: leaf[rows], (state, order))
+            running = [running[row] for row in rows]
+    return [ended[seed] for seed in range(len(seeds))]
+
+
+@jax.jit(donate_argnums=0)
+def _train_epoch(
+    state: tuple[Weights, Any],
+    features: Float[Array, "clip dim"],
+    targets: Float[Array, "clip class"],
+    order: Int32[Array, "seed step row"],
+) -> tuple[tuple[Weights, Any], Float[Array, " seed"]]:
+    """A step for each batch; and the mean over clips of the loss that their batch had."""
+
+    def step(state: tuple[Weights, Any], rows: Int32[Array, " row"]) -> tuple[Any, Array]:
+        weights, moments = state
+        batch = features[rows], jnp.where((rows >= 0)[:, None], targets[rows], 0.0)
+        loss, gradient = jax.value_and_grad(batch_loss)(weights, *batch)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer's power
+            updates, moments = _OPTIMIZER.update(gradient, moments)
+        return (optax.apply_updates(weights, updates), moments), loss * batch[1].sum()
+
+    def epoch(state: tuple[Weights, Any], order: Int32[Array, "step row"]) -> tuple[Any, Array]:
+        state, losses = lax.scan(step, state, order)
+        return state, losses.sum() / len(features)
+
+    return jax.vmap(epoch)(state, order)
+
+
+def batch_loss(
+    weights: Weights, inputs: Float[Array, "row dim"], targets: Float[Array, "row class"]
+) -> Float[Array, ""]:
+    """The mean cross-entropy with the penalty; rows without a target do not count."""
+    log_shares = jax.nn.log_softmax(logits(weights, inputs))
+    clipped = jnp.clip(log_shares, *_LOG_BOUNDS)  # in the loss, but not in its gradient
+    log_shares += lax.stop_gradient(clipped - log_shares)
+    penalty = jnp.vdot(weights.hidden, weights.hidden) + jnp.vdot(weights.output, weights.output)
+    return (0.5 * ALPHA * penalty - (targets * log_shares).sum()) / targets.sum()
+
+
+def logits(weights: Weights, features: Float[Array, "row dim"]) -> Float[Array, "row class"]:
+    """Two classes have one output, the second's logit, as in scikit-learn; the first's is 0."""
+    hidden = jax.nn.relu(features @ weights.hidden.T + weights.hidden_bias[None])
+    found = hidden @ weights.output + weights.output_bias[None]
+    return jnp.pad(found, ((0, 0), (1, 0))) if found.shape[1] == 1 else found
 
 
 class _StoppingRule:
@@ -166,7 +209,7 @@ class _StoppingRule:
         return self._without > self._patience
 
 
-def _first_weights(draw: np.random.RandomState, dimensions: int, outputs: int) -> Weights:
+def _initial_weights(draw: np.random.RandomState, dimensions: int, classes: int) -> Weights:
     """Glorot's uniform weights, of the biases too."""
 
     def layer(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,20 +218,16 @@ def _first_weights(draw: np.random.RandomState, dimensions: int, outputs: int) -
         return matrix, draw.uniform(-bound, bound, outputs).astype(np.float32)
 
     hidden, hidden_bias = layer(dimensions, HIDDEN)
-    return Weights(np.ascontiguousarray(hidden.T), hidden_bias, *layer(HIDDEN, outputs))
+    return Weights(hidden.T, hidden_bias, *layer(HIDDEN, 1 if classes == 2 else classes))
 
 
-def _orders(draw: np.random.RandomState, clips: int) -> Iterator[Int32[np.ndarray, " clip"]]:
-    """The order of the clips in each epoch: a shuffling of the order before."""
-    order = np.arange(clips, dtype=np.int32)
+def _batches(draw: np.random.RandomState, clips: int) -> Iterator[Int32[np.ndarray, "step row"]]:
+    """The clips of each batch of each epoch, -1 where the last one is short.
+
+    Each epoch shuffles the order of the epoch before.
+    """
+    size, order = min(BATCH, clips), np.arange(clips, dtype=np.int32)
     while True:
         order = order[draw.permutation(clips)]
-        yield order
-
-
-def _targets(
-    places: Int64[np.ndarray, " clip"], class_count: int
-) -> Float32[np.ndarray, "clip output"]:
-    """One column a class; of two classes, the second's alone."""
-    columns = np.eye(class_count, dtype=np.float32)[places]
-    return columns[:, 1:] if class_count == 2 else columns
+        padded = np.pad(order, (0, -clips % size), constant_values=-1)
+        yield padded.reshape(-1, size)

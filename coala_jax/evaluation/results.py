@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from coala_jax import __version__, storage
-from coala_jax.evaluation import published, significance, sound_map
+from coala_jax.evaluation import map_projection, published, significance
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import EvaluationSettings, TaskResult, majority
 from coala_jax.evaluation.evaluators import Evaluator
@@ -109,7 +109,7 @@ def complete(
         "correlations": {
             name: {
                 "values": table.values,
-                "baselines": table.floors,
+                "baselines": table.permutation_baselines,
                 "sounds": table.sounds,
                 "dimensions": table.dimensions,
                 "components": table.components,
@@ -130,14 +130,14 @@ def complete(
 
 def _describe(result: TaskResult, reference: str, seed: int) -> Record:
     task, classes = result.task, result.task.classes
-    tested = np.concatenate([fold.test for fold in task.rounds])
+    tested = np.concatenate([fold.test for fold in task.folds])
     return {
         "title": _TITLES.get(task.name, task.name),
         "digest": result.data_digest,
         "clips": len(task.clips),
         "folds": [
             {"name": fold.name, "train": len(fold.train), "test": len(fold.test)}
-            for fold in task.rounds
+            for fold in task.folds
         ],
         "labels": list(task.labels),
         "tested": np.bincount(classes[tested], minlength=len(task.labels)).tolist(),
@@ -150,15 +150,13 @@ def _describe(result: TaskResult, reference: str, seed: int) -> Record:
 
 
 def _map(result: TaskResult, tested: np.ndarray, reference: str, seed: int) -> Record:
-    """Test clips in two dimensions, as the first model embeds them; at most `MAP_SOUNDS`."""
-    if len(tested) > sound_map.MAP_SOUNDS:
-        rng = np.random.default_rng(seed)
-        tested = np.sort(rng.choice(tested, sound_map.MAP_SOUNDS, replace=False))
-    positions = np.empty((0, 2))
+    """Test clips in two dimensions, as the first model embeds them."""
+    tested = tested[map_projection.choose(len(tested), seed)]
+    points = np.empty((0, 2))
     if len(tested) >= 3:  # fewer are no map
-        positions = sound_map.project(result.vectors[reference][tested], seed)
-    labels = [result.task.clips[place].label for place in tested[: len(positions)]]
-    return {"positions": positions.round(3).tolist(), "labels": labels}
+        points = map_projection.project(result.vectors[reference][tested], seed)
+    labels = [result.task.clips[place].label for place in tested[: len(points)]]
+    return {"points": points.round(3).tolist(), "labels": labels}
 
 
 def _published(task: str) -> Record:

@@ -1,20 +1,20 @@
-"""How well sounds find their tags in the aligned space, beside chance and popularity.
+"""How well sounds retrieve their tags in the aligned space, beside chance and popularity.
 
-Four measures, all between 0 and 1, higher is better:
+Four measures, all in [0, 1], higher is better:
 
-* ``macro_auc``: for a tag, the probability that a sound with it scores higher than one without it;
-  the mean over the tags that enough sounds have.
+* ``macro_auc``: the area under the ROC curve of a tag over the sounds, mean over the tags that
+  enough sounds have.
 * ``mrr``: a sound ranks the distinct tag sets of all sounds; the mean reciprocal rank of its own.
 * ``map``: a sound ranks the single tags; the mean average precision of its own tags.
 * ``recall_at_10``: the share of a sound's tags among its ten best.
 
-Every measure is its expectation over a random order of equal scores. A constant score therefore
-gives exactly what ``chance`` gives, never more: an average rank, the usual alternative, would give
-it 2 / (n + 1) in ``mrr``, less than chance. ``ranking`` has the formulas.
+Every measure is its expectation over a random order of equal scores (see ``ranking``). A constant
+score therefore gives exactly what ``chance`` gives; an average rank, the usual alternative, would
+give it 2 / (n + 1) in ``mrr``, less than chance.
 
-Scores are computed a chunk of rows at a time: all sounds by all tag sets are 2.9 GB at the paper's
-18,990 validation sounds. Several processes divide the sounds, and for ``macro_auc`` the tags, and
-merge sums and weights.
+Scores are computed in chunks of rows: all sounds by all tag sets take 2.9 GB at the paper's 18,990
+validation sounds. Several processes share the sounds, and for ``macro_auc`` the tags, and merge
+sums and weights.
 """
 
 import math
@@ -31,11 +31,10 @@ from coala_jax.evaluation import ranking
 from coala_jax.evaluation.scores import COSINE_STEPS, Products, Scores, unit
 from coala_jax.evaluation.work_shard import WHOLE, WorkShard
 
-MINIMUM_SOUNDS = 3  # sounds of a tag, below which its AUC is mostly noise
+MINIMUM_SOUNDS = 3  # with the tag; with fewer its AUC is mostly noise
 CUTOFF = 10  # of recall_at_10
-# Rankings in a chunk, which one core computes. With 18,990 columns its scores take 19 MB, and what
-# sorting them needs 140 MB: hence not more threads. Sets are counted and not sorted, and chunks of
-# twice the rows bring their products nearer to the full rate.
+# Rankings in a chunk, which one core computes. With 18,990 columns the scores take 19 MB and their
+# sorting 140 MB, hence the limit on threads. Sets are not sorted: their chunks are twice as large.
 _CHUNK_ROWS = 128
 _MOST_THREADS = 16
 
@@ -45,7 +44,7 @@ Metrics = dict[str, float | int | None]
 
 @runtime_checkable
 class AlignedModel(Protocol):
-    """AE-C or E-C: sounds and tags meet in one space. Batching is the model's business."""
+    """AE-C or E-C, with sounds and tags in one space. It batches by itself."""
 
     case: str  # "ae_c" or "e_c"
 
@@ -60,7 +59,7 @@ class AlignedModel(Protocol):
 
 @runtime_checkable
 class TagPredictor(Protocol):
-    """The CNN case: a logit for every tag. Batching is the model's business."""
+    """The CNN case, with a logit for every tag. It batches by itself."""
 
     case: str  # "cnn"
 
@@ -75,27 +74,28 @@ def evaluate_retrieval(
     targets: Targets,
     shard: WorkShard = WHOLE,
 ) -> Metrics:
-    """``retrieval_metrics`` of a model on sounds it was not trained on.
-
-    Args:
-      patches: of the sounds ``shard.of(len(targets))``.
-      targets: of all sounds.
+    """``retrieval_metrics`` of a model on sounds that it was not trained on.
 
     AE-C and E-C score by the cosine of the two embeddings in the aligned space; a single tag is its
-    one-hot vector through the tag encoder. The CNN scores a tag by its logit, and a set by the
-    Bernoulli log-likelihood, sum of y l - softplus(l), less the softplus terms: they are the same
-    for all sets of one sound, so they change no rank.
+    one-hot vector through the tag encoder. The CNN scores a tag by its logit l, and a set by its
+    Bernoulli log-likelihood, the sum of y l - softplus(l), without the softplus terms, which are
+    the same for all sets of a sound.
 
-    Read ``map`` and ``recall_at_10`` beside ``popularity``, which is hard to beat there: most tags
-    of most sounds are common ones, and a cosine carries no prior of how common a tag is.
+    Compare ``map`` and ``recall_at_10`` with ``popularity``, which is hard to beat there: most tags
+    of most sounds are common, and a cosine has no prior of how common a tag is.
 
-    Raises ValueError for an unknown case and for whatever ``retrieval_metrics`` refuses.
+    Args:
+      patches: of this process's sounds, ``shard.of(len(targets))``.
+      targets: of all sounds.
+
+    Raises:
+      ValueError: the case is unknown, or as ``retrieval_metrics`` does.
     """
     own = shard.of(len(targets))
     if len(patches) != own.stop - own.start:
         raise ValueError(
-            f"{len(patches)} patches but targets for {len(targets)} sounds, of which this process "
-            f"has {own.stop - own.start}"
+            f"{len(patches)} patches, but this process has {own.stop - own.start} of the "
+            f"{len(targets)} sounds"
         )
     sets, own_set = distinct_sets(targets)
     if model.case in ("ae_c", "e_c"):
@@ -112,7 +112,7 @@ def evaluate_retrieval(
         logits = shard.map_rows(model.tag_logits, patches).astype(np.float64)
         tag_scores, set_scores = logits, Products(logits, sets.astype(np.float64))
     else:
-        raise ValueError(f"unknown case {model.case!r}; retrieval knows ae_c, e_c and cnn")
+        raise ValueError(f"unknown case {model.case!r}: retrieval is for ae_c, e_c and cnn")
     return retrieval_metrics(tag_scores, set_scores, targets, own_set, shard=shard)
 
 
@@ -124,35 +124,39 @@ def retrieval_metrics(
     minimum_sounds: int = MINIMUM_SOUNDS,
     shard: WorkShard = WHOLE,
 ) -> Metrics:
-    """The four measures of the module's docstring, and what they were counted over.
+    """The four measures of the module's docstring, and the counts behind them.
 
     Args:
-      tag_scores: [sound, tag], how well they match; any scale, higher is better.
+      tag_scores: [sound, tag], on any scale, higher is better.
       set_scores: [sound, set], the same for each distinct tag set of all sounds.
       targets: 1 where the sound has the tag.
       own_set: column of ``set_scores`` that is the sound's own tag set.
-      minimum_sounds: a tag counts in ``macro_auc`` when this many sounds have it, and one has not.
-      shard: which of the sounds and tags this process ranks. All processes get the same result.
+      minimum_sounds: ``macro_auc`` counts tags that at least so many sounds have, but not all.
+      shard: which sounds and tags this process ranks. All processes get the same result.
 
     Returns:
-      ``macro_auc``, ``mrr``, ``map``, ``recall_at_10`` in [0, 1]; ``tags_counted`` in
-      ``macro_auc``, ``sounds``, ``tag_sets`` as counts. ``macro_auc`` is None when no tag counts.
+      ``macro_auc``, ``mrr``, ``map``, ``recall_at_10`` in [0, 1]; the counts ``tags_counted`` (in
+      ``macro_auc``), ``sounds`` and ``tag_sets``. ``macro_auc`` is None when no tag counts.
 
     Raises:
-      ValueError: shapes that do not fit, a score that is not finite, a sound without tags.
+      ValueError: shapes do not match, a score is not finite, a sound has no tags.
     """
-    relevant = _checked(targets)
+    relevant = _check_targets(targets)
     counted = _counted_tags(relevant, minimum_sounds)
-    _check_shapes(tag_scores, set_scores, relevant, own_set)
+    if tag_scores.shape != relevant.shape or set_scores.shape[0] != len(relevant):
+        raise ValueError(
+            f"tag_scores {tag_scores.shape} and set_scores {set_scores.shape} do not match targets "
+            f"{relevant.shape}"
+        )
     own_tags = counted[shard.of(len(counted))]
     own_sounds = np.arange(len(relevant))[shard.of(len(relevant))]
 
     def rank_tags(sounds: Int[np.ndarray, " row"]) -> Float64[np.ndarray, "measure row"]:
-        scores = _finite("tag_scores", tag_scores[sounds], sounds)
+        scores = _check_finite("tag_scores", tag_scores[sounds], sounds)
         return np.stack(ranking.precision_and_recall(scores, relevant[sounds], CUTOFF))
 
     def rank_sets(sounds: Int[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
-        scores = _finite("set_scores", set_scores[sounds], sounds)
+        scores = _check_finite("set_scores", set_scores[sounds], sounds)
         return ranking.reciprocal_ranks(scores, own_set[sounds])
 
     def rank_sounds(tags: Int[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
@@ -180,10 +184,10 @@ def _sums(
     measures: int = 1,
     chunk_rows: int | None = None,
 ) -> list[float]:
-    """The sum over the rows of each measure, which is given them in chunks, one a core.
+    """The sum of each measure over the rows, computed in chunks, one per core.
 
-    NumPy sorts and compares on one core only, and products that share all cores wait for the
-    slowest at each chunk.
+    NumPy sorts and compares on one core only, and products on all cores would wait for the slowest
+    in each chunk.
     """
     size = chunk_rows or _CHUNK_ROWS
     chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -196,20 +200,20 @@ def _sums(
 def distinct_sets(
     targets: Targets,
 ) -> tuple[UInt8[np.ndarray, "set tag"], Int[np.ndarray, " sound"]]:
-    """The distinct rows of ``targets`` in lexical order, and the row among them of each sound."""
+    """The distinct rows of ``targets`` in lexical order, and each sound's index among them."""
     bits = np.packbits(targets != 0, axis=1)  # sorted in the same order, eight times as fast
     sets, own_set = np.unique(bits, axis=0, return_inverse=True)
     return np.unpackbits(sets, axis=1, count=targets.shape[1]), own_set.reshape(-1)
 
 
 def chance(targets: Targets, minimum_sounds: int = MINIMUM_SOUNDS) -> Metrics:
-    """What ``retrieval_metrics`` gives on average when every ranking is a random one.
+    """The expectation of ``retrieval_metrics`` for random rankings.
 
     With n tag sets, C tags, R of them the sound's own, and H_n = 1 + 1/2 + ... + 1/n: ``mrr`` is
     H_n / n, average precision is H_C / C + (R - 1) / (C - 1) (1 - H_C / C), recall is
     min(10, C) / C. Raises ValueError as ``retrieval_metrics`` does.
     """
-    relevant = _checked(targets)
+    relevant = _check_targets(targets)
     counted = _counted_tags(relevant, minimum_sounds)
     tags, sets = relevant.shape[1], len(distinct_sets(targets)[0])
     first = ranking.harmonic(tags)[-1] / tags
@@ -231,12 +235,12 @@ def popularity(
     train_sounds: int,
     minimum_sounds: int = MINIMUM_SOUNDS,
 ) -> Metrics:
-    """``retrieval_metrics`` of a guess that has seen the training tags and hears nothing.
+    """``retrieval_metrics`` of a guess by the training tags that ignores the sound.
 
-    A tag scores its training frequency, a tag set its log-likelihood if tags came independently,
+    A tag's score is its training frequency, a tag set's its log-likelihood under independent tags,
     with frequencies smoothed by half a sound with and half a sound without the tag (Jeffreys), so
-    that a set with a tag unseen in training is unlikely and not impossible. All sounds get the same
-    scores: ``macro_auc`` is .5 by construction.
+    that a set with a tag unseen in training is unlikely, not impossible. All sounds get the same
+    scores: ``macro_auc`` is 0.5 by construction.
 
     Args:
       train_frequency: share of the training sounds that have the tag, in [0, 1].
@@ -249,11 +253,11 @@ def popularity(
     """
     if train_sounds < 1 or not np.all((train_frequency >= 0) & (train_frequency <= 1)):
         raise ValueError(
-            f"train_frequency is the share of the {train_sounds} training sounds with a tag and "
-            f"must be in [0, 1]; divide counts by the number of training sounds"
+            f"train_frequency must be in [0, 1], the share of {train_sounds} training sounds with "
+            "the tag. Fix: divide counts by the number of training sounds"
         )
     if len(train_frequency) != targets.shape[1]:
-        raise ValueError(f"{len(train_frequency)} frequencies but targets {targets.shape}")
+        raise ValueError(f"{len(train_frequency)} frequencies, but targets {targets.shape}")
     sets, own_set = distinct_sets(targets)
     smoothed = (train_frequency.astype(np.float64) * train_sounds + 0.5) / (train_sounds + 1)
     absent = np.log1p(-smoothed)
@@ -269,13 +273,15 @@ def popularity(
     )
 
 
-def _checked(targets: Targets) -> Bool[np.ndarray, "sound tag"]:
+def _check_targets(targets: Targets) -> Bool[np.ndarray, "sound tag"]:
     if targets.ndim != 2 or 0 in targets.shape:
         raise ValueError(f"targets must be [sound, tag] with at least one of each: {targets.shape}")
     relevant = targets.astype(bool)
     bare = np.flatnonzero(~relevant.any(axis=1))
     if len(bare):
-        raise ValueError(f"{len(bare)} sounds have no tag, the first is row {bare[0]}: drop them")
+        raise ValueError(
+            f"{len(bare)} sounds without tags, the first is row {bare[0]}. Fix: drop them"
+        )
     return relevant
 
 
@@ -286,28 +292,7 @@ def _counted_tags(
     return np.flatnonzero((having >= minimum_sounds) & (having < len(relevant)))
 
 
-def _check_shapes(
-    tag_scores: Scores,
-    set_scores: Scores,
-    relevant: Bool[np.ndarray, "..."],
-    own_set: Int[np.ndarray, "..."],
-) -> None:
-    if tag_scores.shape != relevant.shape:
-        raise ValueError(f"tag_scores {tag_scores.shape} do not fit targets {relevant.shape}")
-    rows = (len(relevant),)
-    if len(set_scores.shape) != 2 or set_scores.shape[:1] != rows or own_set.shape != rows:
-        raise ValueError(
-            f"set_scores {set_scores.shape} and own_set {own_set.shape} do not fit "
-            f"{len(relevant)} sounds"
-        )
-    if own_set.min() < 0 or own_set.max() >= set_scores.shape[1]:
-        raise ValueError(
-            f"own_set runs from {own_set.min()} to {own_set.max()}, "
-            f"set_scores has columns 0 to {set_scores.shape[1] - 1}"
-        )
-
-
-def _finite(
+def _check_finite(
     name: str, scores: Float[np.ndarray, "row column"], sounds: Int[np.ndarray, " row"]
 ) -> Float[np.ndarray, "row column"]:
     if not np.isfinite(scores.sum()):  # a quarter of the time of asking each score

@@ -1,19 +1,18 @@
-"""How well rows match columns: matrices that are too large to be there whole."""
+"""Score matrices that are too large to hold in memory."""
 
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-# Cosines are counted in steps far below what float32 embeddings tell. The embeddings of a collapsed
-# encoder must tie, and a matrix product may give equal rows sums that differ in the last bit, by
-# where they are in it.
+# Cosines are rounded to steps far below the precision of float32 embeddings. The embeddings of a
+# collapsed encoder must tie, but a matrix product may give equal rows that differ in the last bit.
 COSINE_STEPS = 1e12  # from 0 to 1
 
 
 @runtime_checkable
 class Scores(Protocol):
-    """A matrix of scores, of which rows are taken as from an array: an array, or `Products`."""
+    """A matrix of scores that is indexed by rows: an array, or `Products`."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -25,7 +24,7 @@ class Scores(Protocol):
 
 
 class Products:
-    """The product of every row of `a` with every row of `b`, computed where it is asked for."""
+    """The product of every row of `a` with every row of `b`, computed when indexed."""
 
     def __init__(
         self,
@@ -33,7 +32,7 @@ class Products:
         b: Float64[np.ndarray, "column term"],
         in_steps: bool = False,
     ) -> None:
-        """in_steps: whether products are rounded to whole numbers."""
+        """in_steps: round products to whole numbers."""
         self._a, self._b, self._in_steps = a, b, in_steps
         self.shape = (len(a), len(b))
 
@@ -54,10 +53,10 @@ def cosine(
 
 
 def unit(rows: Float[np.ndarray, "row dimension"]) -> Float64[np.ndarray, "row dimension"]:
-    """The rows at length 1, computed in place on one copy; rows of zeros stay."""
+    """The rows scaled to length 1; rows of zeros stay."""
     # Divided by the largest value first, so that no square over- or underflows.
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    with np.errstate(invalid="ignore"):  # infinities become NaN, which is refused as a score
+    with np.errstate(invalid="ignore"):  # infinities become NaN, an error as a score
         rows = np.divide(rows, np.where(largest > 0, largest, 1), dtype=np.float64)
     length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     rows /= np.where(length > 0, length, 1)

@@ -1,11 +1,11 @@
-"""How sure a difference between two models is, and an accuracy over seeds.
+"""Significance of the difference between two models, and confidence intervals over seeds.
 
-Accuracy is the mean over folds, as is the practice with UrbanSound8K and ESC-50: of F folds, a clip
-weighs 1 / (F x clips in its fold). Paired differences, their intervals and p-values have the same
+Accuracy is the mean over folds, the practice with UrbanSound8K and ESC-50: with F folds, a clip
+weighs 1 / (F x clips in its fold). Paired differences, their intervals and p-values use the same
 weights, so that the difference of two accuracies in a table is the one that is tested.
 
-The unit is a clip of the test set, taken as independent of the others; clips of one recording are
-not, and make intervals that are too narrow.
+Clips are taken as independent; clips cut from the same recording are not, and make intervals too
+narrow.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from jaxtyping import Float64
 
 _LEVEL = 0.95
 _DRAWS = 10_000
-_DRAWN_AT_ONCE = 2**22  # numbers, 32 MB
+_DRAWN_AT_ONCE = 2**22  # 32 MB of numbers
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of two models on the same clips.
+    """Two models on the same clips.
 
     Attributes:
         difference: accuracy of the first less that of the second.
         low, high: 95 % interval of the difference, by bootstrap over the clips of each fold.
-        p_value: of no difference, two-sided, by exchanging the models' answers at random clips.
+        p_value: two-sided, by a permutation test that swaps the models' answers at random clips.
     """
 
     difference: float
@@ -42,17 +42,23 @@ def compare(
     seed: int,
     fold_sizes: Sequence[int] = (),
 ) -> Comparison:
-    """Two models by the share of seeds, 0 to 1, that were right at each clip.
+    """Paired comparison of two models.
 
-    fold_sizes: how many clips each fold has, fold after fold; by default all are of one.
+    Args:
+        correct_a, correct_b: share of the seeds, in [0, 1], that were right at each clip.
+        seed: of the bootstrap and the permutations.
+        fold_sizes: clips of each fold, in the clips' order; by default all are one fold.
+
+    Raises:
+        ValueError: there are no clips, or the folds do not add up to them.
     """
     if not len(correct_a):
         raise ValueError("there are no clips to compare the models on")
     fold_sizes = fold_sizes or (len(correct_a),)
     if sum(fold_sizes) != len(correct_a):
-        raise ValueError(f"folds of {list(fold_sizes)} clips, but {len(correct_a)} clips")
+        raise ValueError(f"folds of {list(fold_sizes)} clips do not add up to {len(correct_a)}")
     folds = np.split(correct_a - correct_b, np.cumsum(fold_sizes)[:-1])
-    # Shares of ten seeds differ by one of 21 numbers: to draw clips is to draw how many have each.
+    # Shares of ten seeds have only 21 differences: drawing clips is drawing how many have each.
     # Rounded, since 0.3 - 0.2 and 0.1 - 0 are not the same float.
     of_value = [np.unique(fold.round(12), return_counts=True) for fold in folds]
     of_size = [np.unique(np.abs(fold).round(12), return_counts=True) for fold in folds]
@@ -73,12 +79,12 @@ def compare(
     )
     low, high = np.quantile(np.concatenate(means), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     as_large = np.abs(np.concatenate(flipped)) >= abs(difference) - 1e-12
-    p_value = (1 + as_large.sum()) / (1 + _DRAWS)  # the answers as they are count as one draw
+    p_value = (1 + as_large.sum()) / (1 + _DRAWS)  # the observed answers count as one draw
     return Comparison(float(difference), float(low), float(high), float(p_value))
 
 
 def holm(p_values: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]:
-    """p-values of several tests, each corrected for all of them (Holm, 1979)."""
+    """Holm's (1979) correction of p-values for the number of tests."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))
@@ -89,7 +95,7 @@ def holm(p_values: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]
 def mean_interval(accuracies: Float64[np.ndarray, " seed"]) -> tuple[float, float, float]:
     """Mean over seeds and its 95 % interval, low and high, by Student's t.
 
-    One seed has no spread: the interval is then the mean alone, which says nothing about others.
+    With one seed there is no interval: low and high are the mean.
     """
     mean = float(np.mean(accuracies))
     if len(accuracies) == 1:
@@ -101,6 +107,6 @@ def mean_interval(accuracies: Float64[np.ndarray, " seed"]) -> tuple[float, floa
 
 
 def _pieces(values: int) -> list[int]:
-    """All the draws, as many at once as memory is for."""
+    """The draws, split so that each piece fits in memory."""
     most = max(1, _DRAWN_AT_ONCE // values)
     return [min(most, _DRAWS - first) for first in range(0, _DRAWS, most)]

@@ -1,4 +1,4 @@
-"""Vectors kept on disk, by the content of the sound files that they belong to."""
+"""Vectors cached on disk, by the content of their sound files."""
 
 from collections.abc import Collection, Sequence
 
@@ -12,18 +12,17 @@ from coala_jax.embedding import embedder
 from coala_jax.evaluation import baselines, cache
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 
-# What makes a vector of a file.
-_MODULES = (decode.__name__, embedder.__name__, baselines.__name__)
+_MODULES = (decode.__name__, embedder.__name__, baselines.__name__)  # compute the vectors
 
 
 class VectorCache:
-    """The vectors of one evaluator, policy and level that are wanted, in memory and on disk.
+    """The wanted vectors of one evaluator, policy and level, in memory and on disk.
 
-    On disk it is a folder of parts: vectors, each with the SHA-256 of its sound file. What is known
-    of a file does not depend on its name, or on the task. A part is there whole or not at all, so
-    that a run that was stopped goes on.
+    On disk it is a folder of blocks: vectors with the SHA-256 of their sound files, whatever the
+    files' names and tasks. A block is written whole or not at all, so that re-running after a kill
+    reuses existing blocks.
 
-    known: by the SHA-256 of the file, in hex.
+    known: vectors by the SHA-256 of the file, in hex.
     """
 
     def __init__(
@@ -40,14 +39,14 @@ class VectorCache:
         name = cache.key([evaluator.digest, policy, level], *_MODULES)
         self._folder = storage.path(folder) / name
         for file in sorted(self._folder.glob("*.npz")):
-            if (part := storage.read_arrays(file)) is None:
-                file.unlink(missing_ok=True)  # or it would be told again and again
+            if (block := storage.read_arrays(file)) is None:
+                file.unlink(missing_ok=True)  # else every run would warn of it
                 continue
-            rows = zip(part["files"].astype("U64").tolist(), part["vectors"], strict=True)
+            rows = zip(block["files"].astype("U64").tolist(), block["vectors"], strict=True)
             self.known |= {digest: vector for digest, vector in rows if digest in wanted}
 
     def make(self, block: dict[str, Waveform]) -> dict[str, str]:
-        """Adds the vectors of those of the block that are not known; returns what failed."""
+        """Computes and caches the unknown vectors; returns digest -> cause of failures."""
         digests = [digest for digest in block if digest not in self.known]
         if not digests:
             return {}
@@ -55,10 +54,10 @@ class VectorCache:
         finite = np.isfinite(vectors).all(axis=1)
         good = {digest: vectors[row] for row, digest in enumerate(digests) if finite[row]}
         if good:
-            part = {"files": np.array(list(good), "S64"), "vectors": vectors[finite]}
-            storage.write_arrays(self._folder / f"{storage.fingerprint(list(good))}.npz", part)
+            arrays = {"files": np.array(list(good), "S64"), "vectors": vectors[finite]}
+            storage.write_arrays(self._folder / f"{storage.fingerprint(list(good))}.npz", arrays)
         self.known |= good
-        cause = "its vector is not finite: are its samples far outside [-1, 1]? leave it out"
+        cause = "its vector is not finite. Fix: leave it out, or scale its samples to [-1, 1]"
         return {digest: cause for digest in digests if digest not in good}
 
     def rows(self, digests: Sequence[str]) -> Vectors:

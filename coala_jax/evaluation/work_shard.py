@@ -11,14 +11,14 @@ Rows = Shaped[np.ndarray, "_ ..."]
 
 @dataclass(frozen=True)
 class WorkShard:
-    """The share of one of `count` processes, and how it gets what the others computed.
+    """The share of one of `count` processes, and how it gets the rows of the others.
 
-    Every process must go through the same calls of `all_gather` in the same order.
+    Every process must make the same calls of `all_gather` in the same order.
 
     Attributes:
         index: of this process, from 0.
         all_gather: takes the rows of this process, any number, and returns those of all processes
-            in their order. One process has them all already.
+            in the order of the processes.
     """
 
     index: int = 0
@@ -26,11 +26,11 @@ class WorkShard:
     all_gather: Callable[[Rows], Rows] = lambda rows: rows
 
     def of(self, items: int) -> slice:
-        """This process's items out of so many; none where there are fewer items than processes."""
+        """This process's share of the items; may be empty where processes outnumber items."""
         return slice(items * self.index // self.count, items * (self.index + 1) // self.count)
 
     def map_rows(self, function: Callable[[Rows], Rows], own_rows: Rows) -> Rows:
-        """What a function of rows, which needs one at least, makes of the rows of all processes."""
+        """The function's result for the rows of all processes; it is never given zero rows."""
         rows = own_rows if len(own_rows) else np.zeros((1, *own_rows.shape[1:]), own_rows.dtype)
         return self.all_gather(function(rows)[: len(own_rows)])
 

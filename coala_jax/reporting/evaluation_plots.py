@@ -131,7 +131,7 @@ def class_map(record: Record, task: Record) -> Figure:
     """Test clips in two dimensions as the first model embeds them, by class."""
     heading = f"Embedding map: {style.cut(task['title'], 40)}"
     labels, of_clips = np.unique(np.array(task["map"]["labels"]), return_inverse=True)
-    positions = np.array(task["map"]["positions"])
+    positions = np.array(task["map"]["points"])
     figure, (axes,) = _panels(heading, 1, 1, 8.4)
     for place, name in enumerate(labels):
         axes.scatter(

@@ -1,4 +1,4 @@
-"""What a key holds: all that a result follows from, and nothing else."""
+"""A key depends on all that a result depends on, and on nothing else."""
 
 import shutil
 from importlib import metadata
@@ -41,11 +41,11 @@ def library(monkeypatch, name):
         pytest.param(lambda patch: device(patch, device_kind="NVIDIA H100"), id="device-kind"),
         *(
             pytest.param(lambda patch, name=name: library(patch, name), id=name)
-            for name in ("numpy", "scipy", "jax", "jaxlib", "soundfile", "soxr", "librosa")
+            for name in cache._LIBRARIES
         ),
     ],
 )
-def test_another_machine_has_another_key(change, monkeypatch):
+def test_another_device_or_library_has_another_key(change, monkeypatch):
     before = cache.key([1], MODULE)
     with monkeypatch.context() as patch:
         change(patch)
@@ -74,18 +74,17 @@ def source(tmp_path):
     [
         (vector_cache._MODULES, "audio/frontend.py", True),
         (vector_cache._MODULES, "data/scaler.py", True),
-        (vector_cache._MODULES, "embedding/clips.py", True),
-        (vector_cache._MODULES, "models/convolution.py", True),  # three imports deep
+        (vector_cache._MODULES, "embedding/pooling.py", True),
+        (vector_cache._MODULES, "ops/convolution.py", True),  # three imports deep
         (vector_cache._MODULES, "evaluation/baselines.py", True),
         (vector_cache._MODULES, "evaluation/probe.py", False),
         (vector_cache._MODULES, "training/losses.py", False),
         (comparison.HEAD_MODULES, "evaluation/probe.py", True),
-        (comparison.HEAD_MODULES, "evaluation/probe_epoch.py", True),
-        (comparison.HEAD_MODULES, "evaluation/heads.py", True),
+        (comparison.HEAD_MODULES, "evaluation/classifiers.py", True),
         (comparison.HEAD_MODULES, "models/layers.py", False),
         ((descriptors.__name__,), "evaluation/descriptors.py", True),
         ((descriptors.__name__,), "audio/decode.py", True),
-        ((descriptors.__name__,), "evaluation/heads.py", False),
+        ((descriptors.__name__,), "evaluation/probe.py", False),
     ],
 )
 def test_source_that_computes_counts_and_no_other(source, modules, changed, counts):
@@ -93,12 +92,13 @@ def test_source_that_computes_counts_and_no_other(source, modules, changed, coun
     storage.source_digests.cache_clear()
     assert storage.source_digests(modules, source) == before
     storage.source_digests.cache_clear()
+    assert (source / changed).is_file()
     with (source / changed).open("a") as file:
         file.write("\n")
     assert (storage.source_digests(modules, source) != before) == counts
 
 
-def test_what_is_kept_is_not_computed_again(tmp_path):
+def test_what_is_cached_is_not_computed_again(tmp_path):
     asked = []
 
     def compute():

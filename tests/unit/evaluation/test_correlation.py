@@ -99,7 +99,7 @@ def test_a_real_table(run, audio, dataset, tmp_path):
     )
     table = found["sines"]
     assert (table.sounds, table.dimensions, table.components) == (12, 18, 1)
-    assert table.values.keys() == table.floors.keys()
+    assert table.values.keys() == table.permutation_baselines.keys()
     assert all(0 <= v <= 1 for row in table.values.values() for v in row.values())
 
 

@@ -1,3 +1,5 @@
+"""Descriptors against librosa and SciPy, hand calculation, and which frames and sounds count."""
+
 import warnings
 from pathlib import Path
 
@@ -112,23 +114,20 @@ def test_frames_of_a_stretch_are_those_of_the_whole_sound():
         (300, 0, 96, slice(0, 1)),
     ],
 )
-def test_padding_is_left_out_and_a_frame_stays(samples, first, frames, expected):
+def test_padding_is_left_out_but_at_least_one_frame_is_described(samples, first, frames, expected):
     waveform = melody(samples)
     found = describe(waveform, RATE_HZ, first_frame=first, frames=frames)["spectral_centroid"]
     whole = describe(waveform, RATE_HZ)["spectral_centroid"]
     np.testing.assert_array_equal(found, whole[:, expected])
 
 
-def test_statistics_are_those_worked_out_by_hand():
+def test_statistics_are_those_worked_out_by_hand_and_scipys():
     rows = {"mfcc": np.array([[0, 0, 0, 4], [1, 2, 3, 4]], np.float32)}
     found = statistics(rows)["mfcc"]
     assert tuple(found) == STATISTICS
     np.testing.assert_allclose(found["mean"], [1, 2.5])
     np.testing.assert_allclose(found["var"], [3, 1.25])
     np.testing.assert_allclose(found["skew"], [6 / 3**1.5, 0], atol=1e-15)
-
-
-def test_statistics_are_scipys():
     values = np.random.default_rng(0).gamma(1.0, 50.0, (20, 96)).astype(np.float32)
     found = statistics({"mfcc": values})["mfcc"]
     values = values.astype(np.float64)
@@ -191,19 +190,15 @@ def test_the_validation_sounds_are_described_in_the_order_of_the_split(corpus, t
     assert [path.suffix for path in (tmp_path / "new" / "cache").iterdir()] == [".npz"]
 
 
-def test_what_is_cached_is_not_computed_again(corpus, tmp_path, monkeypatch):
-    cache = tmp_path / "cache"
-    first = validation_descriptors(*corpus, cache)
-    monkeypatch.setattr(descriptors, "load", None)
-    second = validation_descriptors(*corpus, cache)
-    for descriptor in DESCRIPTORS:
-        for kind in STATISTICS:
-            np.testing.assert_array_equal(first[descriptor][kind], second[descriptor][kind])
-
-
-def test_a_sound_that_changed_is_described_again(corpus, tmp_path):
+def test_only_sounds_that_changed_are_described_again(corpus, tmp_path, monkeypatch):
     cache, (dataset, audio) = tmp_path / "cache", corpus
     first = validation_descriptors(dataset, audio, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(descriptors, "load", None)
+        again = validation_descriptors(dataset, audio, cache)
+    for descriptor in DESCRIPTORS:
+        for kind in STATISTICS:
+            np.testing.assert_array_equal(first[descriptor][kind], again[descriptor][kind])
     soundfile.write(audio / "tiny.wav", melody(3000, seed=5), RATE_HZ)
     second = validation_descriptors(dataset, audio, cache)
     changed = first["mfcc"]["mean"] != second["mfcc"]["mean"]
@@ -211,7 +206,7 @@ def test_a_sound_that_changed_is_described_again(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
-def test_a_damaged_cache_is_told_and_made_anew(corpus, tmp_path, caplog, damage):
+def test_a_damaged_cache_is_reported_and_recomputed(corpus, tmp_path, caplog, damage):
     first = validation_descriptors(*corpus, tmp_path)
     (cache,) = tmp_path.glob("*.npz")
     whole = cache.read_bytes()
@@ -224,23 +219,18 @@ def test_a_damaged_cache_is_told_and_made_anew(corpus, tmp_path, caplog, damage)
         }[damage]
     )
     second = validation_descriptors(*corpus, tmp_path)
-    assert f"{cache}: the cached arrays are damaged" in caplog.text
+    assert str(cache) in caplog.text
     np.testing.assert_array_equal(first["mfcc"]["mean"], second["mfcc"]["mean"])
     assert cache.read_bytes() == whole
 
 
-def test_missing_sounds_are_one_error_that_lists_them(corpus, tmp_path):
+def test_missing_sounds_are_one_error_that_lists_twenty(corpus, tmp_path):
     dataset, audio = corpus
     (audio / "long.flac").unlink()
     (audio / "tiny.wav").unlink()
-    with pytest.raises(DescriptorError) as caught:
+    with pytest.raises(DescriptorError, match=f"^{audio}: 2 of 3 ") as caught:
         validation_descriptors(dataset, audio, tmp_path / "cache")
-    first, *listed = str(caught.value).splitlines()
-    assert first.startswith(f"{audio}: 2 of 3 validation sounds missing; give the folder that")
-    assert listed == ["  long.flac", "  tiny.wav"]
-
-
-def test_a_long_list_of_missing_sounds_is_cut_and_counted(tmp_path):
+    assert str(caught.value).splitlines()[1:] == ["  long.flac", "  tiny.wav"]
     examples = [(f"{number}.wav", 0) for number in range(25)]
     with pytest.raises(DescriptorError) as caught:
         descriptors._key(examples, tmp_path, FrontEnd())
@@ -252,21 +242,21 @@ def test_sounds_that_cannot_be_decoded_are_one_error_and_nothing_is_cached(corpu
     dataset, audio = corpus
     (audio / "long.flac").write_bytes(b"")
     (audio / "tiny.wav").write_bytes(b"<html>")
-    with pytest.raises(DescriptorError, match="2 validation sounds cannot be decoded") as caught:
+    with pytest.raises(DescriptorError, match=f"^{audio}: 2 ") as caught:
         validation_descriptors(dataset, audio, tmp_path / "cache")
     _, empty, page = str(caught.value).splitlines()
-    assert empty.startswith(f"  {audio / 'long.flac'}: it has zero bytes")
+    assert empty.startswith(f"  {audio / 'long.flac'}: ")
     assert page.startswith(f"  {audio / 'tiny.wav'}: ")
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_silent_sound_is_a_sound(corpus, tmp_path):
+def test_a_silent_sound_is_described(corpus, tmp_path):
     dataset, audio = corpus
     soundfile.write(audio / "tiny.wav", np.zeros(3000, np.float32), RATE_HZ)
     table = validation_descriptors(dataset, audio, tmp_path / "cache")
     assert table["spectral_centroid"]["mean"][2] == 0 < table["spectral_centroid"]["mean"][1]
 
 
-def test_a_folder_that_is_no_dataset_is_an_error(tmp_path):
-    with pytest.raises(DatasetError, match="no dataset"):
+def test_a_folder_without_a_dataset_is_an_error(tmp_path):
+    with pytest.raises(DatasetError, match=str(tmp_path)):
         validation_descriptors(tmp_path, tmp_path, tmp_path / "cache")

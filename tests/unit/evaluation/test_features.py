@@ -1,3 +1,5 @@
+"""Vectors of files: their order, their cache on disk, and files that cannot be read."""
+
 import hashlib
 import shutil
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.unit.embedding.test_embedder import noise, tiny_model
 
 
 class Counting:
-    """An evaluator that any test can tell by hand; it remembers what it was asked for."""
+    """An evaluator whose vectors are worked out by hand; it records what it was asked for."""
 
     def __init__(self, name: str = "counting", sample_rate_hz: int = 8_000, stop_after=None):
         self.name = name
@@ -70,7 +72,7 @@ def vectors_of(root: Path, files, cache: Path, evaluator, policy: str = "paper")
     return extracted.vectors[evaluator.name]
 
 
-def parts(cache: Path) -> list[Path]:
+def blocks(cache: Path) -> list[Path]:
     return sorted(path for path in cache.rglob("*") if path.is_file())
 
 
@@ -85,7 +87,7 @@ def test_rows_are_the_files_in_order(root, cache):
     np.testing.assert_array_equal(vectors_of(root, files, cache, source), wanted(root, files))
     assert [size for size, _ in source.asked] == [5600, 800, 3200, 1600, 4800, 2400, 4000]
     assert {policy for _, policy in source.asked} == {"paper"}
-    assert len(parts(cache)) == 3
+    assert len(blocks(cache)) == 3
 
 
 def test_a_model_and_the_baseline_share_the_decoding(root, cache, monkeypatch):
@@ -107,7 +109,9 @@ def test_a_model_and_the_baseline_share_the_decoding(root, cache, monkeypatch):
         np.testing.assert_array_equal(extracted.vectors["MFCC"][row], vector)
 
 
-def test_what_is_known_is_not_made_again(root, cache, tmp_path, monkeypatch):
+def test_known_vectors_are_not_computed_again_whatever_the_files_are_called(
+    root, cache, tmp_path, monkeypatch
+):
     first = vectors_of(root, FILES, cache, Counting())
     monkeypatch.setattr(features, "load", None)  # nothing is decoded either
     again = Counting()
@@ -121,36 +125,37 @@ def test_what_is_known_is_not_made_again(root, cache, tmp_path, monkeypatch):
     assert again.asked == []
 
 
-@pytest.mark.parametrize(("name", "policy"), [("other", "paper"), ("counting", "masked")])
-def test_what_belongs_to_another_is_not_taken(root, cache, name, policy):
+@pytest.mark.parametrize(
+    ("name", "policy", "source"),
+    [
+        pytest.param("other", "paper", {}, id="evaluator"),
+        pytest.param("counting", "masked", {}, id="policy"),
+        pytest.param("counting", "paper", {"coala_jax.models.layers": "changed"}, id="source"),
+    ],
+)
+def test_vectors_of_another_evaluator_policy_or_source_are_not_reused(
+    root, cache, monkeypatch, name, policy, source
+):
     vectors_of(root, FILES, cache, Counting())
+    seen = storage.source_digests(vector_cache._MODULES)
+    assert source.keys() <= seen.keys()
+    monkeypatch.setattr(storage, "source_digests", lambda modules: seen | source)
     other = Counting(name)
     vectors_of(root, FILES, cache, other, policy)
     assert other.asked == [(round(seconds * 8_000), policy) for seconds in SECONDS]
 
 
-def test_what_other_source_made_is_not_taken(root, cache, monkeypatch):
-    vectors_of(root, FILES, cache, Counting())
-    seen = storage.source_digests(vector_cache._MODULES)
-    changed = seen | {"coala_jax.models.layers": "of the next commit"}
-    assert changed.keys() == seen.keys()
-    monkeypatch.setattr(storage, "source_digests", lambda modules: changed)
-    again = Counting()
-    vectors_of(root, FILES, cache, again)
-    assert len(again.asked) == len(FILES)
-
-
-@pytest.mark.parametrize("stop_after", [0, 2, 3, 5, 6])
-def test_a_run_that_was_stopped_goes_on(root, cache, stop_after):
+@pytest.mark.parametrize("stop_after", [0, 2, 3, 6])
+def test_re_running_after_a_kill_reuses_whole_blocks(root, cache, stop_after):
     with pytest.raises(KeyboardInterrupt):
         vectors_of(root, FILES, cache, Counting(stop_after=stop_after))
-    whole = stop_after // 3 * 3  # what came with the parts before
+    whole = stop_after // 3 * 3  # in blocks that were written
     source = Counting()
     np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
     assert len(source.asked) == len(FILES) - whole
 
 
-def test_an_evaluator_that_comes_later_is_made_alone(root, cache):
+def test_one_evaluator_more_costs_only_its_own_vectors(root, cache):
     first, second = Counting("first"), Counting("second", stop_after=4)
     with pytest.raises(KeyboardInterrupt):
         extract(root, FILES, [first, second], "paper", cache)
@@ -163,7 +168,7 @@ def test_an_evaluator_that_comes_later_is_made_alone(root, cache):
         np.testing.assert_array_equal(extracted.vectors[name], wanted(root))
 
 
-def test_a_part_that_cannot_be_written_leaves_nothing(root, cache, monkeypatch):
+def test_a_block_that_cannot_be_written_leaves_nothing(root, cache, monkeypatch):
     def replace(*_):
         raise OSError("No space left on device")
 
@@ -171,7 +176,7 @@ def test_a_part_that_cannot_be_written_leaves_nothing(root, cache, monkeypatch):
         patched.setattr(type(epath.Path(cache)), "replace", replace)
         with pytest.raises(OSError, match="No space left"):
             vectors_of(root, FILES, cache, Counting())
-    assert parts(cache) == []
+    assert blocks(cache) == []
     source = Counting()
     np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
     assert len(source.asked) == len(FILES)
@@ -186,28 +191,21 @@ def test_a_part_that_cannot_be_written_leaves_nothing(root, cache, monkeypatch):
         pytest.param(lambda content: content[:-300] + b"?" + content[-299:], id="entry"),
     ],
 )
-def test_a_damaged_part_is_told_and_made_anew(root, cache, caplog, damage):
+def test_a_damaged_block_is_reported_once_and_recomputed(root, cache, caplog, damage):
     vectors_of(root, FILES, cache, Counting())
-    part = max(parts(cache), key=lambda path: path.stat().st_size)
-    content = part.read_bytes()
+    block = max(blocks(cache), key=lambda path: path.stat().st_size)
+    content = block.read_bytes()
     assert damage(content) != content
-    part.write_bytes(damage(content))
+    block.write_bytes(damage(content))
+    # Whoever reads it removes it, also where other files are wanted.
+    extract(root, ["none.wav"], [Counting()], "paper", cache)
+    assert len(blocks(cache)) == 2
     source, again = Counting(), Counting()
     np.testing.assert_array_equal(vectors_of(root, FILES, cache, source), wanted(root))
     assert len(source.asked) == 3
-    assert caplog.text.count(f"{part}: the cached arrays are damaged") == 1
+    assert caplog.text.count(str(block)) == len(caplog.records) == 1
     vectors_of(root, FILES, cache, again)
     assert again.asked == []
-    assert len(caplog.records) == 1
-
-
-def test_a_damaged_part_goes_whoever_finds_it(root, cache, caplog):
-    vectors_of(root, FILES, cache, Counting())
-    parts(cache)[0].write_bytes(b"damaged")
-    for _ in range(2):
-        extract(root, ["none.wav"], [Counting()], "paper", cache)
-    assert len(caplog.records) == 1
-    assert len(parts(cache)) == 2
 
 
 def test_a_changed_file_gets_another_vector(root, cache):
@@ -232,14 +230,14 @@ def test_equal_files_and_equal_evaluators_are_embedded_once(root, cache):
     assert len(source.asked) + len(same.asked) == 2
 
 
-def test_each_rate_is_decoded_for_itself(root, cache):
+def test_each_sample_rate_is_decoded_for_itself(root, cache):
     both = [Counting("low", 8_000), Counting("high", 22_000)]
     extracted = extract(root, FILES, both, "paper", cache)
     np.testing.assert_array_equal(extracted.vectors["low"], wanted(root))
     np.testing.assert_array_equal(extracted.vectors["high"], wanted(root, rate_hz=22_000))
 
 
-def test_failures_are_told_with_their_cause(root, cache):
+def test_failures_have_their_cause_and_are_tried_again(root, cache):
     (root / "text.wav").write_text("no sound")
     (root / "empty.wav").write_bytes(b"")
     (root / "same.wav").write_bytes(b"")
@@ -256,16 +254,19 @@ def test_failures_are_told_with_their_cause(root, cache):
         assert "No such file" in causes["none.wav"]
         assert "Is a directory" in causes["folder"]
         assert causes["empty.wav"] == causes["same.wav"]
-        assert causes["empty.wav"].startswith("it has zero bytes; download it again")
+        assert "zero bytes" in causes["empty.wav"]
         assert str(root) not in "".join(causes.values())
     write(root / "text.wav", 0.1, seed=0)
     assert "text.wav" in extract(root, files, [Counting("it")], "paper", cache).files
 
 
-def test_silence_is_a_sound(root, cache):
+def test_silence_has_a_vector_and_no_files_have_none(root, cache):
     soundfile.write(root / "silence.wav", np.zeros(800), 8_000)
     row = vectors_of(root, ["silence.wav"], cache, Counting())
     np.testing.assert_array_equal(row, [[800, 0, 8_000]])
+    extracted = extract(root, ["none.wav"], [Counting("it")], "paper", cache)
+    assert extracted.files == ()
+    assert extracted.vectors["it"].shape == (0, 0)
 
 
 def test_a_vector_that_is_not_finite_is_a_failure(root, cache):
@@ -278,41 +279,35 @@ def test_a_vector_that_is_not_finite_is_a_failure(root, cache):
     both = [Overflowing("it"), Counting("fine")]
     extracted = extract(root, FILES, both, "paper", cache)
     assert list(extracted.failures) == [FILES[1]]
-    assert "its vector is not finite" in extracted.failures[FILES[1]]
+    assert "not finite" in extracted.failures[FILES[1]]
     rows = wanted(root)[[0, 2, 3, 4, 5, 6]]
     for name in ("it", "fine"):
         np.testing.assert_array_equal(extracted.vectors[name], rows)
 
 
-def test_long_sounds_make_smaller_parts(root, cache, monkeypatch):
+def test_long_sounds_make_smaller_blocks(root, cache, monkeypatch):
     monkeypatch.setattr(features, "_BLOCK_SAMPLES", 4_000)
     vectors_of(root, FILES, cache, Counting())
     sizes = []
-    for path in parts(cache):
-        with np.load(path) as part:
-            sizes.append(sorted(part["vectors"][:, 0].tolist()))
+    for path in blocks(cache):
+        with np.load(path) as block:
+            sizes.append(sorted(block["vectors"][:, 0].tolist()))
     assert sorted(sizes) == [[800, 1600, 2400], [3200, 4000], [4800], [5600]]
 
 
-def test_without_any_file_there_is_no_row(root, cache):
-    extracted = extract(root, ["none.wav"], [Counting("it")], "paper", cache)
-    assert extracted.files == ()
-    assert extracted.vectors["it"].shape == (0, 0)
-
-
-def test_what_cannot_be_told_apart_is_refused(root, cache):
+def test_equal_names_and_unknown_policies_are_errors(root, cache):
     both = [Counting("it"), Counting("it", 22_000)]
-    with pytest.raises(ValueError, match="different names, got it, it"):
+    with pytest.raises(ValueError, match="it, it"):
         extract(root, FILES, both, "paper", cache)
-    with pytest.raises(ValueError, match=r"policy must be one of .*, got mean"):
+    with pytest.raises(ValueError, match="mean"):
         extract(root, FILES, both[:1], "mean", cache)
     assert not cache.exists()
 
 
-def test_all_evaluators_hear_a_clip_at_the_level_that_was_asked_for(root, cache):
+def test_all_evaluators_hear_a_clip_at_the_given_level(root, cache):
     sources = [Counting("one"), Counting("two")]
     extracted = extract(root, FILES, sources, "paper", cache)
-    loud = extract(root, FILES, sources, "paper", cache, level="peak")  # not those of the cache
+    loud = extract(root, FILES, sources, "paper", cache, level="peak")  # not from the cache
     for file, name in ((0, "one"), (3, "two")):
         wave, _ = soundfile.read(root / FILES[file], dtype="float32")
         assert extracted.vectors[name][file, 1] == pytest.approx(wave.sum(), rel=1e-4)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from coala_jax import storage
-from coala_jax.evaluation import results, sound_map
+from coala_jax.evaluation import map_projection, results
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import EvaluationSettings, TaskResult
-from coala_jax.evaluation.tasks import Clip, Round, Task
+from coala_jax.evaluation.tasks import Clip, Fold, Task
 from tests.evaluation_record import LABELS, probe_result
 from tests.tiny_task import Deaf, Ears
 
@@ -20,7 +20,7 @@ TESTED = np.arange(2, 12)
 def task(name="gtzan", root="/data/gtzan"):
     """Twelve clips in turn, two to train on: a dog and rain; ten to test."""
     clips = tuple(Clip(f"{i:02}.wav", LABELS[i % 3]) for i in range(12))
-    fold = Round("test", np.arange(2), TESTED)
+    fold = Fold("test", np.arange(2), TESTED)
     return Task(name, Path(root), LABELS, clips, (fold,), {"train": ["x.wav"]}, ("a remark",))
 
 
@@ -31,7 +31,7 @@ def request(evaluators=(Ears, Deaf), tasks=None, datasets=(), **settings):
 
 
 def complete(vectors, monkeypatch, **kwargs):
-    monkeypatch.setattr(sound_map, "project", lambda vectors, seed: vectors.astype(np.float64))
+    monkeypatch.setattr(map_projection, "project", lambda vectors, seed: vectors.astype(np.float64))
     outcomes = [probe_result("gtzan", "ears", right=(8, 8)), probe_result("gtzan", "deaf")]
     result = TaskResult(task(), outcomes, {"ears": vectors, "deaf": vectors * 0}, "d" * 64)
     table = CcaTable({"mfcc": {"mean": 0.5}}, {"mfcc": {"mean": 0.2}}, 12, 18, None)
@@ -53,7 +53,7 @@ def test_the_record_holds_what_tables_and_plots_show(monkeypatch):
     assert found["majority"] == 0.3  # of the ten clips the three dogs
     assert found["chance"] == pytest.approx(1 / 3)
     assert found["left_out"] == {"train": ["x.wav"]}
-    assert found["map"]["positions"] == vectors[TESTED].tolist()
+    assert found["map"]["points"] == vectors[TESTED].tolist()
     assert found["map"]["labels"] == [LABELS[i % 3] for i in TESTED]
     assert record["outcomes"][0]["accuracies"] == [0.8, 0.8]
     (difference,) = record["differences"]
@@ -68,10 +68,10 @@ def test_the_record_holds_what_tables_and_plots_show(monkeypatch):
 
 
 def test_a_map_has_at_most_so_many_clips_and_keeps_their_classes(monkeypatch):
-    monkeypatch.setattr(sound_map, "MAP_SOUNDS", 5)
+    monkeypatch.setattr(map_projection, "MAXIMUM_SOUNDS", 5)
     vectors = np.arange(24, dtype=np.float32).reshape(12, 2)
     found = complete(vectors, monkeypatch)["tasks"][0]["map"]
-    clips = [int(x / 2) for x, _ in found["positions"]]
+    clips = [int(x / 2) for x, _ in found["points"]]
     assert len(clips) == 5 and sorted(clips) == clips and set(clips) <= set(TESTED)
     assert found["labels"] == [LABELS[i % 3] for i in clips]
 
