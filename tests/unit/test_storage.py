@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from benchmarks.flips import flipped, truncated
 from coala_jax import storage
+from tests.damage import flipped, truncated
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):

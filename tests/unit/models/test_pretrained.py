@@ -10,7 +10,6 @@ import pytest
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from benchmarks.flips import flipped, truncated
 from coala_jax import storage
 from coala_jax.audio.decode import LEVELS
 from coala_jax.audio.frontend import FrontEnd
@@ -23,6 +22,7 @@ from coala_jax.models.pretrained import (
     ModelError,
     PretrainedModel,
 )
+from tests.damage import flipped, truncated
 from tests.synthetic import tiny_config
 
 
