@@ -171,7 +171,7 @@ class Manifest:
     tag_counts: number of training examples with each tag of the vocabulary.
     counts: number of examples per split.
     shards: per split, a list of {file, records, bytes, crc32c, sha256}.
-    side_files: SHA-256 of every other file of the dataset.
+    side_files: SHA-256 of every other file of the dataset; the report is none of them.
     preparation: the record that the report is rendered from (`preparation/summary.py`); empty for
         datasets that were not prepared from sounds.
     """

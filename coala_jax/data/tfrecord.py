@@ -17,7 +17,6 @@ from coala_jax import storage
 from coala_jax.storage import OpenFiles, PathLike
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
-_SEARCHED_AT_ONCE = 1 << 20  # bytes
 _BAD_DATA = "its checksum does not match its data"
 
 
@@ -134,27 +133,23 @@ class _FileBytes:
 
 
 def walk(shard: bytes | _FileBytes, *, check_data: bool = True) -> Iterator[Span]:
-    """Splits a shard into spans that cover every byte, in order; resumes after a damaged record.
+    """Splits a shard into spans that cover every byte, in order.
 
-    Without `check_data` only the framing is checked, not the checksums of the data.
+    After a header that is damaged there is no way to find the next record: the span of a record
+    with a damaged header, or that is cut off, reaches to the end of the shard. Without `check_data`
+    only the framing is checked, not the checksums of the data.
     """
     offset = 0
     for number in itertools.count():
         if offset == len(shard):
             return
         size, cause = _record_at(shard, offset, check_data)
-        if cause:
-            # The next record may begin inside this one, where bytes were lost.
-            size = _find_record(shard, offset + 1, offset + size) - offset
         yield Span(number, offset, size, cause)
         offset += size
 
 
 def _record_at(shard: bytes | _FileBytes, offset: int, check_data: bool) -> tuple[int, str]:
-    """The size of the record at this offset and what is wrong with it.
-
-    A record with an invalid header, or that is cut off, is taken to reach the end of the shard.
-    """
+    """The size of the record at this offset and what is wrong with it."""
     rest = len(shard) - offset
     if rest < _HEADER.size:
         return rest, "the file ends within its header"
@@ -170,25 +165,6 @@ def _record_at(shard: bytes | _FileBytes, offset: int, check_data: bool) -> tupl
         if not _data_is_whole(framed):
             return size, _BAD_DATA
     return size, ""
-
-
-def _find_record(shard: bytes | _FileBytes, start: int, stop: int) -> int:
-    """The offset of the first valid record from `start` on, or `stop` if there is none before it.
-
-    Finds only records of 1 byte to 4 GiB, whose lengths end in four zero bytes.
-    """
-    for first in range(start, stop, _SEARCHED_AT_ONCE):
-        count = min(_SEARCHED_AT_ONCE, stop - first)
-        bytes_ = np.frombuffer(shard[first : first + count + 7], np.uint8)
-        count = max(len(bytes_) - 7, 0)
-        low, high = (
-            np.bitwise_or.reduce([bytes_[n : n + count] for n in places])
-            for places in (range(4), range(4, 8))
-        )
-        for place in np.flatnonzero((low != 0) & (high == 0)).tolist():
-            if not _record_at(shard, first + place, check_data=False)[1]:
-                return first + place
-    return stop
 
 
 def _data_is_whole(framed: bytes) -> bool:

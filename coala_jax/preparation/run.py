@@ -36,7 +36,7 @@ UNTAGGED = "untagged.csv"  # lists the sounds without a tag of the vocabulary
 _NAMED = 5  # failures in the log; the file lists them all
 # What the bytes of a shard depend on besides sounds and settings.
 _LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
-_MODULES = ("coala_jax.preparation.extract", "coala_jax.preparation.plan")
+_MODULES = ("coala_jax.preparation.shards",)
 
 
 def prepare(

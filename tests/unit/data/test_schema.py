@@ -83,15 +83,16 @@ def test_any_tags_come_back(tags):
         pytest.param(message()[:-1], r"tf\.train\.Example", id="cut"),
         pytest.param(message(source=None, group=None), "frame, id, patch, tags", id="format-2"),
         pytest.param(message(more=[1]), "more", id="more"),
-        pytest.param(message(patch=[bytes(36_860)]), "do not fit", id="patch-smaller"),
-        pytest.param(message(patch=[bytes(36_868)]), "do not fit", id="patch-larger"),
-        pytest.param(message(patch=[bytes(36_865)]), "do not fit", id="patch-odd"),
-        pytest.param(message(patch=[]), "do not fit", id="no-patch"),
-        pytest.param(message(id=[b"a", b"b"]), "do not fit", id="two-ids"),
-        pytest.param(message(id=[b"\xff"]), "do not fit", id="id-no-text"),
-        pytest.param(message(source=[]), "do not fit", id="no-source"),
-        pytest.param(message(frame=[1, 2]), "do not fit", id="two-frames"),
-        pytest.param(message(frame=[b"1"]), "do not fit", id="frame-no-number"),
+        *(
+            pytest.param(message(**{name: values}), "do not fit", id=f"{name} {number}")
+            for name, some in {
+                "patch": ([bytes(36_860)], [bytes(36_868)], [bytes(36_865)], []),
+                "id": ([b"a", b"b"], [b"\xff"]),
+                "source": ([],),
+                "frame": ([1, 2], [b"1"]),
+            }.items()
+            for number, values in enumerate(some)
+        ),
     ],
 )
 def test_a_record_of_another_schema_is_named(data, error):
