@@ -39,7 +39,7 @@ def render(dataset: Path) -> list[Path]:
 
     Raises:
         OSError: there is no manifest.
-        ValueError: the manifest is not valid JSON, or holds no record of a preparation.
+        ValueError: the manifest is not valid JSON, or has no valid record of a preparation.
     """
     manifest = storage.read_json(dataset / MANIFEST)
     if not (isinstance(manifest, dict) and manifest.get("preparation")):
@@ -47,9 +47,16 @@ def render(dataset: Path) -> list[Path]:
             f"{dataset / MANIFEST}: no record of a preparation. Fix: make the dataset with "
             "python -m coala_jax.data_prep.from_folder"
         )
-    with style.styled():
-        style.write(draw(manifest), dataset / FIGURE)
-    storage.write_text(dataset / REPORT, markdown(manifest))
+    try:
+        text = markdown(manifest)
+        with style.styled():
+            style.write(draw(manifest), dataset / FIGURE)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{dataset / MANIFEST}: invalid record of a preparation ({error!r}). Fix: prepare the "
+            "dataset again"
+        ) from error
+    storage.write_text(dataset / REPORT, text)
     return [dataset / REPORT, dataset / FIGURE]
 
 

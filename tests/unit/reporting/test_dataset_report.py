@@ -137,7 +137,9 @@ def test_both_files_are_written_with_equal_bytes_for_equal_records(tmp_path: Pat
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"preparation": {}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"preparation": {}}', '{"preparation": {"sounds": 1}}']
+)
 def test_a_manifest_without_a_record_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ValueError) as error:
