@@ -235,12 +235,11 @@ _PLAN = (
     Fault(
         "excluded_sounds_kept",
         "Sounds that the list of excluded ids names are counted as excluded, and kept.",
-        "coala_jax/preparation/plan.py",
-        "    kept = [sound for sound, found in zip(listed, named, strict=True) if not found]\n",
+        "coala_jax/preparation/exclusion.py",
+        "    kept = [sound for sound, found in zip(listed, matches, strict=True) if not found]\n",
         "    kept = list(listed)\n",
         _tests(
             "unit/preparation/test_exclusion",
-            "unit/preparation/test_plan",
             "unit/preparation/test_run",
         ),
     ),
@@ -256,7 +255,7 @@ _PLAN = (
     Fault(
         "failed_sound_shifts_the_next",
         "After a sound that could not be decoded, every sound has the patches of another.",
-        "coala_jax/preparation/run.py",
+        "coala_jax/preparation/shards.py",
         "zip(rest, self._extract_all(rest), strict=True)",
         "zip(rest, sorted(self._extract_all(rest), key=lambda r: bool(r.error)), strict=True)",
         _tests(

@@ -2,13 +2,13 @@
 
     python -m coala_jax.data_prep.from_folder --audio DIR --tags CSV --out DATASET
 
-The CSV has a header, one row a sound, and the columns `file` (relative to --audio), `tags`
-(separated by spaces, or by commas or semicolons) and, if takes of one sound shall not be split
-between training and validation, `group`. Stopped at any moment, it goes on when started again.
-The dataset holds a report to look at: report.md and report.png.
+The CSV has a header, one row per sound, and the columns `file` (relative to --audio), `tags`
+(separated by spaces, or by commas or semicolons) and optionally `group` (sounds of one group are
+kept in one split). Run it again to resume after a kill. The dataset holds a report: report.md and
+report.png.
 
---mode=paper follows the text of the paper, --mode=released the code its authors released; each of
-the settings below that is given replaces the mode's.
+--mode=paper follows the text of the paper, --mode=released the code its authors released; each
+setting below that is given overrides the mode's.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from coala_jax import storage
+from coala_jax import logs, storage
 from coala_jax.audio.decode import LEVELS
 from coala_jax.data.scaler import FITTED
 from coala_jax.preparation.exclusion import read_exclusions
@@ -27,28 +27,29 @@ from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
+from coala_jax.reporting import dataset_report
 from coala_jax.tags.normalize import PROCESSINGS
 
 _MODES = ("paper", "released")
-# field of Settings -> what argparse shall know of its flag
+# field of Settings -> type, choices and help of its flag
 _SETTINGS = {
     "vocabulary_size": (int, None, "the most frequent tags that are kept"),
     "min_tag_sounds": (int, None, "leave out tags of fewer sounds"),
     "max_document_fraction": (float, None, "leave out tags of more than this share of the sounds"),
     "tag_processing": (str, PROCESSINGS, "how tag text becomes tags"),
     "validation_fraction": (float, None, "share of the sounds kept for validation"),
-    "split": (str, METHODS, "how they are chosen"),
+    "split": (str, METHODS, "how the validation sounds are chosen"),
     "seed": (int, None, "of the split"),
     "patches_per_sound": (int, None, "how many of the loudest patches are kept; 0: all"),
     "max_seconds": (float, None, "leave out longer sounds; 0: none"),
-    "level": (str, LEVELS, "how loud sounds are: as recorded, or all at a peak of 1"),
+    "level": (str, LEVELS, "loudness of sounds: as recorded, or all at a peak of 1"),
     "scaling": (str, FITTED, "one minimum and maximum for all, or one per time column"),
 }
 _FRONT_END = {
     "window": (str, ("hamming", "hann"), "of the spectrogram"),
     "power": (float, None, "2: power spectrum, 1: magnitude"),
-    "edges": (str, ("zeros", "reflect"), "what lies beyond the first and the last sample"),
-    "noise": (float, None, "that times U[0, 1) is added to the padded sound"),
+    "edges": (str, ("zeros", "reflect"), "samples before the first and after the last"),
+    "noise": (float, None, "amplitude of uniform noise added to the padded sound"),
     "precision": (str, ("float32", "float64"), "of the spectrogram"),
 }
 
@@ -59,14 +60,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--audio", type=Path, required=True, help="folder of the sounds")
     parser.add_argument("--tags", type=Path, required=True, help="CSV of files and tags")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset to make")
-    parser.add_argument("--name", help="of the corpus; default: as corpus.json beside the CSV says")
     parser.add_argument(
-        "--exclude", type=Path, help="JSON or text list of ids of sounds to keep out"
+        "--name", help="of the corpus; default: the name in corpus.json beside the CSV"
+    )
+    parser.add_argument(
+        "--exclude", type=Path, help="JSON or text list of ids of sounds to leave out"
     )
     for column in dataclasses.fields(Columns):
         parser.add_argument(f"--{column.name}_column", default=column.default, metavar="NAME")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 16))
-    parser.add_argument("--allow_missing", action="store_true", help="go on without missing files")
+    parser.add_argument("--allow_missing", action="store_true", help="skip missing files")
     parser.add_argument("--mode", choices=_MODES, default="paper")
     paper, released = Settings(""), Settings.released("")
     for title, flags, defaults in (
@@ -91,7 +94,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def settings_of(flags: argparse.Namespace, name: str) -> Settings:
-    """The mode's settings with the changes that the flags ask for."""
+    """The mode's settings, with the flags that are given."""
 
     def given(names: Sequence[str]) -> dict[str, object]:
         return {name: value for name in names if (value := getattr(flags, name)) is not None}
@@ -107,19 +110,20 @@ def settings_of(flags: argparse.Namespace, name: str) -> Settings:
 
 
 def corpus_name(table: Path) -> str:
-    """What `corpus.json` beside the table calls the corpus, or else the folder's name."""
+    """The name in `corpus.json` beside the table, or else that of the folder."""
     description = table.with_name("corpus.json")
     if not description.is_file():
         return table.resolve().parent.name
     try:
         return storage.read_json(description)["name"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{description}: it names no corpus ({error!r}); give --name") from error
+        raise ValueError(f"{description}: no name in it ({error!r}). Fix: give --name") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     flags = parse(argv)
+    logs.start()
     began = time.monotonic()
     try:
         manifest = prepare(
@@ -131,12 +135,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=flags.workers,
             allow_missing=flags.allow_missing,
         )
+        written = dataset_report.render(flags.out)
     except (ValueError, OSError) as error:
         print(f"from_folder: {error}", file=sys.stderr)
         return 1
-    counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    print(f"dataset {flags.out}: {counts}, in {time.monotonic() - began:.1f} s")
-    print(f"report: {flags.out / 'report.md'}")
+    sounds = manifest.preparation["sounds"]
+    skipped = [
+        f"{sounds[stage]} {stage}"
+        for stage in ("excluded", "untagged", "failed", "copies")
+        if sounds[stage]
+    ]
+    splits = [f"{s['sounds']} {name}" for name, s in manifest.preparation["splits"].items()]
+    print(
+        f"{flags.out}: {sounds['kept']} of {sounds['listed']} sounds ({', '.join(splits)}"
+        f"{'; left out: ' if skipped else ''}{', '.join(skipped)}), "
+        f"in {time.monotonic() - began:.1f} s"
+    )
+    print(*written, sep="\n")
     return 0
 
 
@@ -144,4 +159,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("from_folder: interrupted; run it again, and it goes on")
+        sys.exit("from_folder: interrupted. Fix: run it again to resume")

@@ -45,7 +45,7 @@ def task(name="birds", labels=LABELS, title="", majority=0.4, clips=10):
         "left_out": {"test": ["a.wav"]},
         "remarks": ["no test clips of: frog"],
         "map": {
-            "positions": [[float(x), 0.0] for x in range(clips)],
+            "points": [[float(x), 0.0] for x in range(clips)],
             "labels": [labels[place] for place in places],
         },
     }

@@ -1,9 +1,9 @@
-"""The dataset on disk: what writes it and what reads it.
+"""Writes and reads a dataset on disk.
 
-A dataset is a folder that `tfds.builder_from_directory` can load and that this room reads and
-writes without TensorFlow: shards of serialised `tf.train.Example`, `features.json`,
-`dataset_info.json`, and our `manifest.json` with what training and embedding need besides them.
-The patches in the shards are log-mel; `SplitReader` scales them.
+A dataset is a folder that `tfds.builder_from_directory` can load, read and written here without
+TensorFlow: shards of serialised `tf.train.Example`, `features.json`, `dataset_info.json`, and
+`manifest.json` with what else training and embedding need. The patches in the shards are log-mel;
+`SplitReader` scales them.
 """
 
 import dataclasses
@@ -32,16 +32,16 @@ from coala_jax.data.schema import (
 from coala_jax.data.tfrecord import DatasetError, Shard, ShardWriter, walk
 from coala_jax.storage import OpenFiles, PathLike
 
-RECORDS_PER_SHARD = 2048  # 75 MB: small enough to send, large enough for one read of a disk
+RECORDS_PER_SHARD = 2048  # 75 MB: small enough to copy, large enough for sequential reads
 
 
 class SplitReader:
-    """The examples of one split, by number, read from disk when asked for, their patches scaled.
+    """The examples of one split by index, read from disk on access, with scaled patches.
 
-    It holds 8 bytes an example, and few files open however many shards there are.
+    Holds 8 bytes per example and keeps few files open, however many shards there are.
 
     Raises:
-        DatasetError: the folder holds no dataset, or a shard is missing or damaged.
+        DatasetError: the folder is not a dataset, or a shard is missing or damaged.
     """
 
     def __init__(self, dataset: PathLike, split: str, manifest: Manifest | None = None) -> None:
@@ -56,13 +56,13 @@ class SplitReader:
     def __len__(self) -> int:
         return int(self._ends[-1]) if self._shards else 0
 
-    def __getitem__(self, number: int) -> Example:
-        if not 0 <= number < len(self):
-            raise IndexError(f"example {number} of {len(self)}")
-        place = int(np.searchsorted(self._ends, number, side="right"))
-        shard, record = self._shards[place], number
-        if place:
-            record -= int(self._ends[place - 1])
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        shard_index = int(np.searchsorted(self._ends, index, side="right"))
+        shard, record = self._shards[shard_index], index
+        if shard_index:
+            record -= int(self._ends[shard_index - 1])
         data = shard.read(record)
         try:
             example = parse_example(data)
@@ -73,12 +73,12 @@ class SplitReader:
 
 
 class DatasetWriter:
-    """Writes a dataset into an existing folder, shard by shard, in order, and then its manifest.
+    """Writes a dataset into an existing folder: its shards in order, then the manifest.
 
-    Files that lie in the folder already, such as reports, become part of the dataset.
+    Files that are in the folder already become side files of the dataset.
 
     Raises:
-        ValueError: there is no such scaling.
+        ValueError: unknown scaling.
     """
 
     def __init__(self, folder: PathLike, vocabulary: Sequence[str], scaling: str) -> None:
@@ -92,13 +92,13 @@ class DatasetWriter:
     def shard(
         self, split: str, name: str, keep: int = 0
     ) -> Iterator[Callable[[Iterable[Example]], int]]:
-        """The next shard of a split, a file of which the first `keep` bytes are written.
+        """The next shard of a split; the first `keep` bytes of its file are kept.
 
-        Yields what appends examples, hands them to the system, so that a killed process does not
-        lose them, and returns the shard's size in bytes.
+        Yields a function that appends examples and returns the size of the shard in bytes. What it
+        has written survives a kill of the process.
 
         Raises:
-            ValueError: an example is not what the schema promises, or comes twice.
+            ValueError: an example does not fit the schema, or is a duplicate.
         """
         path = self._folder / name
         kept = storage.read_bytes(path)[:keep] if keep else b""
@@ -125,11 +125,12 @@ class DatasetWriter:
         settings: dict[str, Any],
         front_end: dict[str, Any],
         tag_processing: str,
+        preparation: dict[str, Any],
     ) -> Manifest:
-        """Writes schema and manifest, the scaler of the training patches in it.
+        """Writes the schema and the manifest with the scaler of the training patches.
 
         Raises:
-            ValueError: there are no training patches, or they hold one value only.
+            ValueError: there are no training patches, or all their values are equal.
         """
         write_schema(self._folder, self._vocabulary, self._entries)
         Manifest(
@@ -147,18 +148,19 @@ class DatasetWriter:
             },
             shards=self._entries,
             side_files=digest_side_files(self._folder),
+            preparation=preparation,
         ).save(self._folder)
         return Manifest.load(self._folder)
 
     def scaler(self) -> Scaler:
-        """Of the training patches so far. Raises ValueError as `finish`."""
+        """The scaler of the training patches so far. Raises ValueError like `finish`."""
         return self._range.scaler()
 
     def _check(self, example: Example) -> None:
         try:
             example.check(len(self._vocabulary))
             if example.key in self._keys:
-                raise ValueError("it comes twice")
+                raise ValueError("duplicate example")
         except ValueError as error:
             raise ValueError(f"{example.id}, frame {example.frame}: {error}") from error
 
@@ -181,32 +183,31 @@ def write_dataset(
     settings: dict[str, Any] | None = None,
     tag_processing: str = "paper",
 ) -> Manifest:
-    """Writes examples that are at hand into an existing folder as a dataset.
+    """Writes given examples as a dataset into an existing folder.
 
     Args:
-        splits: the examples of each of SPLITS, in the order in which they shall lie on disk; each
-            is asked for once.
-        scaling: of SCALINGS; `none` where the patches come scaled.
-        settings: what made the examples, to be kept with them; where it does not say, at the level
-            of the recording, resampled by nobody knows what.
+        splits: the examples of each of SPLITS, in their order on disk; each is accessed once.
+        scaling: one of SCALINGS; `none` if the patches are scaled already.
+        settings: what made the examples; by default, at the level of the recording and resampled by
+            an unknown resampler.
 
     Raises:
-        ValueError: an example is not what the schema promises, or comes twice.
+        ValueError: an example does not fit the schema, or is a duplicate.
         DatasetError: the folder holds a dataset already, or parts of one.
     """
     for path in storage.path(folder).iterdir():
         if path.name == MANIFEST or SHARD_MARK in path.name or path.is_dir():
-            raise DatasetError(f"{path}: it is in the way of a new dataset; choose another folder")
+            raise DatasetError(f"{path}: in the way of a new dataset. Fix: choose an empty folder")
     writer = DatasetWriter(folder, vocabulary, scaling)
     total = sum(len(splits[split]) for split in SPLITS)
-    with tqdm(total=total, unit="example", desc="examples to shards") as progress:
+    with tqdm(total=total, unit="example", desc="writing examples") as progress:
         for split in SPLITS:
             shards = -(-len(splits[split]) // RECORDS_PER_SHARD)
-            numbers = iter(range(len(splits[split])))
+            indices = iter(range(len(splits[split])))
             for shard in range(shards):
                 with writer.shard(split, shard_name(split, shard, shards)) as write:
-                    for number in itertools.islice(numbers, RECORDS_PER_SHARD):
-                        write([splits[split][number]])
+                    for index in itertools.islice(indices, RECORDS_PER_SHARD):
+                        write([splits[split][index]])
                         progress.update()
     return writer.finish(
         name=name,
@@ -215,4 +216,5 @@ def write_dataset(
         | (settings or {}),
         front_end=front_end,
         tag_processing=tag_processing,
+        preparation={},
     )

@@ -1,7 +1,7 @@
-"""Batches from a split: shuffled globally, padded and masked, as tables of example numbers.
+"""Batches of a split as tables of example indices: shuffled globally, padded and masked.
 
-Where a run stands in its data is one number, the step: the order of an epoch depends on the seed
-and the epoch alone, so nothing else needs saving.
+The order of an epoch depends on the seed and the epoch alone, so the step is all that a run must
+save to resume in the middle of an epoch.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from tqdm import tqdm
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import PATCH_SHAPE, Example
 
-PADDING = -1  # the number of no example, of a row that fills up a batch
-SKIP_STEP = -2  # of the rows of a step that is not taken
-UINT8_STEPS = 255  # of a patch's values from 0 to 1, where they are kept as uint8
+PADDING = -1  # index of a row that holds no example
+SKIP_STEP = -2  # index of all rows of a step that is skipped
+UINT8_STEPS = 255  # patches stored as uint8 map [0, 1] to 0 ... 255
 
 
 class Examples(TypedDict):
-    """Examples from which batches are made, by number."""
+    """Loaded examples, from which batches are taken by index."""
 
     patches: Shaped[np.ndarray, "example 96 96"]  # floats in [0, 1], or uint8 of UINT8_STEPS
     tags: UInt8[np.ndarray, "example tag"]  # multi-hot
 
 
 class Batch(TypedDict):
-    """Rows of one batch. Rows that only fill it up are zeros and not valid."""
+    """One batch. Padding rows are zeros and not valid."""
 
     patches: Float32[np.ndarray, "row 96 96"]  # in [0, 1]
     tags: UInt8[np.ndarray, "row tag"]  # multi-hot
@@ -35,28 +35,28 @@ class Batch(TypedDict):
 
 
 def steps_per_epoch(examples: int, batch_size: int, drop_last: bool = False) -> int:
-    """Batches in an epoch; without `drop_last` the last partial one is one of them."""
+    """Number of batches in an epoch, including the partial last one unless `drop_last`."""
     return examples // batch_size if drop_last else -(-examples // batch_size)
 
 
 def epoch_batches(
     examples: int, batch_size: int, seed: int | None, epoch: int, drop_last: bool = False
 ) -> list[Int[np.ndarray, " row"]]:
-    """The example numbers of each batch of an epoch: all of them, none twice.
+    """The example indices of each batch of an epoch: every example exactly once.
 
-    Shuffled by `seed` and `epoch`; in order when the seed is None. A last batch of a single example
-    takes one more from the batch before, since the contrastive loss of a single pair has no
-    negatives and batch norm no variance. With `drop_last` a partial batch is left out, as in the
-    released code; other examples each epoch.
+    Shuffled by `seed` and `epoch`; in order if the seed is None. A last batch of one example takes
+    a second one from the batch before it: a single pair has no negatives for the contrastive loss
+    and no variance for batch norm. With `drop_last` a partial batch is dropped, as in the released
+    code; which examples are in it changes from epoch to epoch.
 
     Raises:
-        ValueError: fewer than two examples, or a batch size under three (which cannot give one up),
-            or not one whole batch where partial ones are left out.
+        ValueError: fewer than 2 examples, a batch size under 3 (which cannot give one up), or, with
+            `drop_last`, fewer examples than one batch.
     """
     if examples < 2:
-        raise ValueError(f"{examples} examples cannot make a batch; at least 2 are needed")
+        raise ValueError(f"{examples} examples: a batch needs at least 2. Fix: add sounds")
     if batch_size < 3:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 3")
+        raise ValueError(f"batch_size is {batch_size}: it must be at least 3")
     order = np.arange(examples)
     if seed is not None:
         order = np.random.default_rng((seed, epoch)).permutation(order)
@@ -64,8 +64,8 @@ def epoch_batches(
         whole = steps_per_epoch(examples, batch_size, drop_last)
         if not whole:
             raise ValueError(
-                f"{examples} examples make no batch of {batch_size}; lower the batch size, or keep "
-                "the last batch (config.train.last_batch=keep)"
+                f"{examples} examples: fewer than one batch of {batch_size}. Fix: lower "
+                "config.train.batch_size, or keep the last batch (config.train.last_batch=keep)"
             )
         return np.split(order[: whole * batch_size], whole)
     starts = list(range(batch_size, examples, batch_size))
@@ -77,54 +77,54 @@ def epoch_batches(
 def epoch_indices(
     examples: int, batch_size: int, seed: int | None, epoch: int, drop_last: bool = False
 ) -> Int32[np.ndarray, "step row"]:
-    """The batches of an epoch as one table; a batch that is not full ends in PADDING."""
+    """The batches of an epoch as one table; a partial batch ends in PADDING."""
     batches = epoch_batches(examples, batch_size, seed, epoch, drop_last)
     table = np.full((len(batches), batch_size), PADDING, np.int32)
-    for step, numbers in enumerate(batches):
-        table[step, : len(numbers)] = numbers
+    for step, indices in enumerate(batches):
+        table[step, : len(indices)] = indices
     return table
 
 
 def load(
     split: SplitReader,
-    numbers: Int[np.ndarray, " example"],
+    indices: Int[np.ndarray, " example"],
     patch_dtype: np.dtype,
     show_progress: bool = False,
 ) -> Examples:
-    """The examples of these numbers; zeros for PADDING and SKIP_STEP.
+    """Loads the examples of these indices; zeros for PADDING and SKIP_STEP.
 
     Raises:
         DatasetError: an example is damaged.
-        ValueError: it cannot be kept as `patch_dtype`.
+        ValueError: a patch cannot be stored as `patch_dtype`.
     """
     loaded = Examples(
-        patches=np.zeros((len(numbers), *PATCH_SHAPE), patch_dtype),
-        tags=np.zeros((len(numbers), split.vocabulary_size), np.uint8),
+        patches=np.zeros((len(indices), *PATCH_SHAPE), patch_dtype),
+        tags=np.zeros((len(indices), split.vocabulary_size), np.uint8),
     )
-    progress = tqdm(numbers.tolist(), "reading patches", unit="", disable=not show_progress)
-    for row, number in enumerate(progress):
-        if number >= 0:
-            example = split[number]
-            loaded["patches"][row] = _to_be_kept(example, patch_dtype)
+    progress = tqdm(indices.tolist(), "reading patches", unit="", disable=not show_progress)
+    for row, index in enumerate(progress):
+        if index >= 0:
+            example = split[index]
+            loaded["patches"][row] = _quantized(example, patch_dtype)
             loaded["tags"][row, example.tags] = 1
     return loaded
 
 
-def _to_be_kept(example: Example, patch_dtype: np.dtype) -> Float32[np.ndarray, "mel time"]:
-    """The patch, of which NumPy keeps the nearest float; of uint8 it would cut the fraction."""
+def _quantized(example: Example, patch_dtype: np.dtype) -> Float32[np.ndarray, "mel time"]:
+    """The patch, rounded for uint8, where NumPy would truncate; it rounds floats to the nearest."""
     if patch_dtype != np.uint8:
         return example.patch
     largest = example.patch.max()
     if largest > 1:
         raise ValueError(
-            f"{example.id}, frame {example.frame}: its patch goes up to {largest}, and uint8 "
-            "keeps values from 0 to 1; choose another config.data.patch_dtype, such as float16"
+            f"{example.id}, frame {example.frame}: the patch has a value of {largest}, and uint8 "
+            "stores values from 0 to 1. Fix: choose config.data.patch_dtype=float16"
         )
     return np.rint(example.patch * np.float32(UINT8_STEPS))
 
 
 def assemble(examples: Sequence[Example], rows: int, vocabulary_size: int) -> Batch:
-    """The examples as the first rows of a batch of `rows` rows."""
+    """A batch of `rows` rows that begins with the examples; the rest is padding."""
     batch = Batch(
         patches=np.zeros((rows, *PATCH_SHAPE), np.float32),
         tags=np.zeros((rows, vocabulary_size), np.uint8),

@@ -17,50 +17,54 @@ from coala_jax import storage
 from coala_jax.storage import OpenFiles, PathLike
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
-_SEARCHED_AT_ONCE = 1 << 20  # bytes
 _BAD_DATA = "its checksum does not match its data"
 
 
 class DatasetError(ValueError):
-    """A folder that is no dataset, or is damaged; the message names file, place and cause."""
+    """An invalid or damaged dataset; the message names the file, the place and the cause."""
 
 
 def hint(dataset: PathLike) -> str:
-    """What to do about damaged files, to end a message with."""
+    """What to do about damaged files, the end of a message."""
     return (
-        f"python -m coala_jax.data.verify {dataset} lists every damaged file; copy them again, or "
+        f"Fix: copy the files that python -m coala_jax.data.verify {dataset} lists again, or "
         "delete the dataset and prepare it again"
     )
 
 
 class Span(NamedTuple):
-    """A stretch of a shard: a record with its framing, or bytes in which none can be read."""
+    """A range of bytes of a shard: a record with its framing, or bytes that hold no valid record.
 
-    record: int  # its number, as spans are met
-    offset: int  # of its first byte in the shard
-    size: int  # in bytes
-    cause: str  # what is wrong with it; empty if it is whole
+    record: index of the span in the shard.
+    offset, size: in bytes.
+    cause: what is wrong with it; empty if it is valid.
+    """
+
+    record: int
+    offset: int
+    size: int
+    cause: str
 
     @property
     def data(self) -> slice:
-        """Where the record's data lie in the shard."""
+        """The bytes of the record's data in the shard."""
         return slice(self.offset + _HEADER.size, self.offset + self.size - _FOOTER.size)
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated and offset as the TFRecord format asks."""
+    """CRC-32C, rotated and offset as the TFRecord format defines."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 class ShardWriter:
-    """Writes one shard, record after record, and knows its entry in the manifest in the end.
+    """Writes one shard, record after record; `close` returns its entry in the manifest.
 
-    It can go on with a shard that was begun: `kept` are the whole records that its file begins with
-    and that stay; the rest is cut off.
+    To resume a shard, `kept` holds the valid records at the start of its file; the rest of the file
+    is cut off.
 
     Attributes:
-        size: bytes written so far, those kept included.
+        size: bytes written so far, including those kept.
     """
 
     def __init__(self, path: PathLike, kept: bytes = b"") -> None:
@@ -82,11 +86,11 @@ class ShardWriter:
         self.size += len(framed)
 
     def flush(self) -> None:
-        """Hands what was written to the system, so that a killed process does not lose it."""
+        """Passes what was written to the system, so that it survives a kill of the process."""
         self._file.flush()
 
     def close(self) -> dict[str, Any]:
-        """Waits until the shard is on the disk; returns its entry in the manifest."""
+        """Syncs the shard to disk and returns its entry in the manifest."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -106,7 +110,7 @@ class ShardWriter:
 
 
 def write_shard(path: PathLike, records: Iterable[bytes]) -> dict[str, Any]:
-    """Writes one shard through to the disk and returns its entry in the manifest."""
+    """Writes and syncs one shard and returns its entry in the manifest."""
     with ShardWriter(path) as shard:
         for data in records:
             shard.write(data)
@@ -114,7 +118,7 @@ def write_shard(path: PathLike, records: Iterable[bytes]) -> dict[str, Any]:
 
 
 class _FileBytes:
-    """The bytes of an open file, of which only those are read that are asked for."""
+    """The bytes of an open file; slicing reads only the slice."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._size = file, file.seek(0, os.SEEK_END)
@@ -129,28 +133,23 @@ class _FileBytes:
 
 
 def walk(shard: bytes | _FileBytes, *, check_data: bool = True) -> Iterator[Span]:
-    """Every byte of a shard, in order, as spans; after a broken one it goes on where it can.
+    """Splits a shard into spans that cover every byte, in order.
 
-    Without `check_data` only the framing is read, not the checksums of the data.
+    After a header that is damaged there is no way to find the next record: the span of a record
+    with a damaged header, or that is cut off, reaches to the end of the shard. Without `check_data`
+    only the framing is checked, not the checksums of the data.
     """
     offset = 0
     for number in itertools.count():
         if offset == len(shard):
             return
         size, cause = _record_at(shard, offset, check_data)
-        if cause:
-            # A record that begins inside a broken one was behind bytes that are gone.
-            size = _find_record(shard, offset + 1, offset + size) - offset
         yield Span(number, offset, size, cause)
         offset += size
 
 
 def _record_at(shard: bytes | _FileBytes, offset: int, check_data: bool) -> tuple[int, str]:
-    """The size of the record that begins here and what is wrong with it.
-
-    A record whose header cannot be trusted, or that does not end in the shard, is taken to reach
-    the shard's end.
-    """
+    """The size of the record at this offset and what is wrong with it."""
     rest = len(shard) - offset
     if rest < _HEADER.size:
         return rest, "the file ends within its header"
@@ -168,35 +167,19 @@ def _record_at(shard: bytes | _FileBytes, offset: int, check_data: bool) -> tupl
     return size, ""
 
 
-def _find_record(shard: bytes | _FileBytes, start: int, stop: int) -> int:
-    """Where the first record begins at or after `start`, or `stop` if none does before it.
-
-    Only records of 1 byte to 4 GiB are looked for: their lengths end in four zero bytes.
-    """
-    for first in range(start, stop, _SEARCHED_AT_ONCE):
-        count = min(_SEARCHED_AT_ONCE, stop - first)
-        bytes_ = np.frombuffer(shard[first : first + count + 7], np.uint8)
-        count = max(len(bytes_) - 7, 0)
-        low, high = (
-            np.bitwise_or.reduce([bytes_[n : n + count] for n in places])
-            for places in (range(4), range(4, 8))
-        )
-        for place in np.flatnonzero((low != 0) & (high == 0)).tolist():
-            if not _record_at(shard, first + place, check_data=False)[1]:
-                return first + place
-    return stop
-
-
 def _data_is_whole(framed: bytes) -> bool:
-    """Whether the data of a record with its framing match their checksum."""
+    """Whether the data of a framed record match their checksum."""
     data = framed[_HEADER.size : -_FOOTER.size]
     return _FOOTER.unpack(framed[-_FOOTER.size :])[0] == masked_crc(data)
 
 
 class Shard:
-    """Random access to the records of one shard; every CRC that is passed is verified.
+    """Random access to the records of one shard; verifies the CRC of what it reads.
 
-    It holds 8 bytes a record and no open file: `files` opens those that are read.
+    Holds 8 bytes per record and no open file of its own: `files` opens the shards that are read.
+
+    Raises:
+        DatasetError: the shard cannot be read, is damaged, or has another number of records.
     """
 
     def __init__(
@@ -215,35 +198,35 @@ class Shard:
         self._offsets = np.array(offsets, np.int64)
         if len(self) != expected_records:
             raise DatasetError(
-                f"{path}: {len(self)} records where the manifest says {expected_records}; "
-                f"the file was cut or replaced; {hint(storage.path(path).parent)}"
+                f"{path}: {len(self)} records where the manifest says {expected_records}: "
+                f"the file was cut or replaced. {hint(storage.path(path).parent)}"
             )
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
     def read(self, record: int) -> bytes:
-        """The data of a record. Raises DatasetError where they are damaged, or gone since."""
+        """The data of a record. Raises DatasetError if they are damaged or missing."""
         start, stop = self._offsets[record : record + 2].tolist()
         try:
             framed = self._files.read(self.path, start, stop - start)
         except OSError as error:
             raise self._unreadable(error) from error
         if len(framed) < stop - start:
-            raise self.damaged(record, "the file has become shorter")
+            raise self.damaged(record, "the file has been cut")
         if not _data_is_whole(framed):
             raise self.damaged(record, _BAD_DATA)
         return framed[_HEADER.size : -_FOOTER.size]
 
     def damaged(self, record: int, cause: str) -> DatasetError:
-        """The error that says where a record lies, what is wrong with it and what to do."""
+        """The error for a record: its place, the cause and the fix."""
         return self._damaged(record, int(self._offsets[record]), cause)
 
     def _damaged(self, record: int, offset: int, cause: str) -> DatasetError:
         place = f"{self.path}: record {record} at byte {offset}"
-        return DatasetError(f"{place}: {cause}; {hint(storage.path(self.path).parent)}")
+        return DatasetError(f"{place}: {cause}. {hint(storage.path(self.path).parent)}")
 
     def _unreadable(self, error: OSError) -> DatasetError:
         return DatasetError(
-            f"{self.path}: it cannot be read ({error}); {hint(storage.path(self.path).parent)}"
+            f"{self.path}: cannot be read ({error}). {hint(storage.path(self.path).parent)}"
         )

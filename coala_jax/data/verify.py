@@ -1,14 +1,14 @@
-"""Finds all that is wrong in a dataset, reading every byte of it.
+"""Reads every byte of a dataset and lists all that is wrong with it.
 
     python -m coala_jax.data.verify DATASET
 
-Exits with 0 if the dataset is whole, else with 1.
+Exits with 0 if the dataset is valid, else with 1.
 """
 
 import argparse
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,40 +28,45 @@ from coala_jax.data.schema import (
     Manifest,
     parse_example,
 )
-from coala_jax.data.tfrecord import DatasetError, Span, walk
+from coala_jax.data.tfrecord import DatasetError, walk
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong, and where."""
+    """Something wrong, and where.
 
-    file: str  # in the dataset
+    record: index in its shard.
+    offset: in bytes, in the file.
+    sound: id in the damaged record, as far as it can be read.
+    """
+
+    file: str
     cause: str
-    record: int | None = None  # in its shard
-    offset: int | None = None  # in bytes, in the file
-    sound: str = ""  # id of the damaged record, as far as that can be read
+    record: int | None = None
+    offset: int | None = None
+    sound: str = ""
 
     def __str__(self) -> str:
         record = "" if self.record is None else f": record {self.record}"
         offset = "" if self.offset is None else f" at byte {self.offset}"
-        sound = f" (it seems to be of {self.sound})" if self.sound else ""
+        sound = f" (probably of {self.sound})" if self.sound else ""
         return f"{self.file}{record}{offset}: {self.cause}{sound}"
 
 
-class Found(NamedTuple):
-    """A whole record of a shard."""
+class ValidRecord(NamedTuple):
+    """A record that fits the schema: its place in the shard, its key and its tags."""
 
-    span: Span
-    key: tuple[str, int]  # of its example; file and record where no manifest tells the schema
-    tags: Int64[np.ndarray, " tag"]  # of its example
+    record: int
+    offset: int
+    key: tuple[str, int]
+    tags: Int64[np.ndarray, " tag"]
 
 
 @dataclass
 class CheckedShard:
     """What one shard holds."""
 
-    file: str
-    found: list[Found] = field(default_factory=list)  # and worth keeping
+    records: list[ValidRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -70,111 +75,92 @@ class Report:
     """What `verify` found."""
 
     dataset: Path
-    manifest: Manifest | None = None  # none if it cannot be used
-    shards: dict[str, CheckedShard] = field(default_factory=dict)
+    bytes_read: int
+    shards: int = 0
+    records: int = 0  # valid ones
     problems: list[Problem] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    bytes_read: int = 0
 
     def __str__(self) -> str:
-        lines = [*map(str, self.problems), *(f"remark: {remark}" for remark in self.remarks)]
-        records = sum(len(shard.found) for shard in self.shards.values())
-        if not self.problems:
-            shards = len(self.shards)
-            state = f"{records} records in {shards} shards, {self.bytes_read} bytes, all whole"
-        else:
-            plural = "s" * (len(self.problems) > 1)
-            state = f"{len(self.problems)} problem{plural}; {records} records are whole"
-            state += (
-                ". Fix: copy the damaged files again, or delete the dataset and prepare it again"
-            )
-        return "\n".join([*lines, f"{self.dataset}: {state}"])
+        lines = [str(problem) for problem in self.problems]
+        found = f"{self.records} valid records in {self.shards} shards, {self.bytes_read} bytes"
+        count = len(lines)
+        verdict = (
+            f"{count} problem{'s' * (count > 1)}. Fix: copy these files again, or delete the "
+            "dataset and prepare it again"
+        )
+        return "\n".join([*lines, f"{self.dataset}: {found}: {verdict if lines else 'valid'}"])
 
 
 def verify(dataset: Path, *, show_progress: bool = False) -> Report:
-    """Lists all that is wrong with the dataset, after reading every byte of it.
-
-    Where the manifest cannot be used, the checksums in the shards that lie there are looked at.
+    """Reads every byte of the dataset and lists all problems.
 
     Raises:
-        DatasetError: there is no such folder.
+        DatasetError: the manifest, by which the files are checked, is missing or invalid.
     """
-    if not dataset.is_dir():
-        raise DatasetError(f"{dataset}: there is no such folder; correct the path")
-    report = Report(dataset)
-    try:
-        manifest = report.manifest = Manifest.load(dataset)
-    except DatasetError as error:
-        manifest = None
-        cause = str(error).removeprefix(f"{dataset / MANIFEST}: ")
-        report.problems.append(Problem(MANIFEST, cause))
-    there = {path.name: path.stat().st_size for path in sorted(dataset.iterdir()) if path.exists()}
-    if manifest is None:
-        entries = {name: None for name in there if SHARD_MARK in name}
-        side_files, vocabulary_size, stranger = {}, 0, "it cannot be checked"
-    else:
-        entries = {entry["file"]: entry for entry in itertools.chain(*manifest.shards.values())}
-        side_files, vocabulary_size = manifest.side_files, len(manifest.vocabulary)
-        stranger = f"{MANIFEST} does not name it"
-    known = [MANIFEST, *entries, *side_files]
-    report.remarks = [f"{name}: {stranger}" for name in there if name not in known]
-    report.bytes_read = sum(there.get(name, 0) for name in known)
-    with _progress(report.bytes_read, show_progress) as progress:
-        progress.update(there.get(MANIFEST, 0))
-        for name, entry in entries.items():
-            report.shards[name] = check_shard(dataset / name, entry, vocabulary_size)
-            progress.update(there.get(name, 0))
-        _drop_repeated(report.shards.values())
-        for shard in report.shards.values():
-            report.problems += shard.problems
-        for name, digest in side_files.items():
+    manifest = Manifest.load(dataset)
+    sizes = {path.name: path.stat().st_size for path in dataset.iterdir() if path.is_file()}
+    report = Report(dataset, sum(sizes.get(name, 0) for name in [MANIFEST, *manifest.digests()]))
+    shards = {split: [] for split in manifest.shards}
+    with tqdm(
+        total=report.bytes_read,
+        unit="B",
+        unit_scale=True,
+        desc="reading",
+        disable=not show_progress,
+    ) as progress:
+        progress.update(sizes[MANIFEST])
+        for split, entries in manifest.shards.items():
+            for entry in entries:
+                shard = check_shard(dataset / entry["file"], entry, len(manifest.vocabulary))
+                shards[split].append((entry["file"], shard))
+                report.problems += shard.problems
+                progress.update(sizes.get(entry["file"], 0))
+        for name, digest in manifest.side_files.items():
             report.problems += check_side_file(dataset / name, digest)
-            progress.update(there.get(name, 0))
-    if manifest is not None:
-        report.problems += _check_counts(manifest, report.shards)
+            progress.update(sizes.get(name, 0))
+    everything = list(itertools.chain(*shards.values()))
+    report.shards, report.records = len(everything), sum(len(s.records) for _, s in everything)
+    report.problems += [
+        Problem(name, f"a shard that {MANIFEST} does not list")
+        for name in sorted(sizes.keys() - manifest.digests().keys())
+        if SHARD_MARK in name
+    ]
+    report.problems += _duplicates(everything)
+    report.problems += _check_counts(manifest, [shard for _, shard in shards["train"]])
     return report
 
 
-def _progress(size: int, show: bool) -> tqdm:
-    return tqdm(total=size, unit="B", unit_scale=True, desc="reading", disable=not show)
-
-
-def check_shard(
-    path: Path, entry: dict[str, Any] | None = None, vocabulary_size: int = 0
-) -> CheckedShard:
-    """Walks a shard record by record and compares it with its entry in the manifest.
-
-    Without an entry the checksums alone are looked at: the records may be of another schema.
-    """
-    shard = CheckedShard(path.name)
+def check_shard(path: Path, entry: dict[str, Any], vocabulary_size: int) -> CheckedShard:
+    """Checks a shard record by record and against its entry in the manifest."""
+    shard = CheckedShard()
     try:
         content = storage.read_bytes(path)
     except OSError as error:
         shard.problems.append(_unreadable(path, error))
         return shard
-    is_own = False
-    if entry is not None:
-        size = entry["bytes"]
-        if len(content) != size:
-            cause = f"it has {len(content)} bytes where the manifest says {size}"
-            shard.problems.append(Problem(path.name, cause, offset=min(len(content), size)))
-        is_own = storage.sha256(content[:size]) == entry["sha256"]
-        content = content[:size] if is_own else content  # without what follows its own end
+    size = entry["bytes"]
+    if len(content) != size:
+        cause = f"{len(content)} bytes where the manifest says {size}"
+        shard.problems.append(Problem(path.name, cause, offset=min(len(content), size)))
+        content = content[:size]
     spans = 0
     for span in walk(content):
         spans += 1
-        if entry is None and not span.cause:
-            shard.found.append(Found(span, (path.name, span.record), np.array([], np.int64)))
-            continue
         example, cause = _read(content[span.data], span.cause, vocabulary_size)
         if cause:
             sound = example.id if example else ""
             shard.problems.append(Problem(path.name, cause, span.record, span.offset, sound))
         elif example:
-            shard.found.append(Found(span, example.key, example.tags))
-    if entry is not None:
-        causes = _compare(shard, spans, content, entry, is_own)
-        shard.problems += [Problem(path.name, cause) for cause in causes]
+            shard.records.append(ValidRecord(span.record, span.offset, example.key, example.tags))
+    if spans != entry["records"]:
+        cause = f"{spans} records where the manifest says {entry['records']}"
+        shard.problems.append(Problem(path.name, cause))
+    if storage.sha256(content) != entry["sha256"]:
+        if not shard.problems:
+            cause = "the records are valid but not those of the manifest (SHA-256 differs)"
+            shard.problems.append(Problem(path.name, cause))
+    elif google_crc32c.value(content) != entry["crc32c"]:
+        shard.problems.append(Problem(path.name, "the CRC-32C in the manifest is wrong"))
     return shard
 
 
@@ -189,79 +175,48 @@ def _read(data: bytes, cause: str, vocabulary_size: int) -> tuple[Example | None
     return example, cause
 
 
-def _compare(
-    shard: CheckedShard, spans: int, content: bytes, entry: dict[str, Any], is_own: bool
-) -> list[str]:
-    """What is wrong with a shard as a whole; takes off the records of another dataset."""
-    causes = []
-    if spans != entry["records"]:
-        causes.append(f"{spans} records where the manifest says {entry['records']}")
-    if is_own and google_crc32c.value(content) != entry["crc32c"]:
-        causes.append("its CRC-32C is not the manifest's, though its SHA-256 is")
-    if not is_own and len(shard.found) == spans >= entry["records"]:
-        # Damage would show in a checksum or a lack, so this is no damage.
-        shard.found.clear()
-        causes.append(
-            "its records are whole but its SHA-256 is not the manifest's: it is of another dataset"
-        )
-    return causes
-
-
 def check_side_file(path: Path, digest: str) -> list[Problem]:
-    """Compares a file that is no shard with its digest in the manifest."""
+    """Compares a file that is not a shard with its digest in the manifest."""
     try:
         found = storage.file_sha256(path)
     except OSError as error:
         return [_unreadable(path, error)]
-    return [] if found == digest else [Problem(path.name, "it is not as it was written")]
+    return [] if found == digest else [Problem(path.name, "damaged or edited")]
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     missing = isinstance(error, FileNotFoundError)
-    return Problem(path.name, "the file is missing" if missing else f"it cannot be read ({error})")
+    return Problem(path.name, "missing" if missing else f"cannot be read ({error})")
 
 
-def _drop_repeated(shards: Iterable[CheckedShard]) -> None:
-    """Leaves every example in one shard: of two, the one in a shard that has no other problem."""
+def _duplicates(shards: Sequence[tuple[str, CheckedShard]]) -> Iterator[Problem]:
+    """Examples that occur twice, in one shard or two."""
     first: dict[tuple[str, int], str] = {}
-    for shard in sorted(shards, key=lambda shard: bool(shard.problems)):
-        kept = []
-        for found in shard.found:
-            if found.key in first:
-                sound, frame = found.key
-                cause = f"frame {frame} of {sound} comes a second time, after {first[found.key]}"
-                place = found.span.record, found.span.offset
-                shard.problems.append(Problem(shard.file, cause, *place))
-                continue
-            first[found.key] = f"record {found.span.record} of {shard.file}"
-            kept.append(found)
-        shard.found[:] = kept
+    for file, shard in shards:
+        for record, offset, key, _ in shard.records:
+            place = f"record {record} of {file}"
+            if first.setdefault(key, place) != place:
+                cause = f"frame {key[1]} of {key[0]} is also {first[key]}"
+                yield Problem(file, cause, record, offset)
 
 
-def count_tags(found: Iterable[Found], vocabulary_size: int) -> list[int]:
-    """How many of these records have each tag."""
-    counts = np.zeros(vocabulary_size, np.int64)
-    for record in found:
-        counts[record.tags] += 1
-    return counts.tolist()
-
-
-def _check_counts(manifest: Manifest, shards: dict[str, CheckedShard]) -> Iterator[Problem]:
-    """What the manifest says twice, or says of all records together."""
+def _check_counts(manifest: Manifest, train: Sequence[CheckedShard]) -> Iterator[Problem]:
+    """Contradictions within the manifest, and between its counts and the records."""
     for split, entries in manifest.shards.items():
         records = sum(entry["records"] for entry in entries)
         if records != manifest.counts[split]:
-            cause = f"it counts {manifest.counts[split]} examples in {split}, its shards {records}"
+            cause = f"{manifest.counts[split]} examples in {split}, but {records} in its shards"
             yield Problem(MANIFEST, cause)
     for name in (FEATURES, DATASET_INFO):
         if name not in manifest.side_files:
-            yield Problem(MANIFEST, f"it does not name {name}")
-    train = [shards[entry["file"]] for entry in manifest.shards["train"]]
+            yield Problem(MANIFEST, f"{name} is not listed")
     if any(shard.problems for shard in train):
-        return  # what is missing there would be reported twice
-    found = itertools.chain(*(shard.found for shard in train))
-    if count_tags(found, len(manifest.vocabulary)) != manifest.tag_counts:
-        yield Problem(MANIFEST, "its tag_counts are not those of the training examples")
+        return  # lost records would be reported twice
+    counts = np.zeros(len(manifest.vocabulary), np.int64)
+    for record in itertools.chain(*(shard.records for shard in train)):
+        counts[record.tags] += 1
+    if counts.tolist() != manifest.tag_counts:
+        yield Problem(MANIFEST, "tag_counts are not those of the training examples")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -283,4 +238,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("verify: interrupted; run it again")
+        sys.exit("verify: interrupted. Fix: run it again")

@@ -1,4 +1,4 @@
-"""Which files of a folder are equal, byte for byte."""
+"""Finds files of equal bytes in a folder."""
 
 import functools
 from collections import Counter
@@ -10,19 +10,19 @@ from tqdm import tqdm
 
 from coala_jax import storage
 
-_HEAD_BYTES = 2**16  # in which almost all files differ that are equally long
+_HEAD_BYTES = 2**16  # files of equal size almost always differ in these
 
 
 def file_size(path: Path) -> int:
-    """In bytes; -1 where there is no such file."""
+    """In bytes; -1 if there is no such file."""
     return path.stat().st_size if path.is_file() else -1
 
 
 def file_keys(folder: Path, sizes: Mapping[str, int], workers: int) -> dict[str, str]:
-    """A text for each file, the same for equal files and for no others.
+    """A key for each file; two keys are equal if and only if the files have equal bytes.
 
-    Files are told apart by their `file_size`, then by their beginning; few are read whole. A file
-    that is missing or cannot be read equals no other.
+    Compares sizes first, then the beginnings of files; few are read to the end. A file that is
+    missing, empty or unreadable equals no other.
     """
 
     def head(file: str) -> str:
@@ -36,11 +36,11 @@ def file_keys(folder: Path, sizes: Mapping[str, int], workers: int) -> dict[str,
         try:
             return read(file)
         except OSError:
-            return f"unreadable {file}"  # it will fail when it is decoded, and say why
+            return f"unreadable {file}"  # decoding it will report the cause
 
     keys = {file: str(size) if size > 0 else f"nothing in {file}" for file, size in sizes.items()}
     with ThreadPoolExecutor(workers) as pool:
-        for read, what in ((head, "equally long files"), (whole, "files that begin alike")):
+        for read, what in ((head, "files of equal size"), (whole, "files of equal beginning")):
             counts = Counter(keys.values())
             alike = [file for file in keys if counts[keys[file]] > 1]
             found = pool.map(functools.partial(key, read=read), alike)

@@ -1,4 +1,4 @@
-"""One sound to its log-mel patches: a pure function, which a loop, a pool or Beam can run."""
+"""Maps one sound to its log-mel patches: a pure function for a loop, a pool or Beam."""
 
 import hashlib
 import math
@@ -14,13 +14,13 @@ from coala_jax.preparation.settings import Settings
 
 @dataclass(frozen=True)
 class ExtractionResult:
-    """The patches of one sound, or why there are none.
+    """The patches of one sound, or the error.
 
-    frames: the first frame of each patch, in order of time; none where the sound failed.
-    seconds: duration of the sound; 0 where it failed.
-    digest: of the decoded waveform; equal for sounds that are the same sample for sample.
-    error, cause: the name of the error without "Error", and what it says without the audio folder;
-        both empty where the sound is fine.
+    frames: the first frame of each patch, in order of time; empty after an error.
+    seconds: duration of the sound; 0 after an error.
+    digest: of the decoded waveform; equal for sounds with equal samples.
+    error, cause: the name of the error without "Error", and its message without the path of the
+        file; both empty on success.
     patches: log-mel, not scaled.
     """
 
@@ -33,10 +33,9 @@ class ExtractionResult:
 
 
 def extract(path: Path, settings: Settings) -> ExtractionResult:
-    """The loudest patches of a sound file, as many as the settings ask for.
+    """Extracts the `patches_per_sound` loudest patches; 0 means all that are not only padding.
 
-    With `patches_per_sound` 0 it is all of them, but none that holds padding alone. It raises
-    nothing: a sound that cannot be decoded is skipped, and the result says why.
+    Raises nothing for a sound that cannot be decoded: the result holds the error.
     """
     front_end = settings.front_end
     max_seconds = settings.max_seconds or math.inf

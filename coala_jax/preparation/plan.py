@@ -1,7 +1,7 @@
-"""Decides all that can be decided of a dataset before a sound is decoded (paper, section 3.1).
+"""Plans a dataset before any sound is decoded (paper, section 3.1).
 
-sounds -> exclusions -> groups -> vocabulary -> split. What sounds turn out to hold changes none of
-it: one that cannot be decoded is missing from the dataset and moves nothing else.
+sounds -> vocabulary -> groups -> split -> shards. Decoding changes none of it: a sound that cannot
+be decoded is skipped, and nothing else moves.
 """
 
 from collections import Counter
@@ -14,18 +14,17 @@ import scipy.sparse
 import scipy.sparse.csgraph
 
 from coala_jax.data.schema import MINIMUM_EXAMPLES, SPLITS, shard_name
-from coala_jax.preparation.exclusion import names_of
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.split import validation_mask
 from coala_jax.preparation.table import Sound
 from coala_jax.tags.vocabulary import Vocabulary, build_vocabulary
 
-# At 10 s, what a sound gives where all patches are kept that start every 12 frames.
+# Of a sound of 10 s, where all patches are kept that start every 12 frames.
 _PATCHES_OF_ALL = 28
 
 
 class PlannedShard(NamedTuple):
-    """The file name of a shard, and the sounds whose records it will hold."""
+    """The file name of a shard and the sounds whose records it will hold."""
 
     name: str
     sounds: tuple[Sound, ...]
@@ -33,15 +32,15 @@ class PlannedShard(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which sounds a dataset is made of, and how.
+    """The sounds of a dataset, their order and their splits.
 
     Attributes:
-        listed: how many sounds there were before any was left out.
-        sounds: those to decode, of each of SPLITS, in the order in which they will lie on disk;
-            their groups are joined where files are equal.
+        listed: number of sounds in the table.
+        sounds: those to decode, by split, in their order on disk; groups with equal files are
+            joined.
         untagged: sounds without a tag of the vocabulary; they are not decoded.
-        excluded: how many sounds an id names.
-        tags_left_out: distinct tags that are not in the vocabulary, by cause.
+        excluded: number of excluded sounds.
+        tags_left_out: number of distinct tags that are not in the vocabulary, by cause.
     """
 
     listed: int
@@ -52,19 +51,14 @@ class Plan:
     tags_left_out: dict[str, int]
 
     def shards(self, split: str, records: int, patches_per_sound: int) -> list[PlannedShard]:
-        """The shards of a split, of about so many `records` each."""
+        """The shards of a split, of about `records` records each."""
         step = max(1, records // (patches_per_sound or _PATCHES_OF_ALL))
         sounds = self.sounds[split]
-        parts = [sounds[first : first + step] for first in range(0, len(sounds), step)]
-        names = [shard_name(split, number, len(parts)) for number in range(len(parts))]
-        return [PlannedShard(name, part) for name, part in zip(names, parts, strict=True)]
-
-
-def exclude_ids(listed: Sequence[Sound], ids: Collection[str]) -> tuple[list[Sound], int]:
-    """The sounds that no id names, and how many ids name one (see `exclusion.names_of`)."""
-    named = [names_of(sound.id, sound.file).intersection(ids) for sound in listed]
-    kept = [sound for sound, found in zip(listed, named, strict=True) if not found]
-    return kept, len(set().union(*named))
+        firsts = range(0, len(sounds), step)
+        return [
+            PlannedShard(shard_name(split, shard, len(firsts)), sounds[first : first + step])
+            for shard, first in enumerate(firsts)
+        ]
 
 
 def make_plan(
@@ -73,13 +67,15 @@ def make_plan(
     settings: Settings,
     contents: Mapping[str, str],
 ) -> Plan:
-    """The plan for the sounds that exclusions left of those listed.
+    """The plan for the sounds that are not excluded.
 
-    `contents` has a text for each file, the same for files that are equal, byte for byte. A copy of
-    a training sound in validation would be recognised, not understood: copies are one group.
+    Args:
+        listed: number of sounds in the table.
+        contents: file -> a key that is equal for files of equal bytes. Their groups are joined:
+            validation must hold no copy of a training sound.
 
     Raises:
-        ValueError: no tag, or too few sounds on a side, are left.
+        ValueError: no tag, or too few sounds in a split, are left.
     """
     vocabulary = build_vocabulary(
         [sound.tags for sound in sounds],
@@ -106,8 +102,8 @@ def make_plan(
     except ValueError as error:
         raise ValueError(f"{error}{_equal_files(tagged, groups, contents)}") from error
     split: dict[str, list[Sound]] = {name: [] for name in SPLITS}
-    for sound, group, kept_out in zip(tagged, groups, in_validation.tolist(), strict=True):
-        split["validation" if kept_out else "train"].append(replace(sound, group=group))
+    for sound, group, validates in zip(tagged, groups, in_validation.tolist(), strict=True):
+        split["validation" if validates else "train"].append(replace(sound, group=group))
     check_enough({name: len(some) for name, some in split.items()})
     return Plan(
         listed=listed,
@@ -120,19 +116,19 @@ def make_plan(
 
 
 def check_enough(sounds: dict[str, int]) -> None:
-    """Raises ValueError when a side of the split has too few sounds to be one."""
+    """Raises ValueError if a split has too few sounds."""
     train, validation = (sounds[split] for split in SPLITS)
     if min(train, validation) < MINIMUM_EXAMPLES:
         raise ValueError(
-            f"{train} sounds to train on and {validation} to validate on are too few: each side "
-            f"needs {MINIMUM_EXAMPLES}; add sounds or change --validation_fraction"
+            f"{train} training and {validation} validation sounds: each split needs at least "
+            f"{MINIMUM_EXAMPLES}. Fix: add sounds or change --validation_fraction"
         )
 
 
 def join_copies(groups: Sequence[str], contents: Sequence[str]) -> list[str]:
-    """The groups, those made one that hold sounds of the same content.
+    """The group of each sound, after joining groups that share a content.
 
-    A joined group is called as the first of its groups in alphabetical order.
+    A joined group has the alphabetically first of its groups' names.
     """
     names, group = np.unique(groups, return_inverse=True)
     distinct, content = np.unique(contents, return_inverse=True)
@@ -148,22 +144,22 @@ def join_copies(groups: Sequence[str], contents: Sequence[str]) -> list[str]:
 def _equal_files(
     sounds: Sequence[Sound], groups: Sequence[str], contents: Mapping[str, str]
 ) -> str:
-    """Which equal files made few groups of many, to end a message with; empty if none did."""
+    """The end of a message: which equal files joined groups; empty if none did."""
     before, after = len({sound.group for sound in sounds}), len(set(groups))
     if before == after:
         return ""
     content, copies = Counter(contents[sound.file] for sound in sounds).most_common(1)[0]
     files = [sound.file for sound in sounds if contents[sound.file] == content]
     return (
-        f". {before} groups became {after}, since files in them are equal, byte for byte; "
-        f"{copies} of these are {', '.join(files[:3])}{' ...' if copies > 3 else ''}: keep one"
+        f". {before} groups were joined to {after}, because they share files of equal bytes, such "
+        f"as {', '.join(files[:3])}{f' and {copies - 3} more' if copies > 3 else ''}: keep one"
     )
 
 
 def _tag_matrix(
     tag_sets: Sequence[Collection[str]], vocabulary: Vocabulary
 ) -> scipy.sparse.csr_array:
-    """Sounds by tags; dense it would be 190 MB for Freesound."""
+    """Sparse [sound, tag]; 190 MB if dense, for Freesound."""
     columns = [vocabulary.indices(tags) for tags in tag_sets]
     ends = np.cumsum([0, *map(len, columns)])
     values = np.ones(ends[-1], np.int64)
@@ -175,10 +171,5 @@ def _tags_left_out(tag_sets: Sequence[Collection[str]], settings: Settings) -> d
     counts = Counter(tag for tags in tag_sets for tag in tags).values()
     rare = sum(count < settings.min_tag_sounds for count in counts)
     frequent = sum(count / len(tag_sets) > settings.max_document_fraction for count in counts)
-    return {
-        f"in more than {settings.max_document_fraction:.0%} of the sounds": frequent,
-        f"in fewer than {settings.min_tag_sounds} sounds": rare,
-        f"beyond the {settings.vocabulary_size} most frequent": max(
-            0, len(counts) - rare - frequent - settings.vocabulary_size
-        ),
-    }
+    beyond = max(0, len(counts) - rare - frequent - settings.vocabulary_size)
+    return {"too_frequent": frequent, "too_rare": rare, "beyond_vocabulary_size": beyond}

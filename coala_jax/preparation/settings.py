@@ -1,4 +1,4 @@
-"""What determines a dataset besides its sounds and their table."""
+"""The settings of a preparation."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from coala_jax.tags.normalize import PROCESSINGS
 
 @dataclass(frozen=True)
 class Settings:
-    """The text of the paper (section 3.1 and "Tag processing") by default."""
+    """The defaults follow the paper (section 3.1 and "Tag processing")."""
 
     name: str  # of the corpus, for reports
     columns: Columns = field(default_factory=Columns)
@@ -34,7 +34,7 @@ class Settings:
 
     @classmethod
     def released(cls, name: str) -> "Settings":
-        """What the authors' released code does where it differs from their text."""
+        """The settings of the authors' released code where it differs from their text."""
         return cls(
             name=name,
             tag_processing="released",
@@ -44,11 +44,11 @@ class Settings:
         )
 
     def __post_init__(self) -> None:
-        """Refuses at once what would otherwise fail after all sounds are decoded."""
+        """Raises ValueError for a value out of range, before any sound is decoded."""
 
         def require(holds: bool, name: str, wanted: str) -> None:
             if not holds:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {wanted}")
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be {wanted}")
 
         for name in ("vocabulary_size", "min_tag_sounds"):
             require(getattr(self, name) >= 1, name, "at least 1")
@@ -65,7 +65,7 @@ class Settings:
             require(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
 
     def to_dict(self) -> dict[str, Any]:
-        """As the manifest keeps them; the front end has its own place there."""
+        """As in the manifest, which has the front end under a key of its own."""
         content = asdict(self) | {"resampler": RESAMPLER}
         del content["front_end"]
         return content

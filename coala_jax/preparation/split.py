@@ -1,4 +1,4 @@
-"""Which sounds are kept for validation (paper, section 3.1: 10 %)."""
+"""Splits sounds into training and validation (paper, section 3.1: 10 %)."""
 
 import heapq
 import math
@@ -19,32 +19,31 @@ def validation_mask(
     seed: int,
     method: str = "stratified",
 ) -> Bool[np.ndarray, " sound"]:
-    """True for the sounds kept for validation: a `fraction` of them, no group on both sides.
+    """True for the sounds in validation: a `fraction` of all, with every group in one split.
 
     `stratified` gives validation its fraction of every tag's sounds as nearly as the groups allow,
-    by iterative stratification (see `_Stratification`), and leaves every tag of two or more groups
-    some to train on. `random` takes groups in random order. Never more sounds than the fraction,
-    rounded, and fewer only where none of the other groups can be taken. Depends on the seed, the
-    tags and the groups, not on the order of the sounds.
+    by iterative stratification (see `_Stratification`), and leaves some sounds of every tag of two
+    or more groups to training. `random` takes groups in random order. Validation never has more
+    sounds than the fraction, rounded, and fewer only if no other group fits. Depends on the seed,
+    the tags and the groups, not on the order of the sounds.
 
     Raises:
-        ValueError: an unknown method, no sounds, the fraction is not in (0, 1), or no group fits
-            into it.
+        ValueError: an unknown method, no sounds, a fraction outside (0, 1), or no group fits in it.
     """
     if method not in METHODS:
-        raise ValueError(f"the split is {method!r}; it must be one of {', '.join(METHODS)}")
+        raise ValueError(f"split is {method!r}: it must be one of {', '.join(METHODS)}")
     if not 0.0 < fraction < 1.0:
-        raise ValueError(f"the validation fraction is {fraction}; it must be between 0 and 1")
+        raise ValueError(f"validation_fraction is {fraction}: it must be between 0 and 1")
     if not len(groups):
-        raise ValueError("there are no sounds to split; add some")
+        raise ValueError("no sounds to split. Fix: add some")
     places = {name: place for place, name in enumerate(sorted(set(groups)))}
     group_of = np.array([places[group] for group in groups])
     sizes = np.bincount(group_of)
-    wanted = min(round(fraction * len(groups)), len(groups) - 1)  # one is left to train on
+    wanted = min(round(fraction * len(groups)), len(groups) - 1)  # training keeps at least one
     if sizes.min() > wanted:
         raise ValueError(
-            f"no group fits into {fraction:.0%} of {len(groups)} sounds (the smallest has "
-            f"{sizes.min()}); raise --validation_fraction or add sounds"
+            f"no group fits in {fraction:.0%} of {len(groups)} sounds: the smallest has "
+            f"{sizes.min()}. Fix: raise --validation_fraction or add sounds"
         )
     rng = np.random.default_rng(seed)
     if method == "random":
@@ -59,7 +58,7 @@ def validation_mask(
 def _draw(
     sizes: Int64[np.ndarray, " group"], wanted: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, " group"]:
-    """Groups in random order, each taken if it still fits into the wanted number of sounds."""
+    """Groups in random order, each taken if it still fits in the wanted number of sounds."""
     kept, taken = np.zeros(len(sizes), bool), 0
     for group in rng.permutation(len(sizes)):
         if taken + sizes[group] <= wanted:
@@ -69,17 +68,18 @@ def _draw(
 
 
 class _Stratification:
-    """Iterative stratification of multi-label data: two sides, sparse counts, whole groups.
+    """Iterative stratification of multi-label data: two splits, sparse counts, whole groups.
 
     Sechidis, Tsoumakas & Vlahavas, On the Stratification of Multi-Label Data, ECML PKDD 2011: the
-    rarest tag first, each of its examples to the side that needs that tag most. Ours, because the
-    library for it (iterative-stratification) takes a dense matrix and no groups.
+    rarest tag first, each of its examples to the split that needs that tag most. Our own, because
+    the library for it (iterative-stratification) takes a dense matrix and no groups.
 
-    What groups add: the largest of a tag come first, and a group is kept out only if it overfills
-    no tag; by its rarest tag alone a pack of 150 sounds would be. What is missing in the end is
-    filled up by chi-square over the tags. As that makes the total right, a tie goes to training.
+    Changes for groups: the largest groups of a tag come first, and validation takes a group only if
+    that overfills no tag; a pack of 150 sounds must not be taken for its rarest tag alone. What is
+    missing in the end is filled up by chi-square over the tags. Since that completes the total,
+    ties go to training.
 
-    A need is in sounds times the number of all sounds, so that it is an integer and ties are exact.
+    A need is in sounds times the number of all sounds: an integer, so that ties are exact.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class _Stratification:
         self._rank = largest_first.argsort()
         self._totals = counts.sum(axis=0).tolist()
         self._groups_of_tag = np.diff(self._by_tag.indptr).tolist()
-        self._to_train = self._groups_of_tag.copy()  # groups of each tag not kept out so far
+        self._to_train = self._groups_of_tag.copy()  # groups of each tag left to training
         self._need = [wanted * total for total in self._totals]
         self._missing = wanted  # sounds
         self._kept = np.zeros(len(sizes), bool)
 
     def split(self) -> Bool[np.ndarray, " group"]:
-        """True for the groups that validation keeps."""
+        """True for the groups in validation."""
         self._place_rarest_first()
         self._fill(may_lose_tags=False)
         self._fill(may_lose_tags=True)
@@ -126,7 +126,7 @@ class _Stratification:
                     left[other] -= count
 
     def _fill(self, may_lose_tags: bool) -> None:
-        """Keeps what brings chi-square down most, or up least, until nothing is missing or fits."""
+        """Takes the groups that lower chi-square most, until nothing is missing or fits."""
         if not self._missing:
             return
         ranks = self._rank.tolist()
@@ -137,7 +137,7 @@ class _Stratification:
             _, rank, group = heapq.heappop(heap)
             if not self._fits(group, may_lose_tags):
                 continue
-            # A cost only grows as others are kept, so that those in the heap are lower limits.
+            # Costs only grow as groups are taken: those in the heap are lower bounds.
             cost = self._cost(group)
             if heap and cost > heap[0][0]:
                 heapq.heappush(heap, (cost, rank, group))
@@ -147,7 +147,7 @@ class _Stratification:
     def _fits(self, group: int, may_lose_tags: bool = False) -> bool:
         """Whether there is room, and training keeps sounds of all the group's tags.
 
-        With `may_lose_tags` a tag of this group alone does not count.
+        With `may_lose_tags`, tags that only this group has are ignored.
         """
         return self._sizes[group] <= self._missing and all(
             self._to_train[tag] > 1 or (may_lose_tags and self._groups_of_tag[tag] == 1)
@@ -155,13 +155,13 @@ class _Stratification:
         )
 
     def _overfills(self, group: int) -> bool:
-        """Whether the group has more sounds of a tag than are needed, rounded up."""
+        """Whether the group has more sounds of a tag than needed, rounded up."""
         return any(
             self._sounds * (count - 1) >= self._need[tag] for tag, count in self._tags[group]
         )
 
     def _cost(self, group: int) -> float:
-        """What keeping the group adds to chi-square over the tags, per sound."""
+        """What the group in validation adds to chi-square over the tags, per sound."""
         changes = (
             count * (self._sounds * count - 2 * self._need[tag]) / self._totals[tag]
             for tag, count in self._tags[group]

@@ -1,4 +1,4 @@
-"""The directory beside a dataset in which it is made, and what a killed run left in it."""
+"""The staging directory in which a dataset is made, and how a killed run is resumed from it."""
 
 import contextlib
 import dataclasses
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from absl import logging
+
 from coala_jax import storage
 from coala_jax.data.tfrecord import DatasetError, walk
 from coala_jax.preparation.extract import ExtractionResult
@@ -18,7 +20,7 @@ _STAMP, _LOCK = "fingerprint", "lock"
 
 
 def discard_staging(out: Path) -> None:
-    """Removes what a run left that was killed when it had just finished."""
+    """Removes the staging directory of a run that was killed just after it finished."""
     staging = _beside(out)
     if (staging / _STAMP).is_file():
         shutil.rmtree(staging)
@@ -26,16 +28,16 @@ def discard_staging(out: Path) -> None:
 
 @contextlib.contextmanager
 def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
-    """`OUT.work`, for this process alone; emptied unless it was begun for the same fingerprint.
+    """`OUT.work`, locked for this process; emptied if it belongs to another fingerprint.
 
     Raises:
-        DatasetError: another process is at work in it, or it holds something else.
+        DatasetError: another process uses it, or it holds something else.
     """
     staging = _beside(out)
     stamp = staging / _STAMP
     if staging.exists() and not stamp.is_file() and any(staging.iterdir()):
         raise DatasetError(
-            f"{staging}: it is needed to make {out} and holds something else; move it away, or "
+            f"{staging}: needed to make {out}, but it holds something else. Fix: move it away, or "
             "choose another --out"
         )
     staging.mkdir(parents=True, exist_ok=True)
@@ -43,9 +45,9 @@ def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DatasetError(f"{out}: another process is making it; wait for that one") from error
+            raise DatasetError(f"{out}: another process is making it. Fix: wait for it") from error
         if stamp.is_file() and storage.read_bytes(stamp).decode() != fingerprint:
-            print(f"{staging}: it was begun for other sounds or settings, and is started afresh")
+            logging.info("%s: made from other sounds or settings; starting over", staging)
             for path in staging.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -60,27 +62,26 @@ def _beside(out: Path) -> Path:
 
 
 class Written(NamedTuple):
-    """A sound that has been worked through, and the size of its shard after it, in bytes."""
+    """The result of a sound, and the size of its shard in bytes after it was written."""
 
     result: ExtractionResult
     shard_bytes: int
 
 
 class Journal:
-    """What each sound of a shard gave, a JSON line each, appended after its records are written.
+    """The results of a shard's sounds, one JSON line each, appended after the records.
 
-    The shard and its journal together are as good as the shorter of them: `recover` finds how far
-    both are whole.
+    After a kill, `recover` finds how far both the shard and its journal are complete.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def recover(self, sounds: Sequence[Sound], shard: Path) -> list[Written]:
-        """The first of the sounds, as far as their lines and their records are there."""
+        """Results of the first sounds, as far as their lines and records are complete."""
         if not (self._path.is_file() and shard.is_file()):
             return []
-        ends = [0]  # of whole records
+        ends = [0]  # of valid records
         for span in walk(storage.read_bytes(shard)):
             if span.cause:
                 break
@@ -102,7 +103,7 @@ class Journal:
 
     @contextlib.contextmanager
     def append_after(self, sounds: Sequence[Sound], kept: Sequence[Written]) -> Iterator["Journal"]:
-        """Opens the journal to append to it, with the lines of the first sounds in it."""
+        """Opens the journal for appending after the results that are kept."""
         pairs = zip(sounds, kept, strict=False)
         lines = b"".join(_line(sound, *written) for sound, written in pairs)
         storage.write_bytes(self._path, lines)

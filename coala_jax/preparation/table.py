@@ -1,4 +1,4 @@
-"""The table of sounds and tags that a dataset is made from: a CSV, one row a sound."""
+"""The table of sounds and tags that a dataset is made from: a CSV, one row per sound."""
 
 import csv
 import io
@@ -12,16 +12,16 @@ from coala_jax.tags.normalize import normalize_tags, split_tags
 
 
 class TableError(ValueError):
-    """A table that cannot be used; the message names the file, the line or column, and the fix."""
+    """An invalid table; the message names the file, the line or column, and the fix."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns. An empty optional one takes the column so called if there is one."""
+    """Column names. An optional one that is empty means the column of its own name, if any."""
 
     file: str = "file"
     tags: str = "tags"
-    group: str = ""  # optional, as those that follow
+    group: str = ""  # optional, like those below
     id: str = ""
     source: str = ""
 
@@ -32,10 +32,9 @@ class Sound:
 
     file: relative to the audio folder.
     tags: normalised.
-    group: sounds of one group stay on one side of the split; a table without groups has one for
-        each sound.
-    id: what a list of sounds to keep out may call it; empty where the table has none.
-    source: the collection that it is from; empty where the table names none.
+    group: sounds of one group are in one split; the file where the table has no group.
+    id: as in lists of sounds to exclude; empty if the table has none.
+    source: the collection that the sound is from; empty if the table has none.
     """
 
     file: str
@@ -46,21 +45,21 @@ class Sound:
 
 
 def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> list[Sound]:
-    """All sounds of the table, ordered by file name, so that the order of the rows is no matter.
+    """All sounds of the table, sorted by file name: the order of the rows does not matter.
 
-    Tags are normalised as `tag_processing` says (`paper` or `released`).
+    Tags are normalised according to `tag_processing` (`paper` or `released`).
 
     Raises:
-        TableError: no such file, no such column, a row without a file or with more or fewer cells
-            than the header, or a file in two rows.
+        TableError: a missing file or column, a row without a file or with more or fewer cells than
+            the header, or a file in two rows.
     """
     if not path.is_file():
-        raise TableError(f"{path}: there is no such file; give the CSV of sounds and tags")
+        raise TableError(f"{path}: no such file. Fix: give --tags the CSV of sounds and tags")
     try:
         text = storage.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TableError(
-            f"{path}: it is not in UTF-8 ({error}); save it as CSV UTF-8, as Excel calls it"
+            f"{path}: not in UTF-8 ({error}). Fix: save it as CSV UTF-8, as Excel calls it"
         ) from error
     delimiter = _delimiter(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
@@ -70,23 +69,23 @@ def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> l
         sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
     except csv.Error as error:
         raise TableError(
-            f"{path}: line {reader.line_num} or one before it is no CSV ({error}); "
-            "look for a quotation mark that is not closed"
+            f"{path}: invalid CSV up to line {reader.line_num} ({error}). Fix: close all quotation "
+            "marks"
         ) from error
     if not sounds:
-        raise TableError(f"{path}: it lists no sounds")
+        raise TableError(f"{path}: no sounds in it. Fix: add a row per sound")
     return sorted(_without_repeats(path, sounds), key=lambda sound: sound.file)
 
 
 def _delimiter(header: str) -> str:
-    """A comma, or where the header has none the semicolon or tab of other spreadsheets."""
+    """A comma, or if the header has none the semicolon or tab of other spreadsheets."""
     return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Columns:
-    """The columns that the table has; an optional one that it lacks stays empty."""
+    """The columns of the table; an optional one that is missing stays empty."""
     if not header:
-        raise TableError(f"{path}: the file is empty; its first line must name the columns")
+        raise TableError(f"{path}: empty. Fix: name the columns in the first line")
     optional = {
         name: getattr(columns, name) or (name if name in header else "")
         for name in ("group", "id", "source")
@@ -95,7 +94,7 @@ def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Column
     for column in filter(None, astuple(found)):
         if column not in header:
             raise TableError(
-                f"{path}: it has no column {column!r}, only {', '.join(header)}; name its columns "
+                f"{path}: no column {column!r}, only {', '.join(header)}. Fix: name the columns "
                 "with --file_column, --tags_column, --group_column, --id_column and --source_column"
             )
     return found
@@ -106,16 +105,18 @@ def _sound(
 ) -> Sound:
     if None in row:  # where DictReader puts the cells beyond the header
         raise TableError(
-            f"{path}: line {line} has more cells than the header; put tags with commas in quotes"
+            f"{path}: line {line}: more cells than the header. Fix: quote tags with commas in them"
         )
     file, tags = row[columns.file], row[columns.tags]
     if not file or None in row.values():
-        raise TableError(f"{path}: line {line} has no file or is cut short; correct or remove it")
+        raise TableError(
+            f"{path}: line {line}: no file, or too few cells. Fix: correct or remove it"
+        )
     place = PurePosixPath(file)
     if place.is_absolute() or ".." in place.parts:
         raise TableError(
-            f"{path}: line {line} names {file}, which is not below the audio folder; give --audio "
-            "the folder of all sounds, and files relative to it (the dataset keeps their names)"
+            f"{path}: line {line}: {file} is not in the audio folder. Fix: give --audio the folder "
+            "of all sounds, and files relative to it"
         )
     return Sound(
         file,
@@ -130,6 +131,8 @@ def _without_repeats(path: Path, sounds: list[Sound]) -> list[Sound]:
     seen: set[str] = set()
     for sound in sounds:
         if sound.file in seen:
-            raise TableError(f"{path}: {sound.file} is in two rows; keep one, with all its tags")
+            raise TableError(
+                f"{path}: {sound.file} is in two rows. Fix: keep one, with all its tags"
+            )
         seen.add(sound.file)
     return sounds

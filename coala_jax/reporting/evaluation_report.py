@@ -58,7 +58,7 @@ def figures(record: Record) -> dict[str, Callable[[], Figure]]:
         add(f"confusion-{task['name']}", evaluation_plots.confusion, task)
         if len(record["models"]) > 1:
             add(f"class-difference-{task['name']}", evaluation_plots.class_difference, task)
-        if task["map"]["positions"]:
+        if task["map"]["points"]:
             add(f"map-{task['name']}", evaluation_plots.class_map, task)
     if record["correlations"]:
         add("correlation", evaluation_plots.correlation)

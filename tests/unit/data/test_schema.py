@@ -9,7 +9,6 @@ from coala_jax.data.schema import (
     Example,
     parse_example,
     serializer,
-    shard_name,
     write_schema,
 )
 from tests.synthetic import random_examples
@@ -79,24 +78,21 @@ def test_any_tags_come_back(tags):
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        pytest.param(b"", "its features are none", id="empty"),
-        pytest.param(b"\xff" * 40, "it is no tf.train.Example", id="garbage"),
-        pytest.param(message()[:-1], "it is no tf.train.Example", id="cut"),
-        pytest.param(
-            message(source=None, group=None),
-            "its features are frame, id, patch, tags",
-            id="format-2",
+        pytest.param(b"", "features: none", id="empty"),
+        pytest.param(b"\xff" * 40, r"tf\.train\.Example", id="garbage"),
+        pytest.param(message()[:-1], r"tf\.train\.Example", id="cut"),
+        pytest.param(message(source=None, group=None), "frame, id, patch, tags", id="format-2"),
+        pytest.param(message(more=[1]), "more", id="more"),
+        *(
+            pytest.param(message(**{name: values}), "do not fit", id=f"{name} {number}")
+            for name, some in {
+                "patch": ([bytes(36_860)], [bytes(36_868)], [bytes(36_865)], []),
+                "id": ([b"a", b"b"], [b"\xff"]),
+                "source": ([],),
+                "frame": ([1, 2], [b"1"]),
+            }.items()
+            for number, values in enumerate(some)
         ),
-        pytest.param(message(more=[1]), "its features are frame, group, id, more", id="more"),
-        pytest.param(message(patch=[bytes(36_860)]), "not of this schema", id="patch-smaller"),
-        pytest.param(message(patch=[bytes(36_868)]), "not of this schema", id="patch-larger"),
-        pytest.param(message(patch=[bytes(36_865)]), "not of this schema", id="patch-odd"),
-        pytest.param(message(patch=[]), "not of this schema", id="no-patch"),
-        pytest.param(message(id=[b"a", b"b"]), "not of this schema", id="two-ids"),
-        pytest.param(message(id=[b"\xff"]), "not of this schema", id="id-no-text"),
-        pytest.param(message(source=[]), "not of this schema", id="no-source"),
-        pytest.param(message(frame=[1, 2]), "not of this schema", id="two-frames"),
-        pytest.param(message(frame=[b"1"]), "not of this schema", id="frame-no-number"),
     ],
 )
 def test_a_record_of_another_schema_is_named(data, error):
@@ -119,13 +115,13 @@ def test_what_the_schema_promises_passes():
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        pytest.param({"patch": np.zeros((96, 95), np.float32)}, r"\(96, 95\), not", id="shape"),
-        pytest.param({"patch": patch_with(np.nan)}, "values that are NaN or infinite", id="nan"),
-        pytest.param({"patch": patch_with(np.inf)}, "values that are NaN or infinite", id="inf"),
-        pytest.param({"tags": np.array([0, 3])}, "not all in the vocabulary of 3", id="tag-3"),
-        pytest.param({"tags": np.array([-1])}, "not all in the vocabulary of 3", id="tag--1"),
-        pytest.param({"tags": np.array([1, 1])}, "a tag comes twice", id="tag-twice"),
-        pytest.param({"frame": -1}, "its first frame is -1", id="frame"),
+        pytest.param({"patch": np.zeros((96, 95), np.float32)}, r"\(96, 95\)", id="shape"),
+        pytest.param({"patch": patch_with(np.nan)}, "NaN", id="nan"),
+        pytest.param({"patch": patch_with(np.inf)}, "infinite", id="inf"),
+        pytest.param({"tags": np.array([0, 3])}, "vocabulary of 3", id="tag-3"),
+        pytest.param({"tags": np.array([-1])}, "vocabulary of 3", id="tag--1"),
+        pytest.param({"tags": np.array([1, 1])}, "duplicate tag", id="tag-twice"),
+        pytest.param({"frame": -1}, "frame is -1", id="frame"),
     ],
 )
 def test_what_the_schema_does_not_promise_is_named(changes, error):
@@ -150,7 +146,3 @@ def test_the_schema_says_what_tensorflow_datasets_wants_to_know(tmp_path):
     assert features.keys() == {"patch", "tags", "id", "frame", "source", "group"}
     assert features["frame"]["tensor"] == {"dtype": "int64", "encoding": "none", "shape": {}}
     assert (tmp_path / "tags.labels.txt").read_text().split() == VOCABULARY
-
-
-def test_shards_are_numbered():
-    assert shard_name("train", 3, 12) == "coala-train.tfrecord-00003-of-00012"

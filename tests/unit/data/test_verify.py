@@ -1,7 +1,7 @@
+"""Every kind of damage and contradiction in a dataset is found, and where it is."""
+
 import dataclasses
-import json
 import random
-import re
 import shutil
 
 import numpy as np
@@ -11,20 +11,19 @@ from coala_jax.data import verify as module
 from coala_jax.data.schema import MANIFEST, Manifest, serializer
 from coala_jax.data.tfrecord import DatasetError, walk, write_shard
 from coala_jax.data.verify import Problem, check_shard, check_side_file, verify
-from tests.damage import flipped, truncated, write_small_dataset
+from tests.damage import flipped, truncated
 from tests.synthetic import random_examples, write_random_dataset
 
 TRAIN, VALIDATION = 5, 3
 SHARDS = {split: f"coala-{split}.tfrecord-00000-of-00001" for split in ("train", "validation")}
-SMALL = ("manifest.json", "features.json", "dataset_info.json", "tags.labels.txt", "report.md")
 VOCABULARY = [f"tag{number}" for number in range(6)]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def small(tmp_path_factory):
     """Never damaged, or put right again."""
-    folder = tmp_path_factory.mktemp("integrity") / "small"
-    write_small_dataset(folder)
+    folder = tmp_path_factory.mktemp("small") / "dataset"
+    write_random_dataset(folder, 2, 2)
     yield folder
     assert not verify(folder).problems
 
@@ -35,37 +34,29 @@ def dataset(tmp_path):
     return tmp_path / "dataset"
 
 
-def said(dataset) -> list[str]:
+def problems(dataset) -> list[str]:
     return [str(problem) for problem in verify(dataset).problems]
 
 
-def test_a_whole_dataset_is_whole(dataset):
+def test_a_valid_dataset_is_valid(dataset):
+    (dataset / "notes.txt").write_text("not ours")
+    (dataset / "folder").mkdir()
     report = verify(dataset)
     assert not report.problems
-    assert not report.remarks
-    size = sum(path.stat().st_size for path in dataset.iterdir())
-    assert str(report) == f"{dataset}: 8 records in 2 shards, {size} bytes, all whole"
+    names = [MANIFEST, *Manifest.load(dataset).digests()]
+    assert report.bytes_read == sum((dataset / name).stat().st_size for name in names)
+    assert (report.records, report.shards) == (8, 2)
 
 
-def test_every_flipped_bit_of_the_small_files_is_found(whole):
-    manifest = Manifest.load(whole)
-    for name in SMALL:
-        path = whole / name
-        for bit in flipped(path, range(8 * path.stat().st_size)):
-            if name == MANIFEST:
-                with pytest.raises(DatasetError):
-                    Manifest.load(whole)
-            else:
-                found = check_side_file(path, manifest.side_files[name])
-                assert [problem.file for problem in found] == [name], bit
-
-
-def test_every_truncation_of_the_small_files_is_found(whole):
-    manifest = Manifest.load(whole)
-    for name in SMALL[1:]:
-        path = whole / name
-        for size in truncated(path, range(path.stat().st_size)):
-            assert check_side_file(path, manifest.side_files[name]), size
+@pytest.mark.parametrize("damage", [flipped, truncated])
+def test_damage_to_a_side_file_is_found_at_any_bit_and_size(small, damage):
+    """Of the manifest, see `test_manifest.py`."""
+    manifest = Manifest.load(small)
+    for name, digest in manifest.side_files.items():
+        size = (small / name).stat().st_size
+        places = range(0, 8 * size, 7) if damage is flipped else range(0, size, 3)
+        for place in damage(small / name, places):
+            assert [p.file for p in check_side_file(small / name, digest)] == [name], place
 
 
 def framing_and_a_sample(content: bytes) -> list[int]:
@@ -74,36 +65,32 @@ def framing_and_a_sample(content: bytes) -> list[int]:
     for span in walk(content):
         data = span.data
         framing |= {*range(span.offset, data.start), *range(data.stop, data.stop + 4)}
-    return sorted(framing | set(random.Random(0).sample(range(len(content)), 150)))
+    return sorted(framing | set(random.Random(0).sample(range(len(content)), 50)))
 
 
-def test_flipped_bits_of_a_shard_are_found_where_they_are(whole):
-    entry = Manifest.load(whole).shards["train"][0]
-    path = whole / entry["file"]
+def test_flipped_bits_of_a_shard_are_found_where_they_are(small):
+    entry = Manifest.load(small).shards["train"][0]
+    path = small / entry["file"]
     content = path.read_bytes()
-    beginnings = [span.offset for span in walk(content)]
+    offsets = [span.offset for span in walk(content)]
     places = framing_and_a_sample(content)
-    assert len(places) >= 2 * 16 + 140
-    for bit in flipped(path, [8 * place + bit for place in places for bit in range(8)]):
-        record = bit // 8 >= beginnings[1]
-        first = check_shard(path, entry, 2).problems[0]
-        assert (first.record, first.offset) == (record, beginnings[record]), bit
+    assert len(places) >= 2 * 16 + 40
+    for bit in flipped(path, [8 * place + bit for place in places for bit in range(0, 8, 3)]):
+        record = bit // 8 >= offsets[1]
+        first = check_shard(path, entry, 6).problems[0]
+        assert (first.record, first.offset) == (record, offsets[record]), bit
 
 
-def test_truncations_of_a_shard_are_found(whole):
-    entry = Manifest.load(whole).shards["train"][0]
-    path = whole / entry["file"]
-    size = entry["bytes"]
-    middle = size // 2
-    edges = [*range(40), *range(middle - 40, middle + 40), *range(size - 40, size)]
-    for cut in truncated(path, {*edges, *random.Random(0).sample(range(size), 100)}):
-        shard = check_shard(path, entry, 2)
-        cause = f"it has {cut} bytes where the manifest says {size}"
-        assert shard.problems[0] == Problem(entry["file"], cause, offset=cut)
-        assert len(shard.found) == (cut >= middle)  # the two records are equally long
-        between = "records where the manifest says 2"
-        cause = between if cut in (0, middle) else "the file ends within its "
-        assert cause in shard.problems[1].cause, cut
+def test_truncations_of_a_shard_are_found(small):
+    entry = Manifest.load(small).shards["train"][0]
+    path, size = small / entry["file"], entry["bytes"]
+    ends = [span.offset + span.size for span in walk(path.read_bytes())]
+    edges = {*range(20), *range(ends[0] - 20, ends[0] + 20), *range(size - 20, size)}
+    for cut in truncated(path, edges):
+        shard = check_shard(path, entry, 6)
+        assert (shard.problems[0].file, shard.problems[0].offset) == (entry["file"], cut)
+        assert len(shard.records) == sum(cut >= end for end in ends)
+        assert len(shard.problems) >= 2
 
 
 def flip(path, place: int) -> None:
@@ -112,67 +99,39 @@ def flip(path, place: int) -> None:
     path.write_bytes(bytes(content))
 
 
-def test_all_problems_are_listed(dataset):
-    content = (dataset / SHARDS["train"]).read_bytes()
-    beginnings = [span.offset for span in walk(content)]
-    flip(dataset / SHARDS["train"], beginnings[1] + 20_000)
-    flip(dataset / SHARDS["train"], beginnings[3] + 20_000)
+def test_all_problems_are_listed_with_their_places(dataset):
+    offsets = [span.offset for span in walk((dataset / SHARDS["train"]).read_bytes())]
+    flip(dataset / SHARDS["train"], offsets[1] + 20_000)
+    flip(dataset / SHARDS["train"], offsets[3] + 20_000)
     (dataset / SHARDS["validation"]).unlink()
     flip(dataset / "features.json", 5)
     (dataset / "dataset_info.json").unlink()
-    (dataset / "notes.txt").write_text("mine")
-    crc = "its checksum does not match its data (it seems to be of sound-{}-é.wav)"
-    report = verify(dataset)
-    assert [str(problem) for problem in report.problems] == [
-        f"{SHARDS['train']}: record 1 at byte {beginnings[1]}: {crc.format(1)}",
-        f"{SHARDS['train']}: record 3 at byte {beginnings[3]}: {crc.format(3)}",
-        f"{SHARDS['validation']}: the file is missing",
-        "dataset_info.json: the file is missing",
-        "features.json: it is not as it was written",
-    ]
-    assert str(report).splitlines()[5:] == [
-        "remark: notes.txt: manifest.json does not name it",
-        f"{dataset}: 5 problems; 3 records are whole. Fix: copy the damaged files again, or delete "
-        "the dataset and prepare it again",
-    ]
-
-
-def test_what_does_not_belong_to_the_dataset_is_remarked(dataset):
-    (dataset / "notes.txt").write_text("mine")
-    (dataset / "folder").mkdir()
+    (dataset / "tags.labels.txt").unlink()
+    (dataset / "tags.labels.txt").mkdir()
     (dataset / "coala-train.tfrecord-00001-of-00002").write_text("old")
     report = verify(dataset)
-    assert not report.problems
-    assert [remark.split(":")[0] for remark in report.remarks] == [
-        "coala-train.tfrecord-00001-of-00002",
-        "folder",
-        "notes.txt",
+    found = [(p.file, p.record, p.offset, p.sound) for p in report.problems]
+    assert found == [
+        (SHARDS["train"], 1, offsets[1], "sound-1-é.wav"),
+        (SHARDS["train"], 3, offsets[3], "sound-3-é.wav"),
+        (SHARDS["validation"], None, None, ""),
+        ("dataset_info.json", None, None, ""),
+        ("features.json", None, None, ""),
+        ("tags.labels.txt", None, None, ""),
+        ("coala-train.tfrecord-00001-of-00002", None, None, ""),
     ]
+    assert report.records == 3
+    lines = str(report).splitlines()
+    assert lines[0].startswith(f"{SHARDS['train']}: record 1 at byte {offsets[1]}: ")
+    assert len(lines) == 8
 
 
-def test_a_file_that_cannot_be_read_is_a_problem(dataset):
-    for name in (SHARDS["train"], "features.json"):
-        (dataset / name).unlink()
-        (dataset / name).mkdir()
-    first, second = said(dataset)
-    assert f"{SHARDS['train']}: it cannot be read" in first
-    assert "features.json: it cannot be read" in second
-
-
-@pytest.mark.parametrize("records", [TRAIN, VALIDATION], ids=["one-more", "one-less"])
+@pytest.mark.parametrize("records", [TRAIN + 1, TRAIN - 1], ids=["one more", "one fewer"])
 def test_another_shard_in_its_place_is_found(dataset, tmp_path, records):
     """Every checksum in it is right."""
-    write_random_dataset(tmp_path / "other", TRAIN + 1, 0, tags=5)
-    write_random_dataset(tmp_path / "less", TRAIN - 1, 0, tags=5)
-    other = tmp_path / ("other" if records == TRAIN else "less")
-    shutil.copy(other / SHARDS["train"], dataset / SHARDS["train"])
-    problems = said(dataset)
-    assert "bytes where the manifest says" in problems[0]
-    assert (
-        f"{TRAIN + 1 if records == TRAIN else TRAIN - 1} records where the manifest says 5"
-        in problems[1]
-    )
-    assert len(problems) == 3 - (records == VALIDATION)
+    write_random_dataset(tmp_path / "other", records, 0, tags=5)
+    shutil.copy(tmp_path / "other" / SHARDS["train"], dataset / SHARDS["train"])
+    assert {problem.file for problem in verify(dataset).problems} == {SHARDS["train"]}
 
 
 def test_a_shard_of_the_same_size_in_its_place_is_found(dataset):
@@ -181,22 +140,17 @@ def test_a_shard_of_the_same_size_in_its_place_is_found(dataset):
     content = path.read_bytes()
     records = [content[span.offset : span.offset + span.size] for span in walk(content)]
     path.write_bytes(b"".join(reversed(records)))
-    (problem,) = said(dataset)
-    assert (
-        "its records are whole but its SHA-256 is not the manifest's: it is of another" in problem
-    )
-    assert verify(dataset).shards[SHARDS["train"]].found == []
+    (problem,) = problems(dataset)
+    assert path.name in problem and "SHA-256" in problem
 
 
-def test_bytes_after_a_shards_end_are_found(dataset):
+def test_bytes_after_the_end_of_a_shard_are_found(dataset):
     path = dataset / SHARDS["train"]
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() * 2)
     report = verify(dataset)
-    assert [str(problem) for problem in report.problems] == [
-        f"{path.name} at byte {size}: it has {2 * size} bytes where the manifest says {size}"
-    ]
-    assert len(report.shards[path.name].found) == TRAIN
+    assert [(p.file, p.offset) for p in report.problems] == [(path.name, size)]
+    assert report.records == TRAIN + VALIDATION
 
 
 def resaved(dataset, **changes) -> None:
@@ -208,123 +162,80 @@ def rewrite(dataset, examples, **entry_changes) -> None:
     serialize = serializer([*VOCABULARY, "more"])
     records = (e if isinstance(e, bytes) else serialize(e) for e in examples)
     entry = write_shard(dataset / SHARDS["train"], records) | entry_changes
-    shards = Manifest.load(dataset).shards | {"train": [entry]}
-    resaved(dataset, shards=shards)
+    resaved(dataset, shards=Manifest.load(dataset).shards | {"train": [entry]})
 
 
-EXAMPLES = random_examples(TRAIN + VALIDATION, 6)[:TRAIN]
+EXAMPLES = random_examples(TRAIN + VALIDATION, 6)
 ODD = dataclasses.replace(EXAMPLES[2], tags=np.array([6]))
-SECOND = 2 * (16 + len(serializer(VOCABULARY)(EXAMPLES[0])))
 
 
 @pytest.mark.parametrize(
-    ("change", "problems"),
+    ("change", "tokens"),
     [
         pytest.param(
-            lambda d: rewrite(d, [*EXAMPLES[:2], ODD, *EXAMPLES[3:]]),
-            [r"its tags \[6\] are not all in the vocabulary of 6 \(it seems to be of sound-2"],
-            id="tag",
+            lambda d: rewrite(d, [*EXAMPLES[:2], ODD, *EXAMPLES[3:5]]), ["sound-2-é.wav"], id="tag"
         ),
         pytest.param(
-            lambda d: rewrite(d, [*EXAMPLES[:4], b"no example"]),
-            ["it is no tf.train"],
-            id="no-example",
+            lambda d: rewrite(d, [*EXAMPLES[:4], b"no example"]), ["record 4"], id="no example"
         ),
         pytest.param(
             lambda d: rewrite(d, [*EXAMPLES[:4], EXAMPLES[1]]),
-            ["frame 12 of sound-1-é.wav comes a second time, after record 1 of coala-train"],
-            id="twice",
+            ["sound-1-é.wav"],
+            id="twice in a split",
         ),
         pytest.param(
-            lambda d: rewrite(d, [*EXAMPLES[:4], random_examples(6, 6)[5]]),
-            [
-                "frame 60 of sound-5-é.wav comes a second time, after record 4 of coala-train",
-                "its tag_counts are not",
-            ],
-            id="in-both-splits",
+            lambda d: rewrite(d, [*EXAMPLES[:4], EXAMPLES[5]]),
+            ["sound-5-é.wav", "tag_counts"],
+            id="in both splits",
         ),
         pytest.param(
-            lambda d: rewrite(d, EXAMPLES[:4]),
-            ["it counts 5 examples in train, its shards 4", "its tag_counts are not"],
-            id="counts",
+            lambda d: rewrite(d, EXAMPLES[:4]), ["examples in train", "tag_counts"], id="counts"
         ),
         pytest.param(
-            lambda d: rewrite(d, EXAMPLES, records=6),
-            ["5 records where the manifest says 6", "it counts 5 examples in train, its shards 6"],
+            lambda d: rewrite(d, EXAMPLES[:5], records=6),
+            ["5 records", "examples in train"],
             id="records",
         ),
-        pytest.param(lambda d: rewrite(d, EXAMPLES, crc32c=7), ["its CRC-32C is not"], id="crc"),
-        pytest.param(
-            lambda d: resaved(d, tag_counts=[0] * 6), ["its tag_counts are not"], id="tag-counts"
-        ),
-        pytest.param(lambda d: resaved(d, tag_counts=[]), ["its tag_counts"], id="no-tag-counts"),
+        pytest.param(lambda d: rewrite(d, EXAMPLES[:5], crc32c=7), ["CRC-32C"], id="crc"),
+        pytest.param(lambda d: resaved(d, tag_counts=[0] * 6), ["tag_counts"], id="tag counts"),
+        pytest.param(lambda d: resaved(d, tag_counts=[]), ["tag_counts"], id="no tag counts"),
         pytest.param(
             lambda d: resaved(d, side_files={}),
-            ["it does not name features.json", "it does not name dataset_info.json"],
-            id="side-files",
+            ["features.json", "dataset_info.json"],
+            id="side files",
         ),
     ],
 )
-def test_what_contradicts_the_manifest_is_found(dataset, change, problems):
+def test_what_contradicts_the_manifest_is_found(dataset, change, tokens):
     """Every digest is right here: what is wrong is what was written."""
     change(dataset)
-    found = said(dataset)
-    assert len(found) == len(problems)
-    for problem, pattern in zip(found, problems, strict=True):
-        assert re.search(pattern, problem), problem
+    found = problems(dataset)
+    assert len(found) == len(tokens), found
+    for problem, token in zip(found, tokens, strict=True):
+        assert token in problem
 
 
-def test_without_a_manifest_the_shards_are_walked(dataset):
-    flip(dataset / MANIFEST, 30)
-    flip(dataset / SHARDS["validation"], 0)
-    report = verify(dataset)
-    first, second = report.problems
-    assert first.file == MANIFEST
-    assert (second.file, second.record, second.offset) == (SHARDS["validation"], 0, 0)
-    assert report.manifest is None
-    assert [len(report.shards[SHARDS[split]].found) for split in SHARDS] == [TRAIN, 2]
-    assert str(report).endswith("2 problems; 7 records are whole")
-    names = ("dataset_info.json", "features.json", "tags.labels.txt")
-    assert report.remarks == [f"{name}: it cannot be checked" for name in names]
-    (dataset / MANIFEST).unlink()
-    assert len(verify(dataset).problems) == 2
-
-
-def test_a_dataset_of_another_format_is_not_judged_by_the_schema_of_this_one(dataset):
-    content = json.loads((dataset / MANIFEST).read_text()) | {"format": 2}
-    (dataset / MANIFEST).write_text(json.dumps(content))
-    write_shard(dataset / SHARDS["train"], [b"of another schema"] * 9)
-    report = verify(dataset)
-    (problem,) = map(str, report.problems)
-    assert problem.startswith("manifest.json: it says format 2, this version reads format 3; prep")
-    assert str(report).endswith(f"1 problem; {9 + VALIDATION} records are whole")
-
-
-def test_what_is_no_folder_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    for name in ("file", "nowhere"):
-        with pytest.raises(DatasetError, match=f"{name}: there is no such folder"):
-            verify(tmp_path / name)
-
-
-def test_an_empty_folder_is_no_dataset(tmp_path):
-    (problem,) = said(tmp_path)
-    assert "is no dataset" in problem
-
-
-def test_progress_counts_all_bytes(dataset, capsys):
-    verify(dataset)
-    assert capsys.readouterr().err == ""
-    verify(dataset, show_progress=True)
-    assert "100%" in capsys.readouterr().err.splitlines()[-1]
+@pytest.mark.parametrize("make", ["flip", "delete", "no folder"])
+def test_without_a_valid_manifest_it_says_why_and_no_more(dataset, capsys, make):
+    path = dataset / MANIFEST
+    if make == "flip":
+        flip(path, 30)
+    else:
+        path.unlink() if make == "delete" else shutil.rmtree(dataset)
+    with pytest.raises(DatasetError) as error:
+        verify(dataset)
+    assert str(dataset) in str(error.value)
+    assert module.main([str(dataset)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"verify: {error.value}\n"
+    assert captured.out == ""
 
 
 def test_the_command(dataset, capsys):
     assert module.main([str(dataset)]) == 0
-    size = sum(path.stat().st_size for path in dataset.iterdir())
-    assert capsys.readouterr().out.endswith(f" records in 2 shards, {size} bytes, all whole\n")
+    captured = capsys.readouterr()
+    assert captured.out == f"{verify(dataset)}\n"
+    assert "100%" in captured.err
     (dataset / "features.json").unlink()
     assert module.main([str(dataset)]) == 1
-    assert "features.json" in capsys.readouterr().out
-    assert module.main([str(dataset / "nowhere")]) == 1
-    assert "nowhere" in capsys.readouterr().err
+    assert str(Problem("features.json", "missing")) in capsys.readouterr().out

@@ -93,21 +93,16 @@ def test_at_peak_level_loudness_makes_no_difference(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "cause"),
-    [
-        pytest.param(None, "MissingFile", "there is no such file", id="missing"),
-        pytest.param(b"", "EmptyFile", "it has zero bytes", id="empty"),
-        pytest.param(b"no sound", "WrongName", "it holds plain text", id="text"),
-    ],
+    ("content", "error"), [(None, "MissingFile"), (b"", "EmptyFile"), (b"no sound", "WrongName")]
 )
 def test_what_cannot_be_decoded_is_a_result_too(
-    tmp_path: Path, content: bytes | None, error: str, cause: str
+    tmp_path: Path, content: bytes | None, error: str
 ) -> None:
     if content is not None:
         (tmp_path / "a.wav").write_bytes(content)
     result = extract(tmp_path / "a.wav", SETTINGS)
     assert result.error == error
-    assert result.cause.startswith(cause)
+    assert result.cause and str(tmp_path) not in result.cause
     assert (result.frames, result.patches, result.digest) == ((), (), "")
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from coala_jax.preparation.plan import exclude_ids, join_copies, make_plan
+from coala_jax.preparation.plan import join_copies, make_plan
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.table import Sound
 
@@ -84,29 +84,23 @@ def test_sounds_without_a_known_tag_are_not_decoded() -> None:
     made = plan(some, min_tag_sounds=2)
     assert [sound.file for sound in made.untagged] == ["x.wav", "y.wav"]
     assert sum(map(len, made.sounds.values())) == 16
-    assert made.tags_left_out["in fewer than 2 sounds"] == 1
+    assert made.tags_left_out["too_rare"] == 1
 
 
 @pytest.mark.parametrize(
-    ("tags", "changes", "message"),
+    ("tags", "changes", "token"),
     [
-        pytest.param(lambda n: (), {}, "no tag is left", id="no-tags"),
-        pytest.param(lambda n: ("all",), {}, "no tag is left", id="one-tag-on-all"),
+        pytest.param(lambda n: (), {}, "tag", id="no tags"),
+        pytest.param(lambda n: ("all",), {}, "tag", id="one tag on all"),
         pytest.param(
-            lambda n: (f"t{n % 2}",), {"validation_fraction": 0.1}, "too few", id="one-to-validate"
+            lambda n: (f"t{n % 2}",), {"validation_fraction": 0.1}, "1 valid", id="one to validate"
         ),
     ],
 )
-def test_what_leaves_nothing_is_refused(tags, changes: dict, message: str) -> None:
+def test_what_leaves_nothing_is_refused(tags, changes: dict, token: str) -> None:
     some = [Sound(f"{n}.wav", tags(n), f"{n}") for n in range(10)]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=token):
         plan(some, **changes)
-
-
-def test_excluded_sounds_are_out_and_the_ids_that_matched_are_counted() -> None:
-    kept, matched = exclude_ids(sounds(), frozenset({"3", "07.wav", "99", "7"}))
-    assert [sound.id for sound in kept] == [str(n) for n in range(16) if n not in (3, 7)]
-    assert matched == 3
 
 
 @pytest.mark.parametrize(
@@ -125,5 +119,5 @@ def test_equal_files_that_join_all_groups_are_named() -> None:
     """An error page in place of a sound, in every folder."""
     some = [*sounds(), *(Sound(f"bad{n}.wav", ("tag0",), f"take{n}") for n in range(8))]
     contents = {s.file: "page" if s.file.startswith("bad") else s.file for s in some}
-    with pytest.raises(ValueError, match=r"8 groups became 1, .* 8 of these are bad0\.wav, bad1"):
+    with pytest.raises(ValueError, match=r"bad0\.wav, bad1"):
         make_plan(len(some), some, SETTINGS, contents)

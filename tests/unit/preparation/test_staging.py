@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from coala_jax.data.tfrecord import ShardWriter
+from coala_jax.data.tfrecord import DatasetError, ShardWriter
 from coala_jax.preparation.extract import ExtractionResult
-from coala_jax.preparation.staging import Journal, Written
+from coala_jax.preparation.staging import Journal, Written, staging_directory
 from coala_jax.preparation.table import Sound
 from tests.damage import flipped, truncated
 
@@ -77,3 +77,31 @@ def test_what_is_appended_after_a_part_of_it_replaces_the_rest(shard: Path) -> N
     with journal.append_after(SOUNDS, kept):
         assert shard.with_name("journal").read_bytes() == b"".join(whole.splitlines(True)[:3])
         assert len(recovered(shard)) == 3
+
+
+def test_a_folder_of_the_user_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "out.work").mkdir()
+    (tmp_path / "out.work" / "thesis.txt").write_text("keep me")
+    with (
+        pytest.raises(DatasetError, match=str(tmp_path / "out.work")),
+        staging_directory(tmp_path / "out", "any"),
+    ):
+        pass
+    assert (tmp_path / "out.work" / "thesis.txt").read_text() == "keep me"
+
+
+def test_two_processes_do_not_make_one_dataset(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        staging_directory(out, "any"),
+        pytest.raises(DatasetError, match=str(out)),
+        staging_directory(out, "any"),
+    ):
+        pass
+
+
+def test_what_was_staged_is_kept_for_the_same_fingerprint_alone(tmp_path: Path) -> None:
+    for fingerprint, kept in (("a", False), ("a", True), ("b", False)):
+        with staging_directory(tmp_path / "out", fingerprint) as staging:
+            assert (staging / "dataset").exists() == kept
+            (staging / "dataset").mkdir(exist_ok=True)

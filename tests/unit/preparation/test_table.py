@@ -80,82 +80,52 @@ def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
         assert [sound.file for sound in sounds] == ["B.wav", "a.wav", "a/z.wav", "b.wav"]
 
 
+def with_columns(header: str, **columns: str) -> tuple[str, Columns]:
+    return f"{header}\na.wav,dog\n", Columns(**columns)
+
+
 @pytest.mark.parametrize(
-    ("text", "columns", "message"),
+    ("text", "columns", "token"),
     [
+        pytest.param(*with_columns("path,tags"), "'file'", id="no file column"),
+        pytest.param(*with_columns("file,words"), "'tags'", id="no tags column"),
+        pytest.param(*with_columns("file,tags", group="kit"), "'kit'", id="no group column"),
+        pytest.param(*with_columns("file,tags", id="sound"), "'sound'", id="no id column"),
+        pytest.param("file,tags\n/home/a.wav,dog\n", Columns(), "line 2: /home", id="absolute"),
         pytest.param(
-            "path,tags\na.wav,dog\n",
-            Columns(),
-            "no column 'file', only path, tags; name its columns with --file_column",
-            id="no-file-column",
+            "file,tags\nb.wav,cat\n../a.wav,dog\n", Columns(), "line 3: ../a.wav", id="outside"
+        ),
+        pytest.param("", Columns(), "empty", id="empty"),
+        pytest.param("file,tags\n", Columns(), "no sounds", id="header alone"),
+        pytest.param("file,tags\na.wav,dog\n,cat\n", Columns(), "line 3", id="no file"),
+        pytest.param("file,tags\na.wav,dog\nb.wav\n", Columns(), "line 3", id="no tags cell"),
+        pytest.param("file,tags,group\na.wav,dog\n", Columns(), "line 2", id="no group cell"),
+        pytest.param(
+            "file,tags,group\na.wav,dog,loud,g\n", Columns(), "line 2", id="commas without quotes"
         ),
         pytest.param(
-            "file,tags\n/home/me/a.wav,dog\n",
-            Columns(),
-            "line 2 names /home/me/a.wav",
-            id="absolute",
+            "file,tags\na.wav,dog\nb.wav,cat\na.wav,cow\n", Columns(), "a.wav", id="twice"
         ),
-        pytest.param(
-            "file,tags\nb.wav,cat\n../a.wav,dog\n",
-            Columns(),
-            "line 3 names ../a.wav, which is not below the audio folder; give --audio",
-            id="outside",
-        ),
-        pytest.param(
-            "file,tags\na.wav,dog\n",
-            Columns(id="sound"),
-            "no column 'sound', only file, tags; name its columns .* --id_column",
-            id="no-such-id-column",
-        ),
-        pytest.param("file\na.wav\n", Columns(), "no column 'tags', only file", id="no-tags"),
-        pytest.param(
-            "file,tags,group\na.wav,dog,g\n",
-            Columns(group="kit"),
-            "no column 'kit', only file, tags, group",
-            id="no-such-group-column",
-        ),
-        pytest.param("", Columns(), "the file is empty; its first line must", id="empty"),
-        pytest.param("file,tags\n", Columns(), "lists no sounds", id="header-alone"),
-        pytest.param("file,tags\na.wav,dog\n,cat\n", Columns(), "line 3 has no file", id="no-file"),
-        pytest.param(
-            "file,tags\na.wav,dog\nb.wav\n", Columns(), "line 3 .* cut short", id="no-tags-cell"
-        ),
-        pytest.param(
-            "file,tags,group\na.wav,dog\n", Columns(), "line 2 .* cut short", id="no-group-cell"
-        ),
-        pytest.param(
-            "file,tags,group\na.wav,dog,loud,g\n",
-            Columns(),
-            "line 2 has more cells than the header; put tags with commas in quotes",
-            id="commas-without-quotes",
-        ),
-        pytest.param(
-            "file,tags\na.wav,dog\nb.wav,cat\na.wav,cow\n",
-            Columns(),
-            "a.wav is in two rows; keep one",
-            id="repeated",
-        ),
-        pytest.param('file,tags\na.wav,"dog\n', Columns(), "mark that is not closed", id="quote"),
+        pytest.param('file,tags\na.wav,"dog\n', Columns(), "quotation", id="open quote"),
     ],
 )
-def test_errors_name_table_place_and_way_out(
-    tmp_path: Path, text: str, columns: Columns, message: str
+def test_errors_name_the_table_and_the_place(
+    tmp_path: Path, text: str, columns: Columns, token: str
 ) -> None:
     path = table(tmp_path, text)
-    with pytest.raises(TableError, match=message) as raised:
+    with pytest.raises(TableError) as error:
         read_table(path, columns)
-    assert str(raised.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{path}: ")
+    assert token in str(error.value)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_other_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
-    path = table(tmp_path, "file,tags\né.wav,dog\n", encoding)
-    with pytest.raises(
-        TableError, match=r"sounds\.csv: it is not in UTF-8 .* save it as CSV UTF-8"
-    ):
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", None])
+def test_other_encodings_and_a_missing_table_are_refused(
+    tmp_path: Path, encoding: str | None
+) -> None:
+    path = tmp_path / "none.csv"
+    if encoding:
+        path = table(tmp_path, "file,tags\né.wav,dog\n", encoding)
+    with pytest.raises(TableError) as error:
         read_table(path, Columns())
-
-
-def test_no_such_table(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"none\.csv: there is no such file; give the CSV"):
-        read_table(tmp_path / "none.csv", Columns())
+    assert str(error.value).startswith(f"{path}: ")
