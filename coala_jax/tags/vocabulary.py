@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from coala_jax import storage
-from coala_jax.tags.normalize import normalize_tags, require_processing
+from coala_jax.tags.normalize import normalize_tags, split_processing
 from coala_jax.tags.released import readable
 
 
@@ -32,7 +32,7 @@ class Vocabulary:
     processing: str = "paper"
 
     def __post_init__(self) -> None:
-        require_processing(self.processing)
+        split_processing(self.processing)
         if not self.tags:
             raise ValueError("a vocabulary needs at least one tag")
         if "" in self.tags:
@@ -76,7 +76,7 @@ class Vocabulary:
             if not 0 <= tag < len(self):
                 raise IndexError(f"there are {len(self)} tags, from place 0 on; asked for {tag}")
             tag = self.tags[tag]
-        return readable(tag) if self.processing == "released" else tag
+        return readable(tag) if split_processing(self.processing)[0] == "released" else tag
 
     def indices(
         self, tags: Iterable[str], *, aliases: bool = False, strict: bool = False

@@ -14,6 +14,7 @@ def test_the_text_of_the_paper_is_the_default() -> None:
         "name": "any",
         "columns": {"file": "file", "tags": "tags", "group": "", "id": "", "source": ""},
         "tag_processing": "paper",
+        "stop_words": ["english"],
         "vocabulary_size": 1000,
         "min_tag_sounds": 1,
         "max_document_fraction": 0.7,
@@ -48,6 +49,7 @@ def test_the_released_code_differs_in_three_settings_and_the_front_end() -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"stop_words": ("../english",)}, "'../english'"),
         ({"vocabulary_size": 0}, "vocabulary_size is 0; it must be at least 1"),
         ({"min_tag_sounds": 0}, "min_tag_sounds is 0; it must be at least 1"),
         ({"max_document_fraction": 0.0}, r"max_document_fraction is 0.0; it must be in \(0, 1\]"),
