@@ -30,6 +30,11 @@ from coala_jax.preparation.table import Columns
 from coala_jax.reporting import dataset_report
 from coala_jax.tags.normalize import PROCESSINGS
 
+
+def _languages(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
 _MODES = ("paper", "released")
 # field of Settings -> type, choices and help of its flag
 _SETTINGS = {
@@ -37,6 +42,11 @@ _SETTINGS = {
     "min_tag_sounds": (int, None, "leave out tags of fewer sounds"),
     "max_document_fraction": (float, None, "leave out tags of more than this share of the sounds"),
     "tag_processing": (str, PROCESSINGS, "how tag text becomes tags"),
+    "stop_words": (
+        _languages,
+        None,
+        "languages whose stop words are no tags; others than english from your nltk_data",
+    ),
     "validation_fraction": (float, None, "share of the sounds kept for validation"),
     "split": (str, METHODS, "how the validation sounds are chosen"),
     "seed": (int, None, "of the split"),
@@ -79,6 +89,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         group = parser.add_argument_group(title)
         for name, (kind, choices, meaning) in flags.items():
             values = [getattr(default, name) for default in defaults]
+            values = [",".join(v) if isinstance(v, tuple) else v for v in values]
             shown = (
                 f"{values[0]}"
                 if values[0] == values[1]

@@ -14,11 +14,11 @@ import soxr
 from jaxtyping import Float32
 
 from coala_jax import storage
-from coala_jax.audio import container, wavpack
+from coala_jax.audio import wavpack
+from coala_jax.audio.declared_length import Bytes, declared_frames
 from coala_jax.audio.errors import (
     DecodeError,
     EmptyFileError,
-    HeaderOnlyError,
     MissingDecoderError,
     MissingFileError,
     NoSamplesError,
@@ -30,9 +30,10 @@ from coala_jax.audio.errors import (
     UnreadableError,
     WrongNameError,
 )
+from coala_jax.audio.file_kind import not_sound
 
 RESAMPLER = "soxr HQ"  # as datasets name what resampled their sounds
-LEVELS = ("recorded", "peak")  # how loud sounds are heard: as recorded (paper), or at a peak of 1
+LEVELS = ("recorded", "peak")  # as recorded (paper), or every sound at a peak of 1
 
 # -144 dB: below the last bit of 24. What is left there is the rounding of some earlier step.
 _SILENT = 2.0**-24
@@ -43,6 +44,7 @@ _LOUDEST = 2.0**31
 _RATES_HZ = (1_000, 1_000_000)
 _BLOCK_SAMPLES = 2**18  # of all channels together: 1 MiB
 _UNKNOWN_FRAMES = 2**62  # libsndfile gives a FLAC of unknown length 2**63 - 1
+_MALFORMED = 3  # libsndfile's code for a header that does not fit its file
 # What may be missing: sloppy writers are a few frames off, an mp3's tags are no sound.
 _TOLERATED_SECONDS = 0.01
 _TOLERATED_SHARE = 0.05
@@ -60,8 +62,7 @@ def load(
 
     Knows every format of libsndfile by its content, whatever its name, and WavPack when `wvunpack`
     or `ffmpeg` is on PATH. Memory is that of the result and a block, whatever a header claims (for
-    WavPack, of all channels too). A file cut short is found where `container.promise` can tell: an
-    MP3 without a Xing frame may be cut anywhere.
+    WavPack, of all channels too). A file cut short is found where `declared_length` can tell.
 
     Raises:
         DecodeError: its subclasses say why.
@@ -69,17 +70,17 @@ def load(
     try:
         if not path.is_file():
             cause = "it is a folder" if path.is_dir() else "there is no such file"
-            raise MissingFileError(f"{path}: {cause}; correct the path or leave it out")
+            raise MissingFileError(f"{path}: {cause}. Fix: correct the path or leave it out")
         with storage.open_binary(path) as file:
             waveform, peak = _decode(_source(path, file), sample_rate_hz, max_seconds)
     except OSError as error:
         raise UnreadableError(
-            f"{path}: the system does not let it be read ({error.strerror}); "
-            "correct its permissions or leave it out"
+            f"{path}: it may not be read ({error.strerror}). "
+            "Fix: correct its permissions or leave it out"
         ) from error
     if not allow_silence and np.abs(waveform).max() < _SILENT:
         cause = "its channels cancel each other" if peak >= _SILENT else "every sample is zero"
-        raise SilentError(f"{path}: it is silent, {cause}; leave it out")
+        raise SilentError(f"{path}: it is silent, {cause}. Fix: leave it out")
     return waveform
 
 
@@ -95,7 +96,7 @@ def resample(
         waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
     if waveform.size == 0:
         raise NoSamplesError(
-            f"{name}: it holds no sound (zero samples at {to_hz} Hz); leave it out"
+            f"{name}: it holds no sound (zero samples at {to_hz} Hz). Fix: leave it out"
         )
     return waveform
 
@@ -112,8 +113,8 @@ class _Source(NamedTuple):
     """A file, and the bytes that libsndfile decodes: its own, or those unpacked from it."""
 
     path: Path
-    file: container.Bytes
-    sound: container.Bytes
+    file: Bytes
+    sound: Bytes
     damage: str = ""  # as the unpacking program said
 
     def unread_bytes(self) -> int:
@@ -134,19 +135,16 @@ class _SoundFile(soundfile.SoundFile):
         return False
 
 
-def _source(path: Path, file: container.Bytes) -> _Source:
+def _source(path: Path, file: Bytes) -> _Source:
     magic = file.read(4)
     if not magic:
-        raise EmptyFileError(f"{path}: it has zero bytes; download it again or leave it out")
+        raise EmptyFileError(f"{path}: it has zero bytes. Fix: download it again or leave it out")
     if magic != b"wvpk":
         return _Source(path, file, file)
-    promise = container.promise(file)
-    if promise is not None and promise.found == 0:
-        raise _header_only(path)
     if (unpacked := wavpack.to_wav(path)) is None:
         raise MissingDecoderError(
             f"{path}: it is WavPack, which needs wvunpack (of the package wavpack) or ffmpeg on "
-            "PATH; install one, or convert it to flac"
+            "PATH. Fix: install one, or convert it to flac"
         )
     wav, damage = unpacked
     if not wav:
@@ -169,8 +167,8 @@ def _decode(
             loudest = float(np.abs(block).max())
             if not loudest <= _LOUDEST:  # NaN compares false
                 raise NotFiniteError(
-                    f"{source.path}: it holds NaN, infinite or absurdly large samples; "
-                    "export it again"
+                    f"{source.path}: it holds NaN, infinite or absurdly large samples. "
+                    "Fix: export it again"
                 )
             frames, peak = frames + len(block), max(peak, loudest)
             _check_length(source.path, frames / rate_hz, max_seconds)
@@ -192,7 +190,7 @@ def _open(source: _Source) -> _SoundFile:
     try:
         sound = _SoundFile(opened, closefd=False)
     except soundfile.LibsndfileError as error:
-        raise _refusal(source, 0, error.error_string.strip()) from error
+        raise _refusal(source, error, None, 0) from error
     if not _RATES_HZ[0] <= sound.samplerate <= _RATES_HZ[1]:
         sound.close()
         raise _wrong_rate(source.path, f"{sound.samplerate} Hz")
@@ -207,45 +205,48 @@ def _blocks(source: _Source, sound: _SoundFile) -> Iterator[Float32[np.ndarray, 
         try:
             block = sound.read(out=buffer)
         except soundfile.LibsndfileError as error:
-            raise _refusal(source, frames, error.error_string.strip()) from error
+            raise _refusal(source, error, sound, frames) from error
         if not len(block):
             return
         frames += len(block)
         yield block
 
 
-def _refusal(source: _Source, frames: int, cause: str) -> DecodeError:
+def _refusal(
+    source: _Source, error: soundfile.LibsndfileError, sound: _SoundFile | None, frames: int
+) -> DecodeError:
     """The error for a file that libsndfile stops at, with these frames decoded."""
     path, near_the_end = source.path, source.unread_bytes() < _READ_AHEAD_BYTES
-    if (content := container.not_sound(source.file)) is not None:
-        return WrongNameError(f"{path}: it holds {content}, no sound; download it again")
-    promise = container.promise(source.file)
-    if promise is not None:
-        if promise.found == 0:
-            return _header_only(path)
-        if promise.missing(frames) > 0 and (near_the_end or promise.found):
-            return _truncated(path)
+    if (content := not_sound(source.file)) is not None:
+        return WrongNameError(f"{path}: it holds {content}, no sound. Fix: download it again")
+    if sound is None:
+        is_cut = error.code == _MALFORMED
+    else:
+        declared = declared_frames(source.file, sound, frames)
+        is_cut = near_the_end and declared is not None and declared > frames
+    if is_cut:
+        return _truncated(path)
+    cause = error.error_string.strip()
     if "SF_INFO" in cause:  # of what that struct holds, only the rate has no error of its own
         return _wrong_rate(path, "below 1 Hz or above 2**31 Hz")
     return UnreadableError(
-        f"{path}: libsndfile cannot read it ({cause}); convert it to wav or flac, or leave it out"
+        f"{path}: libsndfile cannot read it ({cause}). Fix: convert it to wav or flac, or leave it "
+        "out"
     )
 
 
 def _check_whole(source: _Source, sound: _SoundFile, frames: int) -> None:
-    """After decoding: whether that was all."""
+    """Raises the error for a file whose end was not among the frames decoded."""
     unread_share = source.unread_bytes() / source.sound.seek(0, os.SEEK_END)
-    promise = container.promise(source.file)
-    if promise is not None:
-        if frames == 0 and promise.found == 0:
-            raise _header_only(source.path)
+    declared = declared_frames(source.file, sound, frames)
+    if declared is not None:
         tolerated = min(_TOLERATED_SECONDS * sound.samplerate, _TOLERATED_SHARE * frames)
-        if promise.missing(frames) > tolerated:
+        if declared - frames > tolerated:
             raise _truncated(source.path)
     elif sound.format == "MP3" and unread_share > _TOLERATED_SHARE:
         raise UnreadableError(
             f"{source.path}: it is an mp3 that does not tell its length, and libsndfile, which "
-            "guesses it from the first bytes, reads but a part; convert it to wav or flac"
+            "guesses it from the first bytes, reads only a part. Fix: convert it to wav or flac"
         )
     if source.damage:
         raise _damaged(source.path, source.damage)
@@ -253,28 +254,24 @@ def _check_whole(source: _Source, sound: _SoundFile, frames: int) -> None:
 
 def _check_length(path: Path, seconds: float, max_seconds: float) -> None:
     if seconds > max_seconds:
-        raise TooLongError(f"{path}: it is longer than {max_seconds:g} s; cut it or leave it out")
+        raise TooLongError(
+            f"{path}: it is longer than {max_seconds:g} s. Fix: cut it or leave it out"
+        )
 
 
 def _wrong_rate(path: Path, rate: str) -> SampleRateError:
     return SampleRateError(
         f"{path}: its header gives a sample rate of {rate}, which is outside {_RATES_HZ[0]} to "
-        f"{_RATES_HZ[1]} Hz; export it again"
+        f"{_RATES_HZ[1]} Hz. Fix: export it again"
     )
 
 
 def _damaged(path: Path, damage: str) -> UnreadableError:
-    return UnreadableError(f"{path}: {damage}; download it again or leave it out")
-
-
-def _header_only(path: Path) -> HeaderOnlyError:
-    return HeaderOnlyError(
-        f"{path}: it ends with its header, no samples follow; download it again or leave it out"
-    )
+    return UnreadableError(f"{path}: {damage}. Fix: download it again or leave it out")
 
 
 def _truncated(path: Path) -> TruncatedError:
     return TruncatedError(
-        f"{path}: it is cut short, the end of what its header promises is missing; download it "
+        f"{path}: it is cut short: it holds less sound than its header declares. Fix: download it "
         "again or leave it out"
     )

@@ -2,7 +2,7 @@
 
 
 class DecodeError(ValueError):
-    """A file that cannot become a waveform; the message names file, cause and way out."""
+    """A file that cannot become a waveform; the message names the file, the cause and the fix."""
 
 
 class MissingFileError(DecodeError):
@@ -17,12 +17,8 @@ class NoSamplesError(DecodeError):
     """A sound of zero length, or too short for one sample at the new rate."""
 
 
-class HeaderOnlyError(DecodeError):
-    """The file ends with its header, or within it."""
-
-
 class TruncatedError(DecodeError):
-    """There is less sound than the header promises, or the mark of the end is missing."""
+    """The file has less sound than its header declares, or lacks the mark of its end."""
 
 
 class SilentError(DecodeError):
@@ -34,20 +30,20 @@ class NotFiniteError(DecodeError):
 
 
 class WrongNameError(DecodeError):
-    """The file holds no sound but a picture, a page, an archive, a text."""
+    """The file holds a picture, a web page, an archive or a text, whatever its name says."""
 
 
 class UnreadableError(DecodeError):
-    """The system does not let it be read, no decoder knows it, or it is damaged."""
+    """The file may not be read, no decoder knows it, or it is damaged."""
 
 
 class MissingDecoderError(DecodeError):
-    """WavPack, and no program that decodes it."""
+    """The file is WavPack, and no program that decodes it is installed."""
 
 
 class TooLongError(DecodeError):
-    """The sound is longer than it may be."""
+    """The sound is longer than `max_seconds`."""
 
 
 class SampleRateError(DecodeError):
-    """The header's sample rate is none of sound."""
+    """The header's sample rate is outside 1 kHz to 1 MHz."""

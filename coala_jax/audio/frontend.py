@@ -1,6 +1,7 @@
-"""Waveforms to log-mel patches in [0, 1] (paper, section 3.1), in NumPy.
+"""Waveforms to log-mel patches (paper, section 3.1), in NumPy.
 
-A patch is `float32[mel=96, time=96]`. This file is its one definition.
+A patch is `float32[mel=96, time=96]`, scaled to [0, 1] only where it is read (`data/scaler.py`).
+This file is its one definition.
 """
 
 import dataclasses
@@ -26,23 +27,23 @@ _CHOICES = {
     "precision": ("float32", "float64"),
 }
 _MAY_BE_ZERO = ("clip_seconds", "noise")
-# Transformed in one go: what 64 frames need stays in a core's cache in either precision.
+# Transformed at once: 64 frames stay in a core's cache in either precision.
 _BLOCK_FRAMES = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """The settings of the analysis, the paper's by default; a dataset and a model carry theirs.
+    """The settings of the analysis, the paper's by default; datasets and models carry theirs.
 
     Raises:
-        ValueError: a setting has a value that it cannot have.
+        ValueError: a setting is out of range.
     """
 
     sample_rate_hz: int = 22_000
     window: str = "hamming"  # or hann; periodic, as librosa's
     window_samples: int = 1024  # 46.5 ms
     hop_samples: int = 512
-    edges: str = "zeros"  # what frames see beyond the ends of the padded sound; or reflect
+    edges: str = "zeros"  # beyond both ends of the padded sound; or reflect
     power: float = 2.0  # of the magnitudes that are summed to mel bands; or 1.0
     mel_bands: int = 96  # Slaney's scale and normalisation, as librosa's
     clip_seconds: float = 10.0  # shorter sounds are padded with zeros to this length
@@ -66,7 +67,7 @@ class FrontEnd:
 
     @classmethod
     def released(cls) -> "FrontEnd":
-        """The settings of the authors' released code, which differ from the paper's text."""
+        """The settings of the authors' released code."""
         return cls(window="hann", power=1.0, edges="reflect", noise=5e-4)
 
     @classmethod
@@ -95,13 +96,13 @@ class FrontEnd:
     def mel_energies(self, waveform: Waveform, clip_seconds: float | None = None) -> LogMel:
         """Sums of |spectrum| ** power over the mel bands; frame f is centred on sample f * hop.
 
-        `clip_seconds` in place of the default length to pad to; 0 for no padding. A longer sound is
-        kept whole. There are `1 + samples // hop` frames. Frames that hold padding alone are known
-        and not computed, which is most of the work for a one-second sound; with noise, none is.
+        `clip_seconds` replaces the default length to pad to; 0 means no padding. A longer sound is
+        kept whole. There are `1 + samples // hop` frames. Frames of padding alone are known and
+        not computed, which saves most of the work for a one-second sound; noise leaves none.
 
         Equal waveforms give equal bytes. The noise is a function of the waveform alone: NumPy's
-        default generator, seeded with the CRC-32 of its bytes. And no BLAS takes part, whose sums
-        depend on the number of its threads.
+        default generator, seeded with the CRC-32 of its bytes. No BLAS is involved, since its sums
+        depend on the number of threads.
 
         The values are librosa's to 1e-6 of the frame's largest band in either precision. What
         float32 costs shows in the logarithm, at the floor beside a pure tone of full scale: up to
@@ -129,7 +130,7 @@ class FrontEnd:
         return energies
 
     def _with_edges(self, waveform: Waveform, samples: int) -> Float32[np.ndarray, " seen"]:
-        """What the frames see: the sound padded to `samples`, and half a window at both ends.
+        """The sound padded to `samples`, with half a window more at both ends.
 
         Without noise the padding is cut to what frames that hold sound can see of it. The sample
         more than half a window keeps the sound out of the reflection at the end.
@@ -157,8 +158,8 @@ class FrontEnd:
     def patch_starts(self, log_mel: LogMel, count: int = 1) -> Int64[np.ndarray, " patch"]:
         """The first frames of the `count` patches with the largest sums, in order of time.
 
-        The candidates start every `patch_step_frames`; of equals the first. `count` 0 means all of
-        them, and so does more than there are.
+        The candidates start every `patch_step_frames`; of equals the first. `count` 0, or more than
+        there are, means all of them.
 
         Raises:
             ValueError: the spectrogram is shorter than a patch, or `count` is negative.
@@ -168,11 +169,11 @@ class FrontEnd:
         last = log_mel.shape[1] - self.patch_frames
         if last < 0:
             raise ValueError(
-                f"{log_mel.shape[1]} frames are fewer than the {self.patch_frames} of a patch; "
-                f"pad the sound to {self.clip_seconds} s first"
+                f"{log_mel.shape[1]} frames are fewer than the {self.patch_frames} of a patch. "
+                f"Fix: pad the sound to {self.clip_seconds} s first"
             )
         starts = np.arange(0, last + 1, self.patch_step_frames)
-        # Each sum by itself, not a difference of running sums, whose rounding would part equals.
+        # Each sum by itself: differences of running sums would round equals differently.
         frame_sums = log_mel.sum(axis=0, dtype=np.float64)
         windows = np.lib.stride_tricks.sliding_window_view(frame_sums, self.patch_frames)
         loudest_first = np.argsort(-windows[starts].sum(axis=1), kind="stable")
@@ -181,9 +182,9 @@ class FrontEnd:
     def without_padding(
         self, log_mel: LogMel, samples: int
     ) -> Float32[np.ndarray, "mel sounding_time"]:
-        """The spectrogram of a sound of `samples` samples without patches of padding alone.
+        """The spectrogram of a sound of `samples` samples, without patches of padding alone.
 
-        It ends with the last patch that begins no later than the last frame that hears the sound.
+        It ends with the last patch that begins no later than the last frame with sound in it.
         """
         heard = (samples + self.window_samples // 2 - 1) // self.hop_samples
         last = heard // self.patch_step_frames * self.patch_step_frames

@@ -1,7 +1,7 @@
-"""A pretrained model in use: sounds and tags to vectors.
+"""A pretrained model in use: from sounds and tags to vectors.
 
 embedder = load_model("runs/quickstart/model")
-vector = embedder.embed_file("dog.wav")  # 9 values a filter: 288 here, 1152 at the paper's width
+vector = embedder.embed_file("dog.wav")  # 9 values per filter: 288 here, 1152 at the paper's width
 """
 
 import functools
@@ -24,9 +24,9 @@ from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.tags.vocabulary import Vocabulary
 
-# Rows in one call: few or many, always the same, so that each function compiles twice at most. Few
-# are for one device. Many go to all of this process; an accelerator gets 512, since 32 take it less
-# time than the call does, and since with their feature maps 512 take 2 GB of its memory.
+# Rows per call and device, always the same, so that each function compiles at most twice: for one
+# device, and for all of this process. An accelerator gets 512: 32 take it less time than the call,
+# and the feature maps of 512 take 2 GB of its memory.
 _ROWS = 32
 _ROWS_OF_ACCELERATOR = 512
 
@@ -45,7 +45,7 @@ Vectors = Float32[np.ndarray, "row latent"]
 
 
 class Embedder:
-    """What a pretrained model can do; batching and padding are its own business.
+    """A pretrained model ready for use; it batches and pads by itself.
 
     Attributes:
         case: ae_c, e_c or cnn. `project_audio` and `project_tags` need one of the first two,
@@ -53,14 +53,14 @@ class Embedder:
         vocabulary: the tags that the model knows.
         digest: of weights and description, SHA-256 in hex; the same for equal models.
         dataset_digest: of the dataset that trained it, `Manifest.digest`; an untrained model keeps
-            that of the model it stands beside.
-        level: how loud sounds are heard, of `decode.LEVELS`; applied to every waveform.
-        front_end, scaler: how its patches are made; `Scaler.none()` where they came scaled, so that
-            it takes patches alone.
-        sample_rate_hz: what the model hears; `embed_clips` takes waveforms at this rate.
+            that of the model it was made from.
+        level: one of `decode.LEVELS`, applied to every waveform.
+        front_end, scaler: how its patches are made; with `Scaler.none()` (the model was trained on
+            patches that were scaled already) it takes patches only.
+        sample_rate_hz: of the waveforms that `embed_clips` takes.
 
-    How a clip that does not fill its patches is padded, and what the padding weighs, is `policy`:
-    paper, released or masked, see `clips`.
+    `policy` (paper, released or masked) says how a clip that does not fill its patches is padded,
+    and what the padding weighs; see `pooling`.
     """
 
     def __init__(self, model: PretrainedModel) -> None:
@@ -109,9 +109,8 @@ class Embedder:
     ) -> Float32[np.ndarray, "clip latent"]:
         """The embeddings of many clips, one channel each at the model's sample rate.
 
-        Much faster for short clips than one by one, since batches of patches go across clips. The
-        clips are taken as they are needed, and no more than a batch of patches and the clip at hand
-        is kept.
+        Much faster for short clips than one by one, since batches of patches span clips. Clips are
+        taken as they are needed; no more than a batch of patches and one clip are in memory.
 
         Raises:
             ValueError: as `embed_waveform`.
@@ -119,10 +118,10 @@ class Embedder:
         pooling.check_policy(policy)
         if self.scaler == Scaler.none():
             raise ValueError(
-                "this model cannot take waveforms: it was trained on patches that came scaled, and "
-                "how is not known. Fix: pass patches scaled likewise to embed_patches"
+                "this model cannot take waveforms: it was trained on scaled patches, whose scaling "
+                "is not known. Fix: pass patches scaled likewise to embed_patches"
             )
-        begun = deque()  # (patches, frames that count) of clips whose patches are on their way
+        begun = deque()  # (patches, counted frames) of the clips that wait for their latents
 
         def cut() -> Iterator[Patches]:
             for waveform in waveforms:
@@ -172,7 +171,7 @@ class Embedder:
         needed, cases = _NEEDS[method]
         if self.case not in cases:
             raise ValueError(
-                f"case {self.case} has no {needed}; load a model of case {' or '.join(cases)}"
+                f"case {self.case} has no {needed}. Fix: load a model of case {' or '.join(cases)}"
             )
         of_tags = method in ("project_tags", "reconstruct_tags")
         row = [len(self.vocabulary)] if of_tags else [PATCH_SIZE, PATCH_SIZE]
@@ -180,9 +179,7 @@ class Embedder:
             wanted = ", ".join(map(str, row))
             raise ValueError(f"the array has shape {list(rows.shape)}; it must be [row, {wanted}]")
         if len(rows) == 0:
-            raise ValueError(
-                "the array has zero rows, so there is nothing to compute; pass at least 1"
-            )
+            raise ValueError("the array has zero rows. Fix: pass at least 1")
         many, parts = len(rows) > _ROWS, []
         mesh = _devices(many)
         on_cpu = mesh.devices[0].platform == "cpu"
@@ -208,7 +205,7 @@ def _devices(many: bool) -> Mesh:
 
 
 def _batches(parts: Iterable[Patches], rows: int) -> Iterator[Patches]:
-    """The patches of all parts in order, `rows` at a time; what is left comes last."""
+    """The patches of all parts in order, `rows` at a time; the last batch may be smaller."""
     waiting = np.empty((0, PATCH_SIZE, PATCH_SIZE), np.float32)
     for part in parts:
         waiting = np.concatenate([waiting, part])
@@ -221,16 +218,16 @@ def _batches(parts: Iterable[Patches], rows: int) -> Iterator[Patches]:
 
 
 def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
-    """The mean of the channels of a waveform that is one."""
+    """The mean of the channels, in float32; raises ValueError for what is no waveform."""
     waveform = np.asarray(waveform)
     shape = list(waveform.shape)
     if not np.issubdtype(waveform.dtype, np.floating):
         raise ValueError(
-            f"the waveform holds {waveform.dtype}; it must hold floats in [-1, 1] "
-            "(divide int16 by 32768)"
+            f"the waveform holds {waveform.dtype}; it must hold floats in [-1, 1]. "
+            "Fix: divide int16 by 32768"
         )
     if waveform.size == 0:
-        raise ValueError(f"the waveform has shape {shape}: it holds no sound; leave it out")
+        raise ValueError(f"the waveform has shape {shape}: it holds no sound. Fix: leave it out")
     if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and shape[0] > shape[1]):
         raise ValueError(
             f"the waveform has shape {shape}; it must be [sample] or [channel, sample], "
@@ -239,7 +236,7 @@ def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
     with np.errstate(over="ignore"):  # too large for float32 is found by the next check
         waveform = waveform.astype(np.float32)
     if not np.isfinite(waveform).all():
-        raise ValueError("the waveform holds NaN or infinite samples; export it again")
+        raise ValueError("the waveform holds NaN or infinite samples. Fix: export it again")
     return waveform.mean(axis=0) if waveform.ndim == 2 else waveform
 
 
@@ -266,7 +263,7 @@ def load_model(folder: storage.PathLike) -> Embedder:
 
 
 def load_untrained(folder: storage.PathLike, seed: int) -> Embedder:
-    """The same front end, scaler and architecture with fresh weights: what training has to beat.
+    """The same model with fresh weights: what training has to beat.
 
     Raises:
         ModelError: as `load_model`.

@@ -1,11 +1,11 @@
 """A clip of any length as patches, and their latents as one vector (paper, section 3.2).
 
-What counts of a clip that does not fill its patches is a policy:
+A policy says how a clip that does not fill its patches is padded, and what the padding weighs:
 
-* ``paper``: as it is; a clip shorter than a patch, or the last patch, ends with digital silence,
-  which weighs as much as sound does.
-* ``released``: as the authors' code has it: every clip is first padded to 10 s, with noise.
-* ``masked``: the patches of ``paper``, but frames of padding weigh nothing.
+* ``paper``: a clip shorter than a patch, or its last patch, is padded with digital silence, which
+  weighs as much as sound.
+* ``released``: every clip is first padded to 10 s with noise, as in the authors' code.
+* ``masked``: the patches of ``paper``, but padded frames weigh nothing.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ POLICIES = ("paper", "released", "masked")
 
 
 class Clip(NamedTuple):
-    """patches: log-mel, not scaled, one after the other in time without gaps.
+    """A clip's patches: log-mel, not scaled, in order of time, without gaps.
 
-    counted_frames: how many of their frames count, from the first on; the rest is padding.
+    The first `counted_frames` of their frames count; the rest is padding.
     """
 
     patches: Patches
@@ -37,10 +37,10 @@ def check_policy(policy: str) -> None:
 
 
 def at_level(waveform: Waveform, level: str) -> Waveform:
-    """The clip as it was recorded, or made as loud as its largest sample allows.
+    """The clip as recorded (paper), or scaled to a peak of 1 (``peak``).
 
-    A model takes loudness for a part of the sound. Where clips come at levels that have nothing to
-    do with their class, ``peak`` takes that part away. The paper has clips as they are.
+    Loudness is part of what a model hears; ``peak`` removes it, for clips whose levels have nothing
+    to do with their classes.
 
     Raises:
         ValueError: there is no such level.
@@ -71,11 +71,12 @@ def cut(front_end: FrontEnd, waveform: Waveform, policy: str) -> Clip:
 def pool(
     latents: Float32[np.ndarray, "patch feature position"], counted_frames: int, patch_frames: int
 ) -> Float32[np.ndarray, "feature position"]:
-    """The mean over the patches, where each position in time weighs as its frames do.
+    """The mean over the patches, with each position in time weighted by its share of sound.
 
-    A latent has a few positions, and each stands for as many frames of its patch; its weight is the
-    share of them that count. A position without a frame that counts in any patch, the end of a very
-    short clip, is the weighted mean of all others. Where every frame counts, the plain mean.
+    The positions of a latent divide the frames of its patch evenly; a position's weight is the
+    share of its frames that count. A position without a counted frame in any patch (the end of a
+    very short clip) is the weighted mean of all others. Where every frame counts, this is the plain
+    mean.
     """
     patches, _, positions = latents.shape
     weights = _weights(patches, positions, counted_frames, patch_frames)

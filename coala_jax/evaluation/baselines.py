@@ -1,4 +1,4 @@
-"""The MFCC baseline (paper, section 3.2): 120 numbers a clip that nobody had to train.
+"""The MFCC baseline (paper, section 3.2): 120 values per clip, without training.
 
     Mfcc("paper").clip_vector(waveform, "paper")
 
@@ -20,7 +20,7 @@ from coala_jax.embedding import pooling
 
 MODES = ("paper", "released")
 COEFFICIENTS = 20
-# Changes with what a vector is made of, so that no vector of another version is taken for it.
+# Part of the digest: raise it when the definition of a vector changes.
 _VERSION = 1
 _PAPER_WIDTH, _RELEASED_WIDTH = 9, 5  # frames that a delta is taken over
 _RELEASED_WINDOW = 2048  # samples; librosa's default
@@ -31,17 +31,17 @@ Rows = Float[np.ndarray, "row time"]
 class Mfcc:
     """One of two baselines.
 
-    paper: of the log-mel frames of the clip's patches, just what a model hears, with the paper's
-        front end; deltas over 9 frames; mean and standard deviation. Under the policy `masked`
-        frames of padding have no part, in the deltas neither.
+    paper: of the log-mel frames of the clip's patches, which a model hears too, by the paper's
+        front end; deltas over 9 frames; mean and standard deviation. The policy `masked` leaves
+        out padded frames, also in the deltas.
     released: librosa's own MFCCs (Hann window of 2048 samples, reflection at the edges, 128 bands,
         decibels down to 80 below the loudest), deltas over 5 frames with the first and last frame
-        repeated; mean and variance. Nothing is padded, so that all policies give the same.
+        repeated; mean and variance. Nothing is padded, so all policies give the same.
 
     Attributes:
         name: in tables and plots.
         digest: SHA-256 in hex of all settings.
-        sample_rate_hz: of the waveforms that it takes.
+        sample_rate_hz: of the waveforms it takes.
 
     Raises:
         ValueError: there is no such mode.
@@ -79,7 +79,7 @@ class Mfcc:
     def embed_clips(
         self, waveforms: Iterable[Waveform], policy: str = "paper"
     ) -> Float32[np.ndarray, "clip value"]:
-        """`clip_vector` of each, as a model's embedder has it."""
+        """`clip_vector` of each, as `Embedder.embed_clips`."""
         vectors = [self.clip_vector(waveform, policy) for waveform in waveforms]
         return np.stack(vectors) if vectors else np.empty((0, 6 * COEFFICIENTS), np.float32)
 
@@ -93,10 +93,10 @@ class Mfcc:
         from librosa.feature import mfcc  # takes a second to import
 
         with warnings.catch_warnings():
-            # Of a sound shorter than a window, which is then padded with zeros as it should be.
+            # Of sounds shorter than a window, which librosa pads with zeros, as wanted.
             warnings.filterwarnings("ignore", message="n_fft=.* is too large for input signal")
-            # librosa 0.7.2, which the authors had, reflected at the edges; it could not where there
-            # is less sound than half a window.
+            # librosa 0.7.2, which the authors used, reflects at the edges; sounds shorter than half
+            # a window cannot be reflected.
             mode = "reflect" if waveform.size > _RELEASED_WINDOW // 2 else "constant"
             rate_hz = self.sample_rate_hz
             return mfcc(y=waveform, sr=rate_hz, n_mfcc=COEFFICIENTS, pad_mode=mode)
@@ -107,8 +107,8 @@ def _with_deltas(
 ) -> Float[np.ndarray, "row_and_deltas time"]:
     """The rows, their deltas, their double deltas.
 
-    At the ends either the line or parabola through the first or last `width` frames goes on, or
-    the outermost frame is repeated; that is done too where there are fewer than `width` frames.
+    At the ends the line or parabola through the first or last `width` frames is extended; with
+    `repeat_ends`, or fewer than `width` frames, the outermost frame is repeated instead.
     """
     from librosa.feature import delta
 

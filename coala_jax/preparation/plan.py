@@ -82,7 +82,7 @@ def make_plan(
         size=settings.vocabulary_size,
         max_document_fraction=settings.max_document_fraction,
         min_sounds=settings.min_tag_sounds,
-        processing=settings.tag_processing,
+        processing=settings.processing,
     )
     tagged: list[Sound] = []
     untagged: list[Sound] = []

@@ -67,7 +67,7 @@ def prepare(
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}: it must be at least 1")
-    listed = read_table(table, settings.columns, settings.tag_processing)
+    listed = read_table(table, settings.columns, settings.processing)
     sounds = _without_excluded(listed, exclude, table)
     sizes = {sound.file: file_size(audio / sound.file) for sound in sounds}
     _check_missing(sizes, audio, table, allow_missing)
@@ -114,7 +114,7 @@ def _write(
         fingerprint=fingerprint,
         settings=settings.to_dict(),
         front_end=settings.front_end.to_dict(),
-        tag_processing=settings.tag_processing,
+        tag_processing=settings.processing,
         preparation=summarize(plan, settings, results, writer.scaler()),
     )
 

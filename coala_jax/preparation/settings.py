@@ -8,7 +8,7 @@ from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import FITTED
 from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
-from coala_jax.tags.normalize import PROCESSINGS
+from coala_jax.tags.normalize import PROCESSINGS, join_processing
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Settings:
     name: str  # of the corpus, for reports
     columns: Columns = field(default_factory=Columns)
     tag_processing: str = "paper"  # or released: the authors' code, which damages some words
+    stop_words: tuple[str, ...] = ("english",)  # whose words are no tags; others by NLTK's data
     vocabulary_size: int = 1000  # the most frequent tags (paper)
     min_tag_sounds: int = 1  # tags of fewer sounds are left out; 10 in the released code
     max_document_fraction: float = 0.7  # tags of more sounds than this are left out (paper)
@@ -63,9 +64,15 @@ class Settings:
             ("scaling", FITTED),
         ):
             require(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
+        join_processing(self.tag_processing, self.stop_words)
+
+    @property
+    def processing(self) -> str:
+        """How tags are processed, stop words included, as manifests and models keep it."""
+        return join_processing(self.tag_processing, self.stop_words)
 
     def to_dict(self) -> dict[str, Any]:
         """As in the manifest, which has the front end under a key of its own."""
-        content = asdict(self) | {"resampler": RESAMPLER}
+        content = asdict(self) | {"resampler": RESAMPLER, "stop_words": list(self.stop_words)}
         del content["front_end"]
         return content

@@ -2,14 +2,16 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from coala_jax.tags.released import normalize_released
-from coala_jax.tags.words import inflect_engine, word_list
+from coala_jax.tags.words import inflect_engine, stop_words, word_list
 
 PROCESSINGS = ("paper", "released")
 
+_ENGLISH = ("english",)  # whose stop words go, unless others are named
+_LANGUAGE = re.compile("[a-z][a-z-]*")
 _LAST_WORD = re.compile(r"(?:(.*)[-_])?([a-z]+)")
 # Few words with these endings are plurals (gas, tennis, bus, glass, physics).
 _SINGULAR_ENDINGS = ("as", "is", "us", "ss", "ics")
@@ -47,7 +49,7 @@ def normalize_tags(tags: Iterable[str], processing: str = "paper") -> tuple[str,
        the end (`#dog` is `dog`, but `c#` is a note). White space inside becomes one hyphen, since
        Freesound writes `field-recording`. What else is inside stays: a tag with hyphens or
        underscores is one tag, and digits are letters like others.
-    3. The stop words of NLTK (`stop_words.txt`) go, and so do tags that are empty by now.
+    3. NLTK's stop words go, and so do tags that are empty by now.
     4. A plural noun becomes singular; in `dog-barks` or `dog_barks` the last word does.
 
     A plural left alone costs one rare tag; a damaged word (`gas` to `ga`) is a wrong one. So the
@@ -69,7 +71,8 @@ def normalize_tags(tags: Iterable[str], processing: str = "paper") -> tuple[str,
 
     Args:
         tags: the tags of one sound, any number.
-        processing: one of `PROCESSINGS`.
+        processing: one of `PROCESSINGS`, and after a colon the languages of the stop words where
+            they are not English alone (`paper:english,spanish`), as `join_processing` gives it.
 
     Returns:
         The tags in the order in which they first appear, each once. Applied to its own result,
@@ -78,10 +81,10 @@ def normalize_tags(tags: Iterable[str], processing: str = "paper") -> tuple[str,
 
     Raises:
         TypeError: if `tags` is a single string, or holds something that is not a string.
-        ValueError: if there is no such processing.
+        ValueError: if there is no such processing, or no list of stop words of a language.
     """
-    require_processing(processing)
-    normalize = normalize_released if processing == "released" else _normalize
+    name, languages = split_processing(processing)
+    normalize = normalize_released if name == "released" else _normalize
     if isinstance(tags, str):
         raise TypeError(f"expected a collection of tags, got the str {tags!r}: use split_tags")
     normalized: dict[str, None] = {}  # a set that keeps the order
@@ -91,31 +94,52 @@ def normalize_tags(tags: Iterable[str], processing: str = "paper") -> tuple[str,
                 f"tag {position} must be a str, got {type(tag).__name__}: {tag!r} "
                 "(read the column of tags as text)"
             )
-        normalized[normalize(tag)] = None
+        normalized[normalize(tag, languages)] = None
     normalized.pop("", None)
     return tuple(normalized)
 
 
-def require_processing(processing: str) -> None:
-    """Raises ValueError unless `processing` is one of `PROCESSINGS`."""
-    if processing not in PROCESSINGS:
+def join_processing(name: str, languages: Sequence[str]) -> str:
+    """A processing and the languages of its stop words as one text, which datasets and models keep.
+
+    Raises:
+        ValueError: if it is no processing (see `normalize_tags`).
+    """
+    processing = name if tuple(languages) == _ENGLISH else f"{name}:{','.join(languages)}"
+    split_processing(processing)
+    return processing
+
+
+def split_processing(processing: str) -> tuple[str, tuple[str, ...]]:
+    """The opposite of `join_processing`.
+
+    Raises:
+        ValueError: as `join_processing`. Whether there is such a list of stop words is not asked.
+    """
+    name, colon, languages = processing.partition(":")
+    if name not in PROCESSINGS:
         raise ValueError(f"processing must be one of {', '.join(PROCESSINGS)}, got {processing!r}")
+    split = tuple(languages.split(",")) if colon else _ENGLISH
+    for language in split:
+        if not _LANGUAGE.fullmatch(language):
+            raise ValueError(f"stop words: languages are english, spanish, ..., got {language!r}")
+    return name, split
 
 
 @lru_cache(maxsize=1 << 17)  # a collection repeats its tags
-def _normalize(text: str) -> str:
+def _normalize(text: str, languages: tuple[str, ...]) -> str:
     """One tag by the paper's rules in `normalize_tags`; empty if it is dropped."""
     # Lower-casing can undo NFKC (the Turkish capital I with a dot), so NFKC comes last too.
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     tag = "-".join(_trim(text.replace("\u2019", "'")).split())
-    stop_words = word_list("stop_words.txt")
-    if tag in stop_words:
+    dropped = stop_words(languages)
+    if tag in dropped:
         return ""
     match = _LAST_WORD.fullmatch(tag)
-    if match is None or not stop_words.isdisjoint(re.split("[-_]", match[1] or "")):
+    if match is None or not dropped.isdisjoint(re.split("[-_]", match[1] or "")):
         return tag
     singular = _singular(match[2])
-    return tag if singular in stop_words else tag[: match.start(2)] + singular
+    return tag if singular in dropped else tag[: match.start(2)] + singular
 
 
 def _trim(text: str) -> str:

@@ -17,29 +17,29 @@ they published, before and after processing. What cannot be given back:
 
 from functools import lru_cache
 
-from coala_jax.tags.words import inflect_engine, word_list, word_pairs
+from coala_jax.tags.words import inflect_engine, stop_words, word_pairs
 
 _DAMAGED = "damaged_words.txt"
 
 
 @lru_cache(maxsize=1 << 17)  # a collection repeats its tags
-def normalize_released(text: str) -> str:
+def normalize_released(text: str, languages: tuple[str, ...]) -> str:
     """One tag as the authors' code made it; empty if it is dropped."""
-    word = kept(text)
+    word = kept(text, languages)
     if not word:
         return ""
     known = known_singular(word)
     return installed_singular(word) if known is None else known
 
 
-def kept(text: str) -> str:
+def kept(text: str, languages: tuple[str, ...] = ("english",)) -> str:
     """The tag in lower case; empty if it is dropped.
 
-    Dropped is what holds a character that is no letter (of any script), a stop word, and a single
-    letter. That is asked before the plural goes: `hiss` becomes `his`, and stays.
+    Dropped are tags with a character that is no letter (of any script), stop words of these
+    languages, and single letters. The plural goes afterwards: `hiss` becomes `his`, and stays.
     """
     word = text.lower() if text.isalpha() else ""
-    return "" if len(word) <= 1 or word in word_list("stop_words.txt") else word
+    return "" if len(word) <= 1 or word in stop_words(languages) else word
 
 
 def known_singular(word: str) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from coala_jax import storage
-from coala_jax.tags.normalize import normalize_tags, require_processing
+from coala_jax.tags.normalize import normalize_tags, split_processing
 from coala_jax.tags.released import readable
 
 
@@ -21,25 +21,24 @@ class Vocabulary:
 
     Attributes:
         tags: distinct and not empty, as `normalize_tags` gives them.
-        processing: the processing of `normalize_tags` that gave them.
+        processing: what `normalize_tags` was given to make them.
 
     Raises:
-        ValueError: if there are no tags, one is the empty string, or one comes twice, or if there
-            is no such processing.
+        ValueError: if there are no tags, one is empty or repeated, or there is no such processing.
     """
 
     tags: tuple[str, ...]
     processing: str = "paper"
 
     def __post_init__(self) -> None:
-        require_processing(self.processing)
+        split_processing(self.processing)
         if not self.tags:
             raise ValueError("a vocabulary needs at least one tag")
         if "" in self.tags:
             raise ValueError(f"tag {self.tags.index('')} of the vocabulary is empty")
         repeated = sorted(tag for tag, count in Counter(self.tags).items() if count > 1)
         if repeated:
-            raise ValueError(f"tags that come twice in the vocabulary: {', '.join(repeated[:10])}")
+            raise ValueError(f"tags that are twice in the vocabulary: {', '.join(repeated[:10])}")
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -76,7 +75,7 @@ class Vocabulary:
             if not 0 <= tag < len(self):
                 raise IndexError(f"there are {len(self)} tags, from place 0 on; asked for {tag}")
             tag = self.tags[tag]
-        return readable(tag) if self.processing == "released" else tag
+        return readable(tag) if split_processing(self.processing)[0] == "released" else tag
 
     def indices(
         self, tags: Iterable[str], *, aliases: bool = False, strict: bool = False
@@ -133,7 +132,7 @@ class Vocabulary:
             )
         others = multi_hot[(multi_hot != 0) & (multi_hot != 1)]
         if others.size:
-            raise ValueError(f"a multi-hot vector holds 0 and 1, this one also {others[0]}")
+            raise ValueError(f"a multi-hot vector holds 0 and 1 only, got {others[0]}")
         return [self.tags[place] for place in np.flatnonzero(multi_hot)]
 
 
@@ -198,19 +197,19 @@ def read_id2token(path: Path) -> Vocabulary:
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it is not such a file; names the file, what is wrong and what to do.
+        ValueError: if it is not such a file.
     """
 
     def refuse(cause: str) -> ValueError:
-        return ValueError(f"{path}: {cause}; take id2token_top_1000.json as the authors publish it")
+        return ValueError(f"{path}: {cause}. Fix: take id2token_top_1000.json from the authors")
 
     try:
         pairs = json.loads(storage.read_bytes(path).decode(), object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:
-        raise refuse(f"it is no JSON text ({error})") from error
+        raise refuse(f"invalid JSON ({error})") from error
     # An object has become a tuple of its pairs: a dict would drop a key that comes twice.
     if not isinstance(pairs, tuple) or not all(isinstance(tag, str) for _, tag in pairs):
-        raise refuse("it is no JSON object of texts")
+        raise refuse("the JSON is not an object of strings")
     places = {key: tag for key, tag in pairs}
     wrong = [str(place) for place in range(len(pairs)) if str(place) not in places]
     if wrong:

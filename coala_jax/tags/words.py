@@ -1,4 +1,4 @@
-"""The word lists of this folder, and inflect: both loaded when first asked for."""
+"""The word lists of this folder, NLTK's stop words and inflect, each loaded when first used."""
 
 from functools import cache
 from importlib.resources import files
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 @cache
 def word_list(file_name: str) -> frozenset[str]:
     """The words of one of the lists beside this file: one a line, `#` starts a comment."""
-    # Not by NLTK's reader: it takes a second to import, and NLTK 3.10 refuses folders outside its
-    # data path and files that a group may write or another user owns, as in a shared install.
     lines = (files(__package__) / file_name).read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))
 
@@ -21,6 +19,13 @@ def word_list(file_name: str) -> frozenset[str]:
 def word_pairs(file_name: str) -> dict[str, str]:
     """The lines `word other` of one of the lists, as a dictionary."""
     return dict(line.split() for line in word_list(file_name))
+
+
+def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
+    """See `stop_words.stop_words`; of a model's tags most are never processed."""
+    from coala_jax.tags import stop_words  # imports NLTK, which takes a second
+
+    return stop_words.stop_words(languages)
 
 
 @cache

@@ -204,7 +204,7 @@ def test_a_sound_may_be_as_long_as_allowed_and_not_longer(tmp_path: Path, kind: 
         sound = with_flac_length(sound, UNKNOWN)
     (tmp_path / "a").write_bytes(sound)
     assert load(tmp_path / "a", 8_000, max_seconds=0.25).size == 2_000
-    with pytest.raises(errors.TooLongError, match=r"longer than 0\.249 s"):
+    with pytest.raises(errors.TooLongError, match=r"0\.249 s"):
         load(tmp_path / "a", 8_000, max_seconds=0.249)
 
 
@@ -220,75 +220,66 @@ def test_extreme_sample_rates(tmp_path: Path, rate_hz: int) -> None:
 def test_sample_rates_that_are_none(tmp_path: Path, rate_hz: int) -> None:
     sound = encoded(np.full(100, 0.5), 8_000, "WAV")
     (tmp_path / "a.wav").write_bytes(sound[:24] + rate_hz.to_bytes(4, "little") + sound[28:])
-    with pytest.raises(errors.SampleRateError, match="sample rate of"):
+    with pytest.raises(errors.SampleRateError, match=r"a\.wav"):
         load(tmp_path / "a.wav", RATE_HZ)
 
 
 def test_silence(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "zeros.flac", np.zeros((800, 2)), 8_000)
     soundfile.write(tmp_path / "opposite.flac", np.outer(sine(8_000), (1, -1)), 8_000)
-    with pytest.raises(errors.SilentError, match="every sample is zero"):
+    with pytest.raises(errors.SilentError, match="zero"):
         load(tmp_path / "zeros.flac", RATE_HZ)
-    with pytest.raises(errors.SilentError, match="channels cancel each other"):
+    with pytest.raises(errors.SilentError, match="cancel"):
         load(tmp_path / "opposite.flac", RATE_HZ)
     zeros = load(tmp_path / "zeros.flac", RATE_HZ, allow_silence=True)
     np.testing.assert_array_equal(zeros, np.zeros(2_200, np.float32))
 
 
-def write_text(path: Path) -> None:
-    path.write_text("this is no sound, though it is named like one " * 4)
+def samples(*values: float, rate_hz: int = RATE_HZ) -> bytes:
+    return encoded(np.array(values), rate_hz, "WAV", "FLOAT")
 
 
-def write_bytes(path: Path) -> None:
-    path.write_bytes(bytes(range(256)))
-
-
-def write_one_sample(path: Path) -> None:
-    soundfile.write(path, np.array([0.5]), 96_000)
-
-
-def write_samples(*samples: float):
-    return lambda path: soundfile.write(path, np.array(samples), 22_000, "FLOAT")
+TEXT = b"not a sound, though it is named like one " * 4
 
 
 @pytest.mark.parametrize(
-    ("name", "write", "kind", "cause", "hint"),
+    ("name", "content", "kind", "cause"),
     [
-        ("a.wav", lambda path: None, errors.MissingFileError, "no such file", "correct the path"),
-        ("a.wav", Path.mkdir, errors.MissingFileError, "is a folder", "correct the path"),
-        ("a.wav", Path.touch, errors.EmptyFileError, "zero bytes", "download it again"),
-        ("a.wav", write_text, errors.WrongNameError, "holds plain text", "download it again"),
+        ("a.wav", None, errors.MissingFileError, "no such file"),
+        ("", None, errors.MissingFileError, "folder"),
+        ("a.wav", b"", errors.EmptyFileError, "zero bytes"),
+        ("a.wav", TEXT, errors.WrongNameError, "text"),
         # libsndfile takes what is named .au and has no header for samples.
-        ("a.au", write_text, errors.WrongNameError, "holds plain text", "download it again"),
-        ("a.raw", write_bytes, errors.UnreadableError, "Format not recognised", "convert it"),
-        ("a.wav", write_samples(), errors.NoSamplesError, "zero samples", "leave it out"),
-        ("a.wav", write_one_sample, errors.NoSamplesError, "zero samples at 22000", "leave it out"),
-        ("a.wav", write_samples(0, np.nan), errors.NotFiniteError, "NaN", "export it again"),
-        ("a.wav", write_samples(0, -np.inf), errors.NotFiniteError, "infinite", "export it again"),
-        ("a.wav", write_samples(0, -3e9), errors.NotFiniteError, "large", "export it again"),
+        ("a.au", TEXT, errors.WrongNameError, "text"),
+        ("a.raw", bytes(range(256)), errors.UnreadableError, "Format not recognised"),
+        ("a.wav", samples(), errors.NoSamplesError, "22000"),
+        ("a.wav", samples(0.5, rate_hz=96_000), errors.NoSamplesError, "22000"),
+        ("a.wav", samples(0, np.nan), errors.NotFiniteError, "NaN"),
+        ("a.wav", samples(0, -np.inf), errors.NotFiniteError, "infinite"),
+        ("a.wav", samples(0, -3e9), errors.NotFiniteError, "large"),
     ],
 )
-def test_errors_name_file_cause_and_way_out(
-    tmp_path: Path, name: str, write, kind: type[DecodeError], cause: str, hint: str
+def test_errors_name_the_file_and_the_cause(
+    tmp_path: Path, name: str, content: bytes | None, kind: type[DecodeError], cause: str
 ) -> None:
     path = tmp_path / name
-    write(path)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(kind, match=cause) as raised:
         load(path, RATE_HZ)
     assert str(path) in str(raised.value)
-    assert hint in str(raised.value)
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    soundfile.write(tmp_path / "a.wav", sine(8_000), 8_000)
+    (tmp_path / "a.wav").write_bytes(samples(0.5))
     monkeypatch.setattr(storage, "open_binary", refuse)
-    with pytest.raises(errors.UnreadableError, match=r"a\.wav: .*Permission denied.*permissions"):
+    with pytest.raises(errors.UnreadableError, match=r"a\.wav: .*Permission denied"):
         load(tmp_path / "a.wav", RATE_HZ)
 
 
 def test_no_single_sample_at_the_new_rate() -> None:
-    with pytest.raises(errors.NoSamplesError, match=r"^the waveform: .*zero samples at 22000 Hz"):
+    with pytest.raises(errors.NoSamplesError, match="22000 Hz"):
         resample(np.ones(1, np.float32), 96_000, RATE_HZ)

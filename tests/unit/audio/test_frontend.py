@@ -91,12 +91,6 @@ def test_values_equal_librosa(samples: int, padded_samples: int, analysis: dict)
     np.testing.assert_allclose(log_mel, np.log(expected + EPS), atol=1e-5, rtol=0)
 
 
-def test_ten_seconds_are_the_default_to_pad_to() -> None:
-    for samples in (1, SECOND, CLIP, CLIP + 1):
-        explicit = FRONT_END.log_mel(noise(samples), 10.0)
-        np.testing.assert_array_equal(FRONT_END.log_mel(noise(samples)), explicit)
-
-
 @pytest.mark.parametrize("analysis", ANALYSES)
 def test_float32_is_enough_for_noise(analysis: dict) -> None:
     log_mel = FrontEnd(**analysis).log_mel(noise(SECOND), 0.0)
@@ -255,26 +249,6 @@ def test_loudest_patch_equals_brute_force(frames: int) -> None:
     np.testing.assert_array_equal(FRONT_END.loudest_patch(log_mel), loudest)
 
 
-@pytest.mark.parametrize(
-    ("loud_frame", "start"),
-    [
-        # The first of the patches that hold the frame: those that start at 0, 12, 24, ...
-        pytest.param(0, 0, id="first-frame"),
-        pytest.param(95, 0, id="last-frame-of-the-first-patch"),
-        pytest.param(96, 12, id="first-frame-after-it"),
-        pytest.param(107, 12, id="last-frame-of-the-second"),
-        pytest.param(108, 24, id="first-frame-after-that"),
-        pytest.param(119, 24, id="last-frame-of-all"),
-    ],
-)
-def test_first_of_equally_loud_patches(loud_frame: int, start: int) -> None:
-    log_mel = np.zeros((96, 120), np.float32)
-    log_mel[:, loud_frame] = 1.0
-    expected = np.zeros((96, 96), np.float32)
-    expected[:, loud_frame - start] = 1.0
-    np.testing.assert_array_equal(FRONT_END.loudest_patch(log_mel), expected)
-
-
 def test_loudest_patch_of_a_long_sound_may_be_at_its_end() -> None:
     waveform = noise(13 * SECOND)
     waveform[: 11 * SECOND] *= 0.01
@@ -318,19 +292,10 @@ def test_starts_of_equally_loud_patches_are_the_first() -> None:
     assert FRONT_END.patch_starts(again, 3).tolist() == [0, 12, 24]
 
 
-@pytest.mark.parametrize("frames", [96, 107])
-def test_one_candidate(frames: int) -> None:
-    for count in (0, 1, 2):
-        assert FRONT_END.patch_starts(random_log_mel(frames), count).tolist() == [0]
-
-
-def test_a_negative_number_of_patches_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"count of patches must be at least 0 \(all\), got -1"):
+def test_what_has_no_patches_is_refused() -> None:
+    with pytest.raises(ValueError, match="-1"):
         FRONT_END.patch_starts(random_log_mel(96), -1)
-
-
-def test_too_few_frames_for_a_patch() -> None:
-    with pytest.raises(ValueError, match=r"95 frames are fewer than the 96 .* pad the sound"):
+    with pytest.raises(ValueError, match="95 frames"):
         FRONT_END.loudest_patch(random_log_mel(95))
 
 
@@ -364,23 +329,23 @@ def test_released_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("name", "value"),
     [
-        ({"window": "hanning"}, "window must be hamming or hann, got hanning"),
-        ({"power": 3.0}, "power must be 2.0 or 1.0, got 3.0"),
-        ({"edges": "constant"}, "edges must be zeros or reflect, got constant"),
-        ({"precision": "float16"}, "precision must be float32 or float64, got float16"),
-        ({"noise": -1e-9}, "noise must be at least 0 and finite, got -1e-09"),
-        ({"noise": np.inf}, "noise must be at least 0 and finite, got inf"),
-        ({"clip_seconds": np.nan}, "clip_seconds must be at least 0 and finite, got nan"),
-        ({"log_offset": 0.0}, "log_offset must be above 0 and finite, got 0.0"),
-        ({"hop_samples": 0}, "hop_samples must be above 0 and finite, got 0"),
-        ({"window_samples": 1023}, "window_samples must be even, got 1023"),
+        ("window", "hanning"),
+        ("power", 3.0),
+        ("edges", "constant"),
+        ("precision", "float16"),
+        ("noise", -1e-9),
+        ("noise", np.inf),
+        ("clip_seconds", np.nan),
+        ("log_offset", 0.0),
+        ("hop_samples", 0),
+        ("window_samples", 1023),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        FrontEnd(**settings)
+def test_settings_out_of_range_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name} .* {value}$"):
+        FrontEnd(**{name: value})
 
 
 def test_settings_survive_a_round_trip() -> None:
@@ -390,19 +355,8 @@ def test_settings_survive_a_round_trip() -> None:
         assert FrontEnd.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
-@pytest.mark.parametrize(
-    ("missing", "added", "odd"),
-    [
-        pytest.param((), {"pre_emphasis": 0.97}, "pre_emphasis", id="one-too-many"),
-        pytest.param(("hop_samples",), {}, "hop_samples", id="one-missing"),
-        pytest.param(("hop_samples",), {"hop": 512}, "hop, hop_samples", id="another-name"),
-    ],
-)
-def test_settings_of_another_version_are_refused(
-    missing: tuple[str, ...], added: dict, odd: str
-) -> None:
-    settings = FRONT_END.to_dict() | added
-    for key in missing:
-        del settings[key]
-    with pytest.raises(ValueError, match=f"differ from this version's in: {odd}$"):
+def test_settings_of_another_version_are_refused() -> None:
+    settings = FRONT_END.to_dict() | {"hop": 512}
+    del settings["hop_samples"]
+    with pytest.raises(ValueError, match=r"hop, hop_samples$"):
         FrontEnd.from_dict(settings)

@@ -74,17 +74,17 @@ def test_wvunpack_comes_first(tmp_path: Path, programs: Path) -> None:
 def test_without_a_program(tmp_path: Path, programs: Path) -> None:
     (tmp_path / "a.wv").write_bytes(WAVPACK)
     assert wavpack.to_wav(tmp_path / "a.wv") is None
-    with pytest.raises(errors.MissingDecoderError, match=r"a\.wv: it is WavPack.*install one"):
+    with pytest.raises(errors.MissingDecoderError, match=r"a\.wv.*wvunpack"):
         load(tmp_path / "a.wv", RATE_HZ)
 
 
 def test_what_the_program_complains_of(tmp_path: Path, programs: Path) -> None:
     (tmp_path / "a.wv").write_bytes(WAVPACK)
     pretend(programs / "wvunpack", None, "not compatible", 1)
-    with pytest.raises(errors.UnreadableError, match=r"a\.wv: wvunpack .* \(not compatible\)"):
+    with pytest.raises(errors.UnreadableError, match=r"a\.wv.*not compatible"):
         load(tmp_path / "a.wv", RATE_HZ)
     pretend(programs / "wvunpack", ramp(tmp_path), "crc errors", 1)
-    with pytest.raises(errors.UnreadableError, match=r"a\.wv: wvunpack .* \(crc errors\)"):
+    with pytest.raises(errors.UnreadableError, match=r"a\.wv.*crc errors"):
         load(tmp_path / "a.wv", RATE_HZ)
 
 
@@ -95,7 +95,7 @@ def test_fewer_samples_than_the_header_promises(tmp_path: Path, programs: Path) 
     with pytest.raises(errors.TruncatedError):
         load(tmp_path / "a.wv", RATE_HZ)
     (tmp_path / "a.wv").write_bytes(WAVPACK[:32])
-    with pytest.raises(errors.HeaderOnlyError):
+    with pytest.raises(errors.DecodeError, match=r"a\.wv"):
         load(tmp_path / "a.wv", RATE_HZ)
 
 

@@ -40,7 +40,8 @@ def run(corpus: Path, *flags: str) -> int:
 def test_every_flag_of_the_settings_changes_that_setting() -> None:
     flags = (
         "--vocabulary_size=5 --min_tag_sounds=2 --max_document_fraction=0.9 --split=random "
-        "--tag_processing=released --validation_fraction=0.3 --seed=4 --patches_per_sound=2 "
+        "--tag_processing=released --stop_words=english,spanish --validation_fraction=0.3 "
+        "--seed=4 --patches_per_sound=2 "
         "--max_seconds=9 --level=peak --scaling=per_frame --file_column=a --tags_column=b "
         "--group_column=c --id_column=d --source_column=e --window=hann --power=1 --edges=reflect "
         "--noise=0.1 --precision=float64"
@@ -51,6 +52,7 @@ def test_every_flag_of_the_settings_changes_that_setting() -> None:
         name="x",
         columns=Columns("a", "b", "c", "d", "e"),
         tag_processing="released",
+        stop_words=("english", "spanish"),
         vocabulary_size=5,
         min_tag_sounds=2,
         max_document_fraction=0.9,

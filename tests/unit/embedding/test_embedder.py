@@ -112,21 +112,21 @@ MULTI_HOT = np.zeros((1, TAGS), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("case", "method", "rows", "message"),
+    ("case", "method", "rows", "cases"),
     [
-        ("ae_c", "tag_logits", PATCHES, "no classifier to predict tags with.* of case cnn"),
-        ("e_c", "tag_logits", PATCHES, "no classifier to predict tags with.* of case cnn"),
-        ("e_c", "reconstruct", PATCHES, "no decoder to reconstruct with.* of case ae_c"),
-        ("cnn", "reconstruct", PATCHES, "no decoder to reconstruct with.* of case ae_c"),
-        ("e_c", "reconstruct_tags", MULTI_HOT, "no decoder to reconstruct with.* of case ae_c"),
-        ("cnn", "reconstruct_tags", MULTI_HOT, "no decoder to reconstruct with.* of case ae_c"),
-        ("cnn", "project_audio", PATCHES, "no space that sounds and tags share.* ae_c or e_c"),
-        ("cnn", "project_tags", MULTI_HOT, "no space that sounds and tags share.* ae_c or e_c"),
+        ("ae_c", "tag_logits", PATCHES, "cnn"),
+        ("e_c", "tag_logits", PATCHES, "cnn"),
+        ("e_c", "reconstruct", PATCHES, "ae_c"),
+        ("cnn", "reconstruct", PATCHES, "ae_c"),
+        ("e_c", "reconstruct_tags", MULTI_HOT, "ae_c"),
+        ("cnn", "reconstruct_tags", MULTI_HOT, "ae_c"),
+        ("cnn", "project_audio", PATCHES, "ae_c or e_c"),
+        ("cnn", "project_tags", MULTI_HOT, "ae_c or e_c"),
     ],
 )
-def test_what_a_case_does_not_have_is_refused(ae_c, case, method, rows, message):
+def test_what_a_case_does_not_have_is_refused(ae_c, case, method, rows, cases):
     embedder = Embedder(dataclasses.replace(ae_c, case=case))
-    with pytest.raises(ValueError, match=f"case {case} has {message}"):
+    with pytest.raises(ValueError, match=f"case {case} .* case {cases}$"):
         getattr(embedder, method)(rows)
 
 
@@ -135,7 +135,7 @@ def test_what_a_case_does_not_have_is_refused(ae_c, case, method, rows, message)
     [("embed_patches", PATCHES), ("project_tags", MULTI_HOT), ("reconstruct_tags", MULTI_HOT)],
 )
 def test_no_rows_are_refused(embedder, method, rows):
-    with pytest.raises(ValueError, match="the array has zero rows"):
+    with pytest.raises(ValueError, match="zero rows"):
         getattr(embedder, method)(rows[:0])
 
 
@@ -152,8 +152,7 @@ def test_no_rows_are_refused(embedder, method, rows):
 )
 def test_rows_of_another_shape_are_refused(embedder, method, shape, wanted):
     """Below the annotations, which are not checked outside the tests."""
-    message = f"the array has shape {shape}; it must be {wanted}"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(f"{shape}; it must be {wanted}")):
         embedder._apply(method, np.zeros(shape, np.float32))
 
 
@@ -171,12 +170,10 @@ def test_a_clip_is_the_mean_over_its_patches(ae_c, embedder, frames, pieces):
     waveform = noise(samples=(frames - 1) * 512 + 100)
     log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
     assert log_mel.shape == (96, frames)
-    silence = np.log(np.finfo(np.float32).eps)
-    patches = np.full((3, 96, 96), silence, np.float32)  # always three: one shape compiles
+    patches = np.full((3, 96, 96), FrontEnd().silence)  # always three: one shape compiles
     for patch, (start, end) in zip(patches, pieces, strict=False):
         patch[:, : end - start] = log_mel[:, start:end]
-    scaled = np.clip((patches - MINIMUM) / (MAXIMUM - MINIMUM), 0, 1)
-    wanted = apply(ae_c, scaled, "encode_audio")[: len(pieces)].mean(axis=0)
+    wanted = apply(ae_c, scaled(patches), "encode_audio")[: len(pieces)].mean(axis=0)
     assert_close(embedder.embed_waveform(waveform, RATE_HZ), wanted)
 
 
@@ -205,15 +202,6 @@ def test_the_masked_policy_weighs_positions_in_time(ae_c, embedder):
         wanted.append((one + weight * other) / (1 + weight))
     assert np.abs(wanted - (first + second) / 2).max() > 0.01 * first.max()
     assert_close(embedder.embed_waveform(waveform, RATE_HZ, "masked"), np.float32(wanted))
-
-
-def test_masked_is_paper_where_nothing_is_padded(embedder):
-    for frames, equal in ((64, False), (96, True), (143, True), (144, False)):
-        waveform = noise(samples=(frames - 1) * 512 + 100)
-        paper, masked = (
-            embedder.embed_waveform(waveform, RATE_HZ, policy) for policy in ("paper", "masked")
-        )
-        assert np.array_equal(paper, masked) == equal, frames
 
 
 def test_silence_is_padding_only_where_the_file_ends(embedder):
@@ -275,7 +263,7 @@ def test_an_unknown_policy_is_refused_before_a_file_is_read(embedder, tmp_path):
         lambda: embedder.embed_waveform(noise(2_000), RATE_HZ, "mean"),
         lambda: embedder.embed_clips([], "mean"),
     ):
-        with pytest.raises(ValueError, match=r"policy must be one of .*, got mean"):
+        with pytest.raises(ValueError, match="mean"):
             call()
 
 
@@ -295,34 +283,28 @@ def test_other_rates_are_resampled(embedder, rate_hz):
     assert np.abs(unaware - wanted).max() > 1e-3 * wanted.max()
 
 
-def test_double_precision_is_taken(embedder):
-    waveform = noise(30_000)
-    got = embedder.embed_waveform(waveform.astype(np.float64), RATE_HZ)
-    assert_close(got, embedder.embed_waveform(waveform, RATE_HZ))
-
-
 @pytest.mark.parametrize(
-    ("waveform", "message"),
+    ("waveform", "token"),
     [
-        pytest.param(np.zeros(500, np.int16), r"holds int16.*divide int16 by 32768", id="int16"),
-        pytest.param(np.zeros(500, np.uint8), r"holds uint8; .*floats in \[-1, 1\]", id="uint8"),
-        pytest.param(np.zeros(0), r"shape \[0\]: it holds no sound", id="empty"),
-        pytest.param(np.zeros((2, 0)), r"shape \[2, 0\]: it holds no sound", id="no-samples"),
-        pytest.param(np.zeros((0, 9)), r"shape \[0, 9\]: it holds no sound", id="no-channels"),
-        pytest.param(np.zeros((500, 2)), r"shape \[500, 2\].*channels first", id="channels-last"),
-        pytest.param(np.zeros((1, 2, 500)), r"shape \[1, 2, 500\].*be \[sample\] or", id="3-axes"),
-        pytest.param(np.array([0.1, np.nan]), "NaN or infinite samples", id="nan"),
-        pytest.param(np.array([0.1, 1e300]), "NaN or infinite samples", id="huge"),
-        pytest.param(np.array([0.1, -np.inf]), "NaN or infinite samples", id="infinite"),
+        pytest.param(np.zeros(500, np.int16), "int16", id="int16"),
+        pytest.param(np.zeros(500, np.uint8), "uint8", id="uint8"),
+        pytest.param(np.zeros(0), "[0]", id="empty"),
+        pytest.param(np.zeros((2, 0)), "[2, 0]", id="no-samples"),
+        pytest.param(np.zeros((0, 9)), "[0, 9]", id="no-channels"),
+        pytest.param(np.zeros((500, 2)), "[500, 2]", id="channels-last"),
+        pytest.param(np.zeros((1, 2, 500)), "[1, 2, 500]", id="3-axes"),
+        pytest.param(np.array([0.1, np.nan]), "NaN", id="nan"),
+        pytest.param(np.array([0.1, 1e300]), "infinite", id="huge"),
+        pytest.param(np.array([0.1, -np.inf]), "infinite", id="infinite"),
     ],
 )
-def test_what_is_no_waveform_is_refused(embedder, waveform, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_is_no_waveform_is_refused(embedder, waveform, token):
+    with pytest.raises(ValueError, match=re.escape(token)):
         embedder.embed_waveform(waveform, RATE_HZ)
 
 
 def test_a_waveform_that_resampling_leaves_empty_is_refused(embedder):
-    with pytest.raises(ValueError, match="the waveform: it holds no sound"):
+    with pytest.raises(ValueError, match="22000 Hz"):
         embedder.embed_waveform(np.full(1, 0.5), 192_000)
 
 
@@ -375,7 +357,7 @@ def test_half_precision_is_computed_with_as_float32(ae_c):
 
 def test_a_model_of_patches_that_came_scaled_takes_patches_alone(ae_c, embedder):
     unscaled = Embedder(dataclasses.replace(ae_c, scaler=Scaler.none().to_dict()))
-    with pytest.raises(ValueError, match=r"cannot take waveforms: .* Fix: pass patches"):
+    with pytest.raises(ValueError, match="embed_patches"):
         unscaled.embed_waveform(noise(30_000), RATE_HZ)
     patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
     np.testing.assert_array_equal(unscaled.embed_patches(patches), embedder.embed_patches(patches))
@@ -403,10 +385,10 @@ def test_the_digest_is_that_of_the_model(ae_c, embedder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"front_end": {"rate": 1}}, "front-end settings differ", id="front-end"),
+        pytest.param({"front_end": {"rate": 1}}, "rate", id="front-end"),
         pytest.param({"scaler": {"low": 0.0}}, "minimum", id="scaler"),
         pytest.param({"scaler": {"minimum": 1.0, "maximum": 1.0}}, "span 1.0 to 1.0", id="span"),
-        pytest.param({"vocabulary": ["dog"] * TAGS}, "come twice.*: dog", id="vocabulary"),
+        pytest.param({"vocabulary": ["dog"] * TAGS}, "vocabulary: dog", id="vocabulary"),
     ],
 )
 def test_a_description_that_cannot_be_used_is_refused_by_name(

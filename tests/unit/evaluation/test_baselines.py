@@ -143,9 +143,9 @@ def test_each_mode_has_its_digest(monkeypatch):
     assert Mfcc("paper").digest != digest
 
 
-def test_unknown_words_are_refused():
-    with pytest.raises(ValueError, match="mode must be paper or released, got librosa"):
+def test_unknown_modes_and_policies_are_refused():
+    with pytest.raises(ValueError, match="librosa"):
         Mfcc("librosa")
     for mode in ("paper", "released"):
-        with pytest.raises(ValueError, match="policy must be one of"):
+        with pytest.raises(ValueError, match="mean"):
             Mfcc(mode).clip_vector(sound(30), "mean")

@@ -14,6 +14,7 @@ def test_the_text_of_the_paper_is_the_default() -> None:
         "name": "any",
         "columns": {"file": "file", "tags": "tags", "group": "", "id": "", "source": ""},
         "tag_processing": "paper",
+        "stop_words": ["english"],
         "vocabulary_size": 1000,
         "min_tag_sounds": 1,
         "max_document_fraction": 0.7,

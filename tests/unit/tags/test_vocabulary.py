@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,9 @@ def test_a_tag_counts_once_per_sound() -> None:
     assert build_vocabulary([["bee", "bee", "bee"], ["ant"], ["ant"], []]).tags == ("ant", "bee")
 
 
-@pytest.mark.parametrize("tags", [999, 1000, 1001])
-def test_a_thousand_tags_by_default(tags: int) -> None:
-    vocabulary = build_vocabulary([{f"tag{i:04}" for i in range(tags)}, set()])
-    assert vocabulary.tags == tuple(f"tag{i:04}" for i in range(min(tags, 1000)))
+def test_a_thousand_tags_by_default() -> None:
+    vocabulary = build_vocabulary([{f"tag{i:04}" for i in range(1001)}, set()])
+    assert vocabulary.tags == tuple(f"tag{i:04}" for i in range(1000))
 
 
 def test_the_order_of_sounds_and_tags_does_not_matter() -> None:
@@ -108,59 +108,44 @@ def test_tags_of_too_few_sounds_go(count: int, min_sounds: int, kept: bool) -> N
 
 def test_the_processing_goes_with_the_tags() -> None:
     tag_sets = [normalize_tags(tags, "released") for tags in (["Bass", "dogs"], ["bass"], [])]
-    assert build_vocabulary(tag_sets, processing="released") == Vocabulary(
-        ("bas", "dog"), "released"
-    )
+    vocabulary = build_vocabulary(tag_sets, processing="released")
+    assert vocabulary == Vocabulary(("bas", "dog"), "released")
     assert build_vocabulary(tag_sets).processing == Vocabulary(("bas",)).processing == "paper"
-    assert Vocabulary(("bas",)) != Vocabulary(("bas",), "released")
-    with pytest.raises(ValueError, match="must be one of paper, released, got 'authors'"):
-        build_vocabulary(tag_sets, processing="authors")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("arguments", "token"),
     [
-        pytest.param(([{"a"}], 0), ValueError, "size must be at least 1, got 0", id="size-0"),
-        pytest.param(
-            ([{"a"}], 1, 0.7, 0), ValueError, "min_sounds must be at least 1, got 0", id="rare-0"
-        ),
-        pytest.param(
-            ([{"a"}, {"b"}, {"b"}], 1, 0.5, 2),
-            ValueError,
-            "each in fewer than 2 sounds or in more than 50% of the sounds",
-            id="too-rare-or-too-common",
-        ),
-        pytest.param(
-            ([{"a"}], 1, 0.0), ValueError, r"must be in \(0, 1\], got 0.0", id="fraction-0"
-        ),
-        pytest.param(([{"a"}], 1, 1.01), ValueError, "got 1.01", id="fraction-over-1"),
-        pytest.param(([{"a"}], 1, float("nan")), ValueError, "got nan", id="fraction-nan"),
-        pytest.param(([],), ValueError, "0 sounds have 0 distinct tags", id="no-sounds"),
-        pytest.param(([set(), set()],), ValueError, "2 sounds have 0 distinct", id="no-tags"),
-        pytest.param(
-            ([{"a"}, {"a"}],), ValueError, "more than 70% of the sounds", id="all-too-common"
-        ),
-        pytest.param(
-            (["dog bark"],), TypeError, "got the str 'dog bark'", id="a-string-for-a-sound"
-        ),
+        pytest.param(([{"a"}], 0), "size", id="size-0"),
+        pytest.param(([{"a"}], 1, 0.7, 0), "min_sounds", id="rare-0"),
+        pytest.param(([{"a"}, {"b"}, {"b"}], 1, 0.5, 2), "50%", id="too-rare-or-too-common"),
+        pytest.param(([{"a"}], 1, 0.0), "0.0", id="fraction-0"),
+        pytest.param(([{"a"}], 1, 1.01), "1.01", id="fraction-over-1"),
+        pytest.param(([{"a"}], 1, float("nan")), "nan", id="fraction-nan"),
+        pytest.param(([],), "0 sounds", id="no-sounds"),
+        pytest.param(([set(), set()],), "0 distinct", id="no-tags"),
+        pytest.param(([{"a"}, {"a"}],), "70%", id="all-too-common"),
     ],
 )
-def test_no_vocabulary_to_build(arguments: tuple, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_no_vocabulary_to_build(arguments: tuple, token: str) -> None:
+    with pytest.raises(ValueError, match=token):
         build_vocabulary(*arguments)
 
 
 @pytest.mark.parametrize(
-    ("tags", "message"),
-    [
-        pytest.param((), "at least one tag", id="none"),
-        pytest.param(("dog", ""), "tag 1 of the vocabulary is empty", id="empty-tag"),
-        pytest.param(("b", "a", "b", "c", "a"), "come twice in the vocabulary: a, b", id="twice"),
-    ],
+    ("tags", "token"), [((), "one tag"), (("dog", ""), "tag 1"), (("b", "a", "b", "a"), "a, b")]
 )
-def test_what_is_no_vocabulary(tags: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_what_is_no_vocabulary(tags: tuple[str, ...], token: str) -> None:
+    with pytest.raises(ValueError, match=token):
         Vocabulary(tags)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: build_vocabulary(["dog bark"]), lambda: ANIMALS.encode("dog")]
+)
+def test_a_string_is_no_collection_of_tags(call: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match="dog"):
+        call()
 
 
 @pytest.mark.parametrize(
@@ -185,10 +170,8 @@ def test_encode_and_decode(tags: list[str], expected: list[int]) -> None:
 
 def test_encode_takes_an_iterator_and_strictly_refuses_the_unknown() -> None:
     assert ANIMALS.encode(iter(["cow", "dog"]), strict=True).tolist() == [1, 0, 0, 1]
-    with pytest.raises(ValueError, match="not among the 4 tags of the vocabulary: whale, ant"):
+    with pytest.raises(ValueError, match="whale, ant"):
         ANIMALS.encode(["dog", "whale", "ant"], strict=True)
-    with pytest.raises(TypeError, match="got the str 'dog'"):
-        ANIMALS.encode("dog")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +205,7 @@ def test_encode_finds_what_people_write() -> None:
     assert AUTHORS.encode(tags).tolist() == [1, 1, 0, 0, 0, 0]
     assert AUTHORS.encode(tags, aliases=False).tolist() == [1, 0, 0, 0, 0, 0]
     assert AUTHORS.encode(["Bass", "bus"], strict=True).tolist() == [1, 0, 1, 0, 0, 0]
-    with pytest.raises(ValueError, match=r"of the vocabulary: buses, rain$"):
+    with pytest.raises(ValueError, match="buses, rain"):
         AUTHORS.encode(tags, strict=True)
 
 
@@ -250,19 +233,6 @@ def test_indices_of_normalized_tags_are_not_normalized_again() -> None:
     assert AUTHORS.indices(["bass", "bas", "Dogs"], aliases=True).tolist() == [0, 1]
 
 
-def test_indices_of_a_thousand_tags() -> None:
-    tags = [f"tag{place}" for place in range(1000)]
-    places = Vocabulary(tuple(tags)).indices([*reversed(tags), *tags], strict=True)
-    assert places.tolist() == list(range(1000))
-
-
-def test_indices_refuse_what_encode_refuses() -> None:
-    with pytest.raises(ValueError, match=r"of the vocabulary: bass$"):
-        AUTHORS.indices(["bass", "bas"], strict=True)
-    with pytest.raises(TypeError, match="got the str 'bas'"):
-        AUTHORS.indices("bas")
-
-
 @pytest.mark.parametrize(
     ("tag", "word"),
     [
@@ -286,7 +256,7 @@ def test_readable_changes_no_tag_of_paper() -> None:
 
 @pytest.mark.parametrize("place", [-1, 6])
 def test_readable_refuses_a_place_that_is_not_there(place: int) -> None:
-    with pytest.raises(IndexError, match=f"there are 6 tags, from place 0 on; asked for {place}"):
+    with pytest.raises(IndexError, match=str(place)):
         AUTHORS.readable(place)
 
 
@@ -298,33 +268,28 @@ def test_read_id2token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "cause"),
+    ("content", "token"),
     [
-        pytest.param(b"", "it is no JSON text (Expecting value", id="empty"),
-        pytest.param(b'{"0": "close"', "it is no JSON text (Expecting ',' delimiter", id="cut"),
-        pytest.param(b'{"0": "\xff"}', "it is no JSON text ('utf-8' codec", id="not-utf-8"),
-        pytest.param(b"[" * 100_000, "it is no JSON text (maximum recursion", id="nested"),
-        pytest.param(b'["close"]', "it is no JSON object of texts", id="a-list"),
-        pytest.param(b'{"0": 3}', "it is no JSON object of texts", id="number-for-a-tag"),
-        pytest.param(b'{"0": {"a": "b"}}', "it is no JSON object of texts", id="object-for-a-tag"),
-        pytest.param(b"{}", "a vocabulary needs at least one tag", id="no-tags"),
-        pytest.param(b'{"0": "a", "2": "b"}', "number 1 is missing", id="gap"),
-        pytest.param(b'{"1": "a", "2": "b"}', "number 0 is missing", id="from-1"),
-        pytest.param(b'{"0": "a", "01": "b"}', "number 1 is missing", id="written-otherwise"),
-        pytest.param(b'{"close": "0"}', "number 0 is missing", id="turned-round"),
-        pytest.param(b'{"0": "a", "0": "b"}', "number 1 is missing", id="number-twice"),
-        pytest.param(b'{"0": "a", "1": "a"}', "come twice in the vocabulary: a", id="tag-twice"),
-        pytest.param(b'{"0": "a", "1": ""}', "tag 1 of the vocabulary is empty", id="empty-tag"),
+        pytest.param(b"", "JSON", id="empty"),
+        pytest.param(b'{"0": "close"', "JSON", id="cut"),
+        pytest.param(b'{"0": "\xff"}', "JSON", id="not-utf-8"),
+        pytest.param(b"[" * 100_000, "JSON", id="nested"),
+        pytest.param(b'["close"]', "JSON", id="a-list"),
+        pytest.param(b'{"0": {"a": "b"}}', "JSON", id="object-for-a-tag"),
+        pytest.param(b"{}", "one tag", id="no-tags"),
+        pytest.param(b'{"0": "a", "2": "b"}', "number 1", id="gap"),
+        pytest.param(b'{"1": "a", "2": "b"}', "number 0", id="from-1"),
+        pytest.param(b'{"0": "a", "01": "b"}', "number 1", id="written-otherwise"),
+        pytest.param(b'{"0": "a", "0": "b"}', "number 1", id="number-twice"),
+        pytest.param(b'{"0": "a", "1": "a"}', "twice", id="tag-twice"),
     ],
 )
-def test_read_id2token_refuses(tmp_path: Path, content: bytes, cause: str) -> None:
+def test_read_id2token_refuses(tmp_path: Path, content: bytes, token: str) -> None:
     path = tmp_path / "id2token.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(ValueError, match=token) as raised:
         read_id2token(path)
-    assert str(refusal.value).startswith(f"{path}: ")
-    assert cause in str(refusal.value)
-    assert str(refusal.value).endswith("; take id2token_top_1000.json as the authors publish it")
+    assert str(path) in str(raised.value)
 
 
 def test_read_id2token_without_a_file(tmp_path: Path) -> None:
@@ -333,21 +298,8 @@ def test_read_id2token_without_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        pytest.param([0, 1, 0], r"shape \(4,\), got \(3,\)", id="too-short"),
-        pytest.param([0, 1, 0, 1, 0], r"shape \(4,\), got \(5,\)", id="too-long"),
-        pytest.param([0, 1, 2, 1], "holds 0 and 1, this one also 2", id="a-count"),
-    ],
+    ("values", "token"), [([0, 1, 0], "3,"), ([0, 1, 0, 1, 0], "5,"), ([0, 1, 2, 1], "2")]
 )
-def test_decode_refuses_what_is_no_multi_hot(values: list[int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_decode_refuses_what_is_no_multi_hot(values: list[int], token: str) -> None:
+    with pytest.raises(ValueError, match=token):
         ANIMALS.decode(np.array(values, np.uint8))
-
-
-def test_places_and_membership() -> None:
-    assert len(ANIMALS) == 4
-    assert ANIMALS.index == {"dog": 0, "cat": 1, "bird": 2, "cow": 3}
-    assert "cow" in ANIMALS
-    assert "whale" not in ANIMALS
-    assert Vocabulary(ANIMALS.tags) == ANIMALS
