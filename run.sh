@@ -106,7 +106,7 @@ run_quickstart() {
     --tags="corpus/$corpus/sounds.csv" --out="dataset/$corpus" --validation_fraction=0.2
   .venv/bin/python -m coala_jax.main --config=configs/quickstart.py --workdir="$workdir" \
     --config.data.path="dataset/$corpus"
-  say "done in $SECONDS s, on the $corpus corpus$remark; the report is $workdir/report.json"
+  say "done in $SECONDS s, on the $corpus corpus$remark; the report is $workdir/report.md"
 }
 
 case ${1-} in

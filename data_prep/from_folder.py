@@ -27,7 +27,7 @@ from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
-from coala_jax.reporting import dataset_report
+from coala_jax.reporting import report
 from coala_jax.tags.normalize import PROCESSINGS
 
 
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=flags.workers,
             allow_missing=flags.allow_missing,
         )
-        written = dataset_report.render(flags.out)
+        written = report.render(flags.out)
     except (ValueError, OSError) as error:
         print(f"from_folder: {error}", file=sys.stderr)
         return 1

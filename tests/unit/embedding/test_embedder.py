@@ -283,6 +283,12 @@ def test_other_rates_are_resampled(embedder, rate_hz):
     assert np.abs(unaware - wanted).max() > 1e-3 * wanted.max()
 
 
+def test_double_precision_is_taken(embedder):
+    waveform = noise(30_000)
+    got = embedder.embed_waveform(waveform.astype(np.float64), RATE_HZ)
+    assert_close(got, embedder.embed_waveform(waveform, RATE_HZ))
+
+
 @pytest.mark.parametrize(
     ("waveform", "token"),
     [
