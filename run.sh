@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./run.sh               sets up, makes the small corpus, trains the quickstart model, reports
-# ./run.sh test          sets up, checks the code and runs the tests
+# ./run.sh test          sets up, checks the code and runs the tests; what follows goes to pytest (-m unit: the fast ones)
 # ./run.sh resolve       checks that every extra resolves on top of requirements.txt; installs nothing
 # ./run.sh --config=...  sets up and passes all flags on to coala_jax.main (paths as from this folder)
 #
@@ -85,7 +85,7 @@ run_tests() {
   install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
   .venv/bin/ruff check .ci coala_jax configs data_prep experiments benchmarks tests
   .venv/bin/ruff format --check .ci coala_jax configs data_prep experiments benchmarks tests
-  .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+  .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
 }
 
 run_quickstart() {
@@ -111,7 +111,10 @@ run_quickstart() {
 
 case ${1-} in
   '') run_quickstart ;;
-  test) run_tests ;;
+  test)
+    shift
+    run_tests "$@"
+    ;;
   resolve)
     check_python
     exec "$python" .ci/resolve.py

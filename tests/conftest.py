@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from pathlib import Path
 
 # Many tests run the same program in a new wrapper or process; in one session it is compiled once.
 _CACHE = tempfile.TemporaryDirectory(prefix="coala-jax-tests-")
@@ -22,16 +23,15 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--optimized", action="store_true", help="compile as users do, with all optimisations"
-    )
+# Compiling is most of the time of these tests. What optimisations could change is claimed of whole
+# runs; integration/test_optimized.py turns them on.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
-def pytest_configure(config):
-    # Compiling is most of the time of these tests. What optimisations could change is claimed of
-    # whole runs; see test_optimized.py.
-    jax.config.update("jax_disable_most_optimizations", not config.getoption("optimized"))
+def pytest_collection_modifyitems(items):
+    """Each test is marked by its folder: unit, integration or distributed."""
+    for item in items:
+        item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
 
 
 @pytest.hookimpl(wrapper=True)

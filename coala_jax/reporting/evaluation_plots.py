@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from coala_jax.reporting import style
+from coala_jax.reporting.embedding_map import map_figure
 from coala_jax.reporting.tables import case_of, descriptor_title, label
 
 Record = Mapping[str, Any]
 
-WIDTH = 12.0  # inches
 _HEADS = {"mlp": "MLP", "logistic_regression": "logistic regression", "svm": "SVM"}
 _PAPER = {"marker": "D", "color": style.INK, "markerfacecolor": "white", "linestyle": ""}
 _FEW = 15  # so many classes have room for a number in each cell of a confusion matrix
@@ -74,7 +74,7 @@ def confusion(record: Record, task: Record) -> Figure:
     size, most = (9, 3) if few else (6, 2)
     rows, columns = _shape(len(outcomes), most)
     margin = 0.5 + 0.0085 * size * max(map(len, labels))  # inches, of the classes' names
-    side = min((WIDTH - margin - 1.2) / columns - 0.2, max(2.5, 0.75 * len(labels)))
+    side = min((style.WIDTH - margin - 1.2) / columns - 0.2, max(2.5, 0.75 * len(labels)))
     width = margin + 1.2 + columns * (side + 0.2)
     heading = f"Confusion matrix: {style.cut(task['title'], 40)}"
     figure, panels = _panels(heading, len(outcomes), most, side + 0.4, width, margin)
@@ -129,29 +129,9 @@ def class_difference(record: Record, task: Record) -> Figure:
 
 def class_map(record: Record, task: Record) -> Figure:
     """Test clips in two dimensions as the first model embeds them, by class."""
-    heading = f"Embedding map: {style.cut(task['title'], 40)}"
-    labels, of_clips = np.unique(np.array(task["map"]["labels"]), return_inverse=True)
-    positions = np.array(task["map"]["points"])
-    figure, (axes,) = _panels(heading, 1, 1, 8.4)
-    for place, name in enumerate(labels):
-        axes.scatter(
-            *positions[of_clips == place].T,
-            s=float(np.clip(24_000 / len(positions), 12, 80)),
-            color=_colour(place),
-            marker=_marker(place),
-            linewidths=0.4,
-            edgecolors="white",
-            label=f"{style.cut(str(name), 24)} ({np.sum(of_clips == place)})",
-        )
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    model = style.cut(label(record, record["models"][0]["name"]), 60)
-    axes.set_xlabel(
-        f"test clips as embedded by {model}\nclose clips are alike; large distances mean little"
-    )
-    size = {"fontsize": 10 if len(labels) <= 30 else 7.5, "ncols": -(-len(labels) // 40)}
-    figure.legend(loc="outside right upper", frameon=False, **size)
-    return figure
+    model = style.cut(label(record, record["models"][0]["name"]), 40)
+    heading = f"Embedding map: {style.cut(task['title'], 40)}, test clips as embedded by {model}"
+    return map_figure(np.array(task["map"]["points"]), task["map"]["labels"], heading)
 
 
 def correlation(record: Record) -> Figure:
@@ -188,7 +168,7 @@ def _panels(
     count: int,
     most: int,
     height: float,
-    width: float = WIDTH,
+    width: float = style.WIDTH,
     margin: float = 0.0,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:

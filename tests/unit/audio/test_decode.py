@@ -258,6 +258,11 @@ TEXT = b"not a sound, though it is named like one " * 4
         ("a.wav", samples(0, -np.inf), errors.NotFiniteError, "infinite"),
         ("a.wav", samples(0, -3e9), errors.NotFiniteError, "large"),
     ],
+    # Not by content, which has the time of day in a header.
+    ids=[
+        *("missing", "folder", "empty", "text", "au", "raw"),
+        *("no-samples", "one-sample", "nan", "infinite", "large"),
+    ],
 )
 def test_errors_name_the_file_and_the_cause(
     tmp_path: Path, name: str, content: bytes | None, kind: type[DecodeError], cause: str
