@@ -144,6 +144,7 @@ def _take_steps(
     indices: Indices,
 ) -> tuple[PyTree, Curves]:
     """Takes all steps but SKIP_STEP. Their number is data, so that one program serves any."""
+    step = jax.jit(step, inline=True)  # traced once, for the shapes here and for the loop
     _, pairs = jax.eval_shape(step, state, indices[0])
     curves = jax.tree.map(lambda leaf: jnp.zeros(len(indices), leaf.dtype), pairs)
 
