@@ -80,7 +80,8 @@ def seconds_per_epoch(run: Callable[[], Any], seeds: int, epochs: int) -> float:
 
 
 def speed(problem: Problem, seeds: range, epochs: int, our_epochs: int, rounds: int) -> dict:
-    say(f"ours, with what it compiles: {seconds_per_epoch(lambda: ours(problem, seeds, 1), 1, 1)}")
+    compiled_s = seconds_per_epoch(lambda: ours(problem, seeds, 1), 1, 1)
+    say(f"the first epoch of all seeds, with compiling: {compiled_s:.1f} s")
     measured = []
     for number in range(rounds):
         theirs_s = seconds_per_epoch(
