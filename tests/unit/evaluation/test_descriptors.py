@@ -61,13 +61,6 @@ def test_descriptors_are_librosas(samples):
     assert_equal_rows(rows, by_librosa(waveform))
 
 
-def test_a_pure_tone_has_its_frequency_as_centroid_and_its_pitch_class_as_chroma():
-    tone = np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
-    rows = describe(tone, RATE_HZ)
-    np.testing.assert_allclose(rows["spectral_centroid"][0, 3:-3], 440, rtol=0.01)
-    assert (rows["chromagram"][:, 3:-3].argmax(axis=0) == 9).all()  # A, counted from C
-
-
 @pytest.mark.parametrize(("samples", "frames"), [(1, 1), (511, 1), (512, 2), (1535, 3)])
 def test_a_sound_of_any_length_has_a_frame_and_gives_numbers(samples, frames):
     vectors = describe(melody(samples), RATE_HZ)
@@ -84,10 +77,9 @@ def test_silence_and_tones_without_pitch_give_numbers_and_no_warning(hertz):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # librosa's, of the tuning
         assert_equal_rows(rows, by_librosa(waveform * window))
-    for name, kinds in statistics(rows).items():
+    for kinds in statistics(rows).values():
         assert all(np.isfinite(values).all() for values in kinds.values())
-        if hertz == 0:
-            assert not kinds["var"].any() and not kinds["skew"].any(), name
+        assert hertz or not (kinds["var"].any() or kinds["skew"].any())
 
 
 @pytest.mark.parametrize(
