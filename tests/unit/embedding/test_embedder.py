@@ -142,26 +142,6 @@ def test_rows_of_another_shape_are_refused(embedder):
             embedder._apply(method, np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize(
-    ("frames", "pieces"),
-    [
-        pytest.param(10, [(0, 10)], id="shorter-than-a-patch"),
-        pytest.param(143, [(0, 96)], id="short-remainder-dropped"),
-        pytest.param(144, [(0, 96), (96, 144)], id="half-a-patch-padded"),
-        pytest.param(250, [(0, 96), (96, 192), (192, 250)], id="long"),
-    ],
-)
-def test_a_clip_is_the_mean_over_its_patches(ae_c, embedder, frames, pieces):
-    waveform = noise(samples=(frames - 1) * 512 + 100)
-    log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
-    assert log_mel.shape == (96, frames)
-    patches = np.full((3, 96, 96), FrontEnd().silence)  # always three: one shape compiles
-    for patch, (start, end) in zip(patches, pieces, strict=False):
-        patch[:, : end - start] = log_mel[:, start:end]
-    wanted = apply(ae_c, scaled(patches), "encode_audio")[: len(pieces)].mean(axis=0)
-    assert_close(embedder.embed_waveform(waveform, RATE_HZ), wanted)
-
-
 def scaled(log_mel: np.ndarray) -> np.ndarray:
     return np.clip((log_mel - MINIMUM) / (MAXIMUM - MINIMUM), 0, 1)
 

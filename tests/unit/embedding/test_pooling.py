@@ -120,12 +120,10 @@ LATENTS = np.array([[[1.0, 2.0, 3.0]], [[11.0, 22.0, 36.0]]], np.float32)
     ("patches", "counted", "wanted"),
     [
         pytest.param(2, 192, [6, 12, 19.5], id="all"),
-        pytest.param(2, 160, [6, 12, 3], id="last-position-of-last-patch-silent"),
         # 16 of 32 frames: half the weight, (3 + 36 / 2) / 1.5 = 14.
         pytest.param(2, 176, [6, 12, 14], id="half"),
         # 8 of the 32 frames of the second patch's first position: (1 + 11 / 4) / 1.25 = 3.
         pytest.param(2, 104, [3, 2, 3], id="barely-two-patches"),
-        pytest.param(1, 96, [1, 2, 3], id="one-patch"),
         # A position without sound is the mean of the others.
         pytest.param(1, 64, [1, 2, 1.5], id="two-thirds"),
         # Weights 1 and 1/4: the third position gets (1 + 2 / 4) / 1.25 = 1.2.

@@ -27,10 +27,9 @@ def urbansound8k(folder: Path) -> None:
     """Ten folds of a dog's bark and a siren each."""
     lines = ["slice_file_name,fsID,start,end,salience,fold,classID,class"]
     for fold in range(1, 11):
-        for number, label in ((3, "dog_bark"), (8, "siren")):
-            name = f"{fold}-{number}-0-0.wav"
-            touch(folder / "audio" / f"fold{fold}" / name)
-            lines.append(f"{name},{fold},0,4,1,{fold},{number},{label}")
+        for label in ("dog_bark", "siren"):
+            touch(folder / "audio" / f"fold{fold}" / f"{fold}-{label}.wav")
+            lines.append(f"{fold}-{label}.wav,1,0,4,1,{fold},3,{label}")
     write(folder / "metadata" / "UrbanSound8K.csv", lines)
 
 
@@ -38,10 +37,9 @@ def esc50(folder: Path) -> None:
     """Five folds of a dog, rain and a hen each; the hen is not in ESC-10."""
     lines = ["filename,fold,target,category,esc10,src_file,take"]
     for fold in range(1, 6):
-        for number, label in ((0, "dog"), (10, "rain"), (6, "hen")):
-            name = f"{fold}-100-A-{number}.wav"
-            touch(folder / "audio" / name)
-            lines.append(f"{name},{fold},{number},{label},{label != 'hen'},100,A")
+        for label in ("dog", "rain", "hen"):
+            touch(folder / "audio" / f"{fold}-{label}.wav")
+            lines.append(f"{fold}-{label}.wav,{fold},0,{label},{label != 'hen'},100,A")
     write(folder / "meta" / "esc50.csv", lines)
 
 
@@ -139,8 +137,8 @@ def test_published_splits_train_and_test_once(tmp_path: Path, monkeypatch) -> No
 @pytest.mark.parametrize(
     ("make", "name", "file", "fold"),
     [
-        (urbansound8k, "urbansound8k", "audio/fold3/3-8-0-0.wav", "fold 3"),
-        (esc50, "esc10", "audio/2-100-A-0.wav", "fold 2"),
+        (urbansound8k, "urbansound8k", "audio/fold3/3-siren.wav", "fold 3"),
+        (esc50, "esc10", "audio/2-dog.wav", "fold 2"),
         (gtzan, "gtzan", "genres/rock/rock.00001.wav", "test"),
         (nsynth, "nsynth", "nsynth-test/audio/organ_acoustic_002-000-100.wav", "test"),
     ],

@@ -20,21 +20,18 @@ IDS = [example.id for example in random_examples(TRAIN + VALIDATION, TAGS)[TRAIN
 
 @dataclass
 class FakeEmbedder(Embedder):
-    """Knows the right answer (`share` 1), or mixes it with noise; its vectors are tag vectors."""
+    """Knows the right answer, or hears noise; its vectors are tag vectors."""
 
     sounds: ValidationSounds
-    share: float
+    is_right: bool
     case: str = "ae_c"
 
     def project_audio(self, patches):
         noise = np.random.default_rng(0).standard_normal(self.sounds.tags.shape)
-        return (self.share * self.sounds.tags + (1 - self.share) * noise).astype(np.float32)
+        return (self.sounds.tags if self.is_right else noise).astype(np.float32)
 
     def project_tags(self, multi_hot):
         return multi_hot.astype(np.float32)
-
-    def tag_logits(self, patches):
-        return self.project_audio(patches)
 
     def embed_patches(self, patches):
         return patches[:, 0, :8]
@@ -136,7 +133,7 @@ def test_samples_with_equal_scores_come_in_the_order_of_the_vocabulary(sounds, m
 
 @pytest.fixture(scope="module")
 def figures(sounds):
-    models = {"trained": FakeEmbedder(sounds, 1.0), "untrained": FakeEmbedder(sounds, 0.0)}
+    models = {"trained": FakeEmbedder(sounds, True), "untrained": FakeEmbedder(sounds, False)}
     return validation.measure([ModelEvaluator(*pair) for pair in models.items()], sounds)
 
 
@@ -145,7 +142,7 @@ def test_the_trained_model_is_measured_beside_what_it_has_to_beat(sounds, figure
     assert figures["trained"]["macro_auc"] == figures["trained"]["mrr"] == 1.0
     assert figures["untrained"]["mrr"] < 0.8
     assert figures["popularity"]["macro_auc"] == figures["chance"]["macro_auc"] == 0.5
-    while_training = sounds.evaluate(ModelEvaluator("trained", FakeEmbedder(sounds, 0.0)))
+    while_training = sounds.evaluate(ModelEvaluator("trained", FakeEmbedder(sounds, False)))
     names = ("macro_auc", "mrr", "map", "recall_at_10")
     assert while_training == {name: figures["untrained"][name] for name in names}
 
@@ -166,7 +163,7 @@ def test_popularity_ranks_by_the_training_tags(sounds, figures):
 def write_record(workdir, sounds, figures, case="ae_c", reconstructions=3):
     workdir.mkdir(exist_ok=True)
     config = tiny_config(report__reconstructions=reconstructions)  # and two epochs
-    model = FakeEmbedder(sounds, 1.0, case)
+    model = FakeEmbedder(sounds, True, case)
     embeddings = sounds.embed(ModelEvaluator("trained", model))
     return validation.write_record(workdir, config, "cmd", model, sounds, figures, embeddings)
 
@@ -202,7 +199,7 @@ def test_few_sounds_have_no_macro_auc_and_two_no_map(count, is_mapped, tmp_path)
     """Of three sounds, no tag can be on three and missing on one."""
     write_random_dataset(tmp_path / "dataset", train=5, validation=count, tags=9)
     few = ValidationSounds(tmp_path / "dataset")
-    evaluator = ModelEvaluator("trained", FakeEmbedder(few, 1.0))
+    evaluator = ModelEvaluator("trained", FakeEmbedder(few, True))
     assert few.evaluate(evaluator).keys() == {"mrr", "map", "recall_at_10"}
     found = validation.measure([evaluator], few)
     assert found["trained"]["macro_auc"] is None
