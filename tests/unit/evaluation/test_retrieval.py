@@ -105,6 +105,10 @@ def test_popularity_ranks_sets_by_their_smoothed_likelihood():
         expected.append(np.mean(1 / np.arange(above + 1, not_below + 1)))
     got = retrieval.popularity(frequency, targets, train_sounds=4)
     assert got["mrr"] == pytest.approx(np.mean(expected), abs=1e-9)
+    # By hand: one unseen tag has the odds .5 to 4.5, three tags on one of four sounds (1.5 / 3.5)³.
+    targets = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 1, 1]], np.uint8)
+    got = retrieval.popularity(np.array([0, 0.25, 0.25, 0.25]), targets, train_sounds=4)
+    assert got["mrr"] == pytest.approx((1 + 1 + 1 / 2) / 3, abs=1e-12)
 
 
 def test_cosine_is_a_loops_at_any_scale_and_zero_for_zero_vectors():
