@@ -95,16 +95,15 @@ def test_the_methods_are_those_of_the_module(ae_c, embedder):
     rng = np.random.default_rng(0)
     patches = rng.random((3, 96, 96), np.float32)
     tags = rng.integers(0, 2, (3, TAGS)).astype(np.uint8)
-    assert_close(embedder.project_audio(patches), apply(ae_c, patches, "project_audio"))
-    assert_close(embedder.project_tags(tags), apply(ae_c, tags, "project_tags"))
-    assert_close(embedder.reconstruct(patches), apply(ae_c, patches, "reconstruct"))
-    assert_close(embedder.reconstruct_tags(tags), apply(ae_c, tags, "reconstruct_tags"))
-
-
-def test_the_classifier_s_method_is_that_of_the_module():
-    model = tiny_model("cnn")
-    patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
-    assert_close(Embedder(model).tag_logits(patches), apply(model, patches, "predict_tags"))
+    for method, rows in {
+        "project_audio": patches,
+        "project_tags": tags,
+        "reconstruct": patches,
+        "reconstruct_tags": tags,
+    }.items():
+        assert_close(getattr(embedder, method)(rows), apply(ae_c, rows, method))
+    cnn = tiny_model("cnn")
+    assert_close(Embedder(cnn).tag_logits(patches), apply(cnn, patches, "predict_tags"))
 
 
 PATCHES = np.zeros((1, 96, 96), np.float32)
@@ -112,69 +111,35 @@ MULTI_HOT = np.zeros((1, TAGS), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("case", "method", "rows", "cases"),
+    ("method", "rows", "cases"),
     [
-        ("ae_c", "tag_logits", PATCHES, "cnn"),
-        ("e_c", "tag_logits", PATCHES, "cnn"),
-        ("e_c", "reconstruct", PATCHES, "ae_c"),
-        ("cnn", "reconstruct", PATCHES, "ae_c"),
-        ("e_c", "reconstruct_tags", MULTI_HOT, "ae_c"),
-        ("cnn", "reconstruct_tags", MULTI_HOT, "ae_c"),
-        ("cnn", "project_audio", PATCHES, "ae_c or e_c"),
-        ("cnn", "project_tags", MULTI_HOT, "ae_c or e_c"),
+        ("tag_logits", PATCHES, ["ae_c", "e_c"]),
+        ("reconstruct", PATCHES, ["e_c", "cnn"]),
+        ("reconstruct_tags", MULTI_HOT, ["e_c", "cnn"]),
+        ("project_audio", PATCHES, ["cnn"]),
+        ("project_tags", MULTI_HOT, ["cnn"]),
     ],
 )
-def test_what_a_case_does_not_have_is_refused(ae_c, case, method, rows, cases):
-    embedder = Embedder(dataclasses.replace(ae_c, case=case))
-    with pytest.raises(ValueError, match=f"case {case} .* case {cases}$"):
-        getattr(embedder, method)(rows)
+def test_what_a_case_does_not_have_is_refused_and_so_are_no_rows(
+    ae_c, embedder, method, rows, cases
+):
+    for case in cases:
+        with pytest.raises(ValueError, match=f"case {case}"):
+            getattr(Embedder(dataclasses.replace(ae_c, case=case)), method)(rows)
+    if "ae_c" not in cases:
+        with pytest.raises(ValueError, match="zero rows"):
+            getattr(embedder, method)(rows[:0])
 
 
-@pytest.mark.parametrize(
-    ("method", "rows"),
-    [("embed_patches", PATCHES), ("project_tags", MULTI_HOT), ("reconstruct_tags", MULTI_HOT)],
-)
-def test_no_rows_are_refused(embedder, method, rows):
-    with pytest.raises(ValueError, match="zero rows"):
-        getattr(embedder, method)(rows[:0])
-
-
-@pytest.mark.parametrize(
-    ("method", "shape", "wanted"),
-    [
-        ("encode_audio", [2, 64, 64], "[row, 96, 96]"),
-        ("encode_audio", [96, 96], "[row, 96, 96]"),
-        ("project_tags", [2, TAGS - 1], f"[row, {TAGS}]"),
-        ("project_tags", [TAGS], f"[row, {TAGS}]"),
-        ("reconstruct_tags", [2, TAGS + 1], f"[row, {TAGS}]"),
-        ("reconstruct_tags", [2, 96, 96], f"[row, {TAGS}]"),
-    ],
-)
-def test_rows_of_another_shape_are_refused(embedder, method, shape, wanted):
+def test_rows_of_another_shape_are_refused(embedder):
     """Below the annotations, which are not checked outside the tests."""
-    with pytest.raises(ValueError, match=re.escape(f"{shape}; it must be {wanted}")):
-        embedder._apply(method, np.zeros(shape, np.float32))
-
-
-@pytest.mark.parametrize(
-    ("frames", "pieces"),
-    [
-        pytest.param(10, [(0, 10)], id="shorter-than-a-patch"),
-        pytest.param(96, [(0, 96)], id="one-patch"),
-        pytest.param(143, [(0, 96)], id="short-remainder-dropped"),
-        pytest.param(144, [(0, 96), (96, 144)], id="half-a-patch-padded"),
-        pytest.param(250, [(0, 96), (96, 192), (192, 250)], id="long"),
-    ],
-)
-def test_a_clip_is_the_mean_over_its_patches(ae_c, embedder, frames, pieces):
-    waveform = noise(samples=(frames - 1) * 512 + 100)
-    log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
-    assert log_mel.shape == (96, frames)
-    patches = np.full((3, 96, 96), FrontEnd().silence)  # always three: one shape compiles
-    for patch, (start, end) in zip(patches, pieces, strict=False):
-        patch[:, : end - start] = log_mel[:, start:end]
-    wanted = apply(ae_c, scaled(patches), "encode_audio")[: len(pieces)].mean(axis=0)
-    assert_close(embedder.embed_waveform(waveform, RATE_HZ), wanted)
+    for method, shape in {
+        "encode_audio": [2, 64, 64],
+        "project_tags": [TAGS],
+        "reconstruct_tags": [2, TAGS + 1],
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(str(shape))):
+            embedder._apply(method, np.zeros(shape, np.float32))
 
 
 def scaled(log_mel: np.ndarray) -> np.ndarray:
@@ -216,7 +181,7 @@ def test_silence_is_padding_only_where_the_file_ends(embedder):
     assert np.abs(masked - other).max() > 1e-3 * masked.max()
 
 
-@pytest.mark.parametrize("policy", ["paper", "released", "masked"])
+@pytest.mark.parametrize("policy", ["paper", "masked"])
 def test_many_clips_are_what_each_is_by_itself(embedder, policy):
     """1, 2, 5 and 41 patches: clips that share a batch, fill it, and go across two."""
     frames = [20, 150, 480, *([60] * 29), 41 * 96, 100]
@@ -231,77 +196,27 @@ def test_many_clips_are_what_each_is_by_itself(embedder, policy):
 def test_clips_are_taken_as_they_are_needed(embedder, monkeypatch):
     """Of 80 short clips never more than a batch waits: 32 are taken before the first product."""
     taken, rows = [], []
-    true_patches = embedder.embed_patches
 
     def embed_patches(patches):
         rows.append((len(taken), len(patches)))
-        return true_patches(patches)
-
-    def clips():
-        for seed in range(80):
-            taken.append(seed)
-            yield noise(2_000, seed)
+        return np.zeros((len(patches), 18), np.float32)
 
     monkeypatch.setattr(embedder, "embed_patches", embed_patches)
-    assert len(embedder.embed_clips(clips())) == 80
+    clips = (taken.append(seed) or noise(2_000, seed) for seed in range(80))
+    assert len(embedder.embed_clips(clips)) == 80
     assert rows == [(32, 32), (64, 32), (80, 16)]
-
-
-def test_no_clips_give_no_rows(embedder):
-    assert embedder.embed_clips([]).shape == (0, 18)
-
-
-def test_a_bad_clip_among_many_is_refused(embedder):
-    for bad, message in ((np.zeros(0, np.float32), "no sound"), (np.float32([np.nan]), "NaN")):
-        with pytest.raises(ValueError, match=message):
-            embedder.embed_clips([noise(2_000), bad])
-
-
-def test_an_unknown_policy_is_refused_before_a_file_is_read(embedder, tmp_path):
-    for call in (
-        lambda: embedder.embed_file(tmp_path / "none.wav", "mean"),
-        lambda: embedder.embed_waveform(noise(2_000), RATE_HZ, "mean"),
-        lambda: embedder.embed_clips([], "mean"),
-    ):
-        with pytest.raises(ValueError, match="mean"):
-            call()
-
-
-@pytest.mark.parametrize("channels", [1, 2, 5])
-def test_channels_are_averaged(embedder, channels):
-    waveform = noise(30_000, channels=channels)
-    got = embedder.embed_waveform(waveform, RATE_HZ)
-    assert_close(got, embedder.embed_waveform(waveform.mean(axis=0), RATE_HZ))
-
-
-@pytest.mark.parametrize("rate_hz", [8_000, 44_100])
-def test_other_rates_are_resampled(embedder, rate_hz):
-    waveform = noise(2 * rate_hz)
-    wanted = embedder.embed_waveform(soxr.resample(waveform, rate_hz, RATE_HZ), RATE_HZ)
-    assert_close(embedder.embed_waveform(waveform, rate_hz), wanted)
-    unaware = embedder.embed_waveform(waveform, RATE_HZ)
-    assert np.abs(unaware - wanted).max() > 1e-3 * wanted.max()
-
-
-def test_double_precision_is_taken(embedder):
-    waveform = noise(30_000)
-    got = embedder.embed_waveform(waveform.astype(np.float64), RATE_HZ)
-    assert_close(got, embedder.embed_waveform(waveform, RATE_HZ))
 
 
 @pytest.mark.parametrize(
     ("waveform", "token"),
     [
         pytest.param(np.zeros(500, np.int16), "int16", id="int16"),
-        pytest.param(np.zeros(500, np.uint8), "uint8", id="uint8"),
         pytest.param(np.zeros(0), "[0]", id="empty"),
-        pytest.param(np.zeros((2, 0)), "[2, 0]", id="no-samples"),
         pytest.param(np.zeros((0, 9)), "[0, 9]", id="no-channels"),
         pytest.param(np.zeros((500, 2)), "[500, 2]", id="channels-last"),
         pytest.param(np.zeros((1, 2, 500)), "[1, 2, 500]", id="3-axes"),
         pytest.param(np.array([0.1, np.nan]), "NaN", id="nan"),
         pytest.param(np.array([0.1, 1e300]), "infinite", id="huge"),
-        pytest.param(np.array([0.1, -np.inf]), "infinite", id="infinite"),
     ],
 )
 def test_what_is_no_waveform_is_refused(embedder, waveform, token):
@@ -309,44 +224,50 @@ def test_what_is_no_waveform_is_refused(embedder, waveform, token):
         embedder.embed_waveform(waveform, RATE_HZ)
 
 
-def test_a_waveform_that_resampling_leaves_empty_is_refused(embedder):
-    with pytest.raises(ValueError, match="22000 Hz"):
-        embedder.embed_waveform(np.full(1, 0.5), 192_000)
+def test_bad_clips_and_policies_are_refused(embedder, tmp_path):
+    """A policy before a file is read."""
+    for token, call in [
+        ("22000 Hz", lambda: embedder.embed_waveform(np.full(1, 0.5), 192_000)),
+        ("no sound", lambda: embedder.embed_clips([noise(2_000), np.zeros(0, np.float32)])),
+        ("NaN", lambda: embedder.embed_clips([noise(2_000), np.float32([np.nan])])),
+        ("mean", lambda: embedder.embed_file(tmp_path / "none.wav", "mean")),
+        ("mean", lambda: embedder.embed_waveform(noise(2_000), RATE_HZ, "mean")),
+        ("mean", lambda: embedder.embed_clips([], "mean")),
+    ]:
+        with pytest.raises(ValueError, match=token):
+            call()
+    assert embedder.embed_clips([]).shape == (0, 18)
 
 
-def test_a_file_is_its_decoded_waveform(embedder, tmp_path):
+def test_a_file_is_its_waveform_with_channels_averaged_and_resampled(embedder, tmp_path):
     path = tmp_path / "stéréo.wav"
     soundfile.write(path, noise(60_000, channels=2).T, 44_100, subtype="PCM_16")
-    samples, rate_hz = soundfile.read(path, dtype="float32")
-    wanted = embedder.embed_waveform(samples.T, rate_hz)
+    samples, rate_hz = soundfile.read(path)  # in double precision, which is taken, too
+    got = embedder.embed_waveform(samples.T, rate_hz)
     for name in (path, str(path)):
-        np.testing.assert_array_equal(embedder.embed_file(name), wanted)
-    wanted = embedder.embed_waveform(samples.T, rate_hz, "masked")
-    np.testing.assert_array_equal(embedder.embed_file(path, "masked"), wanted)
+        assert_close(embedder.embed_file(name), got)
+    mono = samples.mean(axis=1).astype(np.float32)
+    resampled = soxr.resample(mono, rate_hz, RATE_HZ)
+    for policy in ("paper", "masked"):
+        wanted = embedder.embed_waveform(resampled, RATE_HZ, policy)
+        assert_close(embedder.embed_file(path, policy), wanted)
+    unaware = embedder.embed_waveform(mono, RATE_HZ)
+    assert np.abs(unaware - got).max() > 1e-3 * got.max()
 
 
-def test_a_saved_model_embeds_as_before(ae_c, embedder, tmp_path):
+def test_a_saved_model_embeds_as_before_and_untrained_with_fresh_weights(ae_c, embedder, tmp_path):
     ae_c.save_pretrained(tmp_path / "model")
+    waveform = noise(30_000)
     loaded = load_model(str(tmp_path / "model"))
-    assert loaded.case == "ae_c"
-    assert loaded.vocabulary.tags == tuple(ae_c.vocabulary)
-    waveform = noise(30_000)
-    np.testing.assert_array_equal(
-        loaded.embed_waveform(waveform, RATE_HZ), embedder.embed_waveform(waveform, RATE_HZ)
-    )
-
-
-def test_an_untrained_model_is_the_same_with_fresh_weights(ae_c, embedder, tmp_path):
-    ae_c.save_pretrained(tmp_path / "model")
-    waveform = noise(30_000)
-    got = load_untrained(tmp_path / "model", seed=5)
-    wanted = Embedder(ae_c.untrained(5))
-    assert got.digest == wanted.digest
-    np.testing.assert_array_equal(
-        got.embed_waveform(waveform, RATE_HZ), wanted.embed_waveform(waveform, RATE_HZ)
-    )
-    digests = {embedder.digest, got.digest, load_untrained(str(tmp_path / "model"), 6).digest}
-    assert len(digests) == 3
+    assert (loaded.case, loaded.vocabulary.tags) == ("ae_c", tuple(ae_c.vocabulary))
+    assert loaded.dataset_digest == ae_c.dataset_digest and loaded.sample_rate_hz == RATE_HZ
+    untrained = load_untrained(tmp_path / "model", seed=5)
+    for got, wanted in ((loaded, embedder), (untrained, Embedder(ae_c.untrained(5)))):
+        assert got.digest == wanted.digest
+        vectors = [one.embed_waveform(waveform, RATE_HZ) for one in (got, wanted)]
+        np.testing.assert_array_equal(*vectors)
+    digests = {ae_c.digest, untrained.digest, load_untrained(tmp_path / "model", 6).digest}
+    assert len(digests) == 3 and loaded.digest == ae_c.digest
 
 
 def test_half_precision_is_computed_with_as_float32(ae_c):
@@ -379,28 +300,18 @@ def test_a_model_of_peak_level_makes_every_clip_as_loud(ae_c, embedder):
     assert np.abs(quiet - wanted).max() > 1e-3 * wanted.max()
 
 
-def test_the_digest_is_that_of_the_model(ae_c, embedder, tmp_path):
-    assert embedder.digest == ae_c.digest
-    assert embedder.dataset_digest == ae_c.dataset_digest
-    assert embedder.sample_rate_hz == RATE_HZ
-    ae_c.save_pretrained(tmp_path / "model")
-    assert load_model(tmp_path / "model").digest == embedder.digest
-
-
 @pytest.mark.parametrize("load", [load_model, functools.partial(load_untrained, seed=0)])
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "token"),
     [
         pytest.param({"front_end": {"rate": 1}}, "rate", id="front-end"),
         pytest.param({"scaler": {"low": 0.0}}, "minimum", id="scaler"),
-        pytest.param({"scaler": {"minimum": 1.0, "maximum": 1.0}}, "span 1.0 to 1.0", id="span"),
-        pytest.param({"vocabulary": ["dog"] * TAGS}, "vocabulary: dog", id="vocabulary"),
+        pytest.param({"scaler": {"minimum": 1.0, "maximum": 1.0}}, "1.0 to 1.0", id="span"),
+        pytest.param({"vocabulary": ["dog"] * TAGS}, "dog", id="vocabulary"),
     ],
 )
-def test_a_description_that_cannot_be_used_is_refused_by_name(
-    ae_c, tmp_path, changes, message, load
-):
-    folder = tmp_path / "model"
-    dataclasses.replace(ae_c, **changes).save_pretrained(folder)
-    with pytest.raises(ModelError, match=f"(?s)model.json: .*{message}"):
-        load(folder)
+def test_a_description_that_cannot_be_used_is_refused_by_name(ae_c, tmp_path, changes, token, load):
+    dataclasses.replace(ae_c, **changes).save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match=token) as error:
+        load(tmp_path / "model")
+    assert str(tmp_path / "model" / "model.json") in str(error.value)

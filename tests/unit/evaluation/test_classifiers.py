@@ -53,16 +53,10 @@ def test_svm_separates_a_ring_from_what_it_surrounds_and_a_line_does_not():
 
 
 @HEADS
-def test_a_class_without_training_clips_is_never_predicted(head):
+def test_a_class_without_training_clips_is_never_predicted_and_nan_is_an_error(head):
     train, labels = clouds(100, 3, seed=0)
     predicted = head(train, labels * 2, train, 6, [0])  # of 0 to 5, only 0, 2 and 4
     assert (predicted == labels * 2).all()
-
-
-@HEADS
-def test_features_that_are_not_finite_are_an_error(head):
-    train, labels = clouds(20, 2, seed=0)
-    broken = train.copy()
-    broken[3, 2] = np.nan
-    with pytest.raises(ValueError, match=r"training .* number 3"):
-        head(broken, labels, train, 2, [0])
+    train[3, 2] = np.nan
+    with pytest.raises(ValueError, match="number 3"):
+        head(train, labels, train, 3, [0])

@@ -34,8 +34,7 @@ def write(folder, audio, front_end, splits):
         examples[split] = []
         for number in numbers:
             wave, _ = soundfile.read(audio / f"{number}.wav", dtype="float32")
-            log_mel = front_end.log_mel(wave)
-            patch = front_end.loudest_patch(log_mel)
+            patch = front_end.loudest_patch(front_end.log_mel(wave))
             examples[split].append(Example(patch, np.array([number % TAGS]), f"{number}.wav"))
     write_dataset(
         folder,
@@ -93,28 +92,22 @@ def test_the_figures_are_those_of_the_validation_sounds(run, audio, dataset, tmp
     assert seen["seed"] == 7
 
 
-def test_a_real_table(run, audio, dataset, tmp_path):
-    found = correlation.correlate(
-        load_evaluators([f"{run}/model"]), [dataset], audio, tmp_path, seed=0
-    )
-    table = found["sines"]
-    assert (table.sounds, table.dimensions, table.components) == (12, 18, 1)
-    assert table.values.keys() == table.permutation_baselines.keys()
-    assert all(0 <= v <= 1 for row in table.values.values() for v in row.values())
-
-
 def test_each_model_is_beside_the_dataset_that_trained_it(run, audio, dataset, tmp_path):
-    other = write(
-        tmp_path / "hann",
-        audio,
-        hann := FrontEnd(window="hann"),
-        {"validation": range(11), "train": range(11, 28)},
-    )
+    hann = FrontEnd(window="hann")
+    splits = {"validation": range(11), "train": range(11, 28)}
+    other = write(tmp_path / "hann", audio, hann, splits)
     trained_on(other, front_end=hann.to_dict()).save_pretrained(tmp_path / "hann-run")
     evaluators = load_evaluators([f"{run}/model", f"{tmp_path}/hann-run"])
     found = correlation.correlate(evaluators, [dataset, other], audio, tmp_path / "w", seed=0)
     sounds = {name: table.sounds for name, table in found.items()}
     assert sounds == {"sines": 12, "hann-run": 11}
+    table = found["sines"]
+    assert (table.dimensions, table.components) == (18, 1)
+    assert all(0 <= v <= 1 for row in table.values.values() for v in row.values())
+    with pytest.raises(DescriptorError, match="12 of 12"):  # the sounds are elsewhere
+        correlation.correlate(evaluators[:1], [dataset], tmp_path, tmp_path / "x", seed=0)
+    with pytest.raises(ValueError, match="--model"):  # a table of no model
+        correlation.correlate(load_evaluators(["mfcc"]), [dataset], audio, tmp_path, seed=0)
 
 
 def test_another_split_of_the_same_sounds_is_refused(run, audio, dataset, tmp_path):
@@ -131,15 +124,3 @@ def test_another_split_of_the_same_sounds_is_refused(run, audio, dataset, tmp_pa
         for manifest in manifests:
             assert manifest.digest[:12] in str(caught.value)
         assert str(other) in str(caught.value)
-
-
-def test_a_table_of_no_model(audio, dataset, tmp_path):
-    with pytest.raises(ValueError, match="--model"):
-        correlation.correlate(load_evaluators(["mfcc"]), [dataset], audio, tmp_path, seed=0)
-
-
-def test_sounds_that_are_not_there(run, dataset, tmp_path):
-    with pytest.raises(DescriptorError, match="12 of 12"):
-        correlation.correlate(
-            load_evaluators([f"{run}/model"]), [dataset], tmp_path, tmp_path, seed=0
-        )

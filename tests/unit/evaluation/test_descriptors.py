@@ -1,5 +1,6 @@
 """Descriptors against librosa and SciPy, hand calculation, and which frames and sounds count."""
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from coala_jax.audio.decode import load
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.dataset import write_dataset
 from coala_jax.data.schema import Example
-from coala_jax.data.tfrecord import DatasetError
 from coala_jax.evaluation import descriptors
 from coala_jax.evaluation.descriptors import (
     DESCRIPTORS,
@@ -53,7 +53,7 @@ def assert_equal_rows(found: dict, expected: dict) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("samples", [1024, 5000, 30_000])
+@pytest.mark.parametrize("samples", [1024, 30_000])
 def test_descriptors_are_librosas(samples):
     waveform = melody(samples)
     rows = describe(waveform, RATE_HZ)
@@ -61,16 +61,7 @@ def test_descriptors_are_librosas(samples):
     assert_equal_rows(rows, by_librosa(waveform))
 
 
-def test_a_pure_tone_has_its_frequency_as_centroid_and_its_pitch_class_as_chroma():
-    tone = np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
-    rows = describe(tone, RATE_HZ)
-    np.testing.assert_allclose(rows["spectral_centroid"][0, 3:-3], 440, rtol=0.01)
-    assert (rows["chromagram"][:, 3:-3].argmax(axis=0) == 9).all()  # A, counted from C
-
-
-@pytest.mark.parametrize(
-    ("samples", "frames"), [(1, 1), (511, 1), (512, 2), (1023, 2), (1024, 3), (1535, 3)]
-)
+@pytest.mark.parametrize(("samples", "frames"), [(1, 1), (511, 1), (512, 2), (1535, 3)])
 def test_a_sound_of_any_length_has_a_frame_and_gives_numbers(samples, frames):
     vectors = describe(melody(samples), RATE_HZ)
     assert {rows.shape[1] for rows in vectors.values()} == {frames}
@@ -86,29 +77,18 @@ def test_silence_and_tones_without_pitch_give_numbers_and_no_warning(hertz):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # librosa's, of the tuning
         assert_equal_rows(rows, by_librosa(waveform * window))
-    for name, kinds in statistics(rows).items():
+    for kinds in statistics(rows).values():
         assert all(np.isfinite(values).all() for values in kinds.values())
-        if hertz == 0:
-            assert not kinds["var"].any() and not kinds["skew"].any(), name
-
-
-def test_frames_of_a_stretch_are_those_of_the_whole_sound():
-    waveform = melody(60_000)
-    stretch = describe(waveform, RATE_HZ, first_frame=24, frames=60)
-    whole = by_librosa(waveform)
-    for name in ("spectral_centroid", "spectral_bandwidth"):
-        np.testing.assert_allclose(stretch[name], whole[name][:, 24:84], rtol=1e-4)
-    assert all(rows.shape[1] == 60 for rows in stretch.values())
+        assert hertz or not (kinds["var"].any() or kinds["skew"].any())
 
 
 @pytest.mark.parametrize(
     ("samples", "first", "frames", "expected"),
     [
-        (512 * 9, 0, 10, slice(0, 10)),
+        (512 * 30, 5, 12, slice(5, 17)),
         (512 * 9, 0, 11, slice(0, 10)),
         (512 * 9 - 1, 0, 10, slice(0, 9)),
         (512 * 9, 4, 96, slice(4, 10)),
-        (512 * 9, 9, 96, slice(9, 10)),
         (512 * 9, 12, 96, slice(9, 10)),
         (512 * 9, 8, None, slice(8, 10)),
         (300, 0, 96, slice(0, 1)),
@@ -137,13 +117,12 @@ def test_statistics_are_those_worked_out_by_hand_and_scipys():
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e30, 1e-30])
 def test_constant_rows_have_no_skewness(value):
+    """Also where one value was rounded otherwise."""
     rows = np.full((1, 96), value, np.float32)
-    rounded = rows.copy()
-    rounded[0, 0] = np.nextafter(rounded[0, 0], np.float32(1e38))
-    for constant in (rows, rounded) if abs(value) > 0 else (rows,):
-        found = statistics({"mfcc": constant})["mfcc"]
-        assert found["skew"][0] == 0
-        assert found["mean"][0] == pytest.approx(np.float32(value), rel=1e-6)
+    rows[0, 0] = np.nextafter(rows[0, 0], np.float32(1e38)) if value else 0
+    found = statistics({"mfcc": rows})["mfcc"]
+    assert found["skew"][0] == 0
+    assert found["mean"][0] == pytest.approx(np.float32(value), rel=1e-6)
 
 
 # The dataset: sounds of one second, of six, and of a few samples.
@@ -172,91 +151,67 @@ def corpus(tmp_path: Path) -> tuple[Path, Path]:
     return dataset, audio
 
 
-def test_the_validation_sounds_are_described_in_the_order_of_the_split(corpus, tmp_path, capsys):
+def test_the_validation_sounds_are_described_in_the_order_of_the_split(corpus, tmp_path):
     dataset, audio = corpus
     table = validation_descriptors(dataset, audio, tmp_path / "new" / "cache")
     for number, (name, frame) in enumerate(FRAMES.items()):
         waveform = load(audio / name, RATE_HZ)
         expected = statistics(describe(waveform, RATE_HZ, first_frame=frame, frames=96))
-        for kind in STATISTICS:
-            for descriptor in DESCRIPTORS:
-                values = table[descriptor][kind]
-                assert values.shape == (3, DESCRIPTORS[descriptor])
-                # Products on one thread or several round otherwise.
-                np.testing.assert_allclose(
-                    values[number], expected[descriptor][kind], rtol=1e-5, atol=1e-6
-                )
-    assert "3/3" in capsys.readouterr().err
-    assert [path.suffix for path in (tmp_path / "new" / "cache").iterdir()] == [".npz"]
+        for kind, descriptor in itertools.product(STATISTICS, DESCRIPTORS):
+            values = table[descriptor][kind]
+            assert values.shape == (3, DESCRIPTORS[descriptor])
+            # Products on one thread or several round otherwise.
+            np.testing.assert_allclose(
+                values[number], expected[descriptor][kind], rtol=1e-5, atol=1e-6
+            )
 
 
-def test_only_sounds_that_changed_are_described_again(corpus, tmp_path, monkeypatch):
+def test_a_known_table_is_not_computed_again_and_a_changed_sound_is(corpus, tmp_path, monkeypatch):
     cache, (dataset, audio) = tmp_path / "cache", corpus
     first = validation_descriptors(dataset, audio, cache)
     with monkeypatch.context() as patch:
         patch.setattr(descriptors, "load", None)
         again = validation_descriptors(dataset, audio, cache)
-    for descriptor in DESCRIPTORS:
-        for kind in STATISTICS:
-            np.testing.assert_array_equal(first[descriptor][kind], again[descriptor][kind])
-    soundfile.write(audio / "tiny.wav", melody(3000, seed=5), RATE_HZ)
+    for kind, descriptor in itertools.product(STATISTICS, DESCRIPTORS):
+        np.testing.assert_array_equal(first[descriptor][kind], again[descriptor][kind])
+    soundfile.write(audio / "tiny.wav", np.zeros(3000), RATE_HZ)  # silence, which is no error
     second = validation_descriptors(dataset, audio, cache)
     changed = first["mfcc"]["mean"] != second["mfcc"]["mean"]
     assert changed.any(axis=1).tolist() == [False, False, True]
+    assert second["spectral_centroid"]["mean"][2] == 0
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
-def test_a_damaged_cache_is_reported_and_recomputed(corpus, tmp_path, caplog, damage):
+def test_a_damaged_cache_is_reported_and_recomputed(corpus, tmp_path, caplog):
     first = validation_descriptors(*corpus, tmp_path)
     (cache,) = tmp_path.glob("*.npz")
     whole = cache.read_bytes()
     place = whole.index(first["mfcc"]["mean"].tobytes()) + 5
-    cache.write_bytes(
-        {
-            "cut": whole[: len(whole) // 2],
-            "flipped": whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
-            "other": b"no archive",
-        }[damage]
-    )
-    second = validation_descriptors(*corpus, tmp_path)
-    assert str(cache) in caplog.text
-    np.testing.assert_array_equal(first["mfcc"]["mean"], second["mfcc"]["mean"])
-    assert cache.read_bytes() == whole
+    flipped = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    for damaged in (whole[: len(whole) // 2], flipped):
+        caplog.clear()
+        cache.write_bytes(damaged)
+        second = validation_descriptors(*corpus, tmp_path)
+        assert str(cache) in caplog.text
+        np.testing.assert_array_equal(first["mfcc"]["mean"], second["mfcc"]["mean"])
+        assert cache.read_bytes() == whole
 
 
-def test_missing_sounds_are_one_error_that_lists_twenty(corpus, tmp_path):
+def test_sounds_missing_or_not_decoded_are_one_error_that_lists_twenty(corpus, tmp_path):
     dataset, audio = corpus
-    (audio / "long.flac").unlink()
-    (audio / "tiny.wav").unlink()
-    with pytest.raises(DescriptorError, match=f"^{audio}: 2 of 3 ") as caught:
-        validation_descriptors(dataset, audio, tmp_path / "cache")
-    assert str(caught.value).splitlines()[1:] == ["  long.flac", "  tiny.wav"]
-    examples = [(f"{number}.wav", 0) for number in range(25)]
+    (audio / "tiny.wav").write_bytes(b"<html>")
+    for damage, listed in (
+        ((audio / "long.flac").touch, [f"  {audio / 'long.flac'}: ", f"  {audio / 'tiny.wav'}: "]),
+        ((audio / "long.flac").unlink, ["  long.flac"]),
+    ):
+        (audio / "long.flac").write_bytes(b"")
+        damage()
+        with pytest.raises(DescriptorError) as caught:
+            validation_descriptors(dataset, audio, tmp_path / "cache")
+        first, *lines = str(caught.value).splitlines()
+        assert first.startswith(f"{audio}: {len(lines)} ")
+        assert [line[: len(told)] for line, told in zip(lines, listed, strict=True)] == listed
+        assert not (tmp_path / "cache").exists()
     with pytest.raises(DescriptorError) as caught:
-        descriptors._key(examples, tmp_path, FrontEnd())
+        descriptors._key([(f"{number}.wav", 0) for number in range(25)], tmp_path, FrontEnd())
     listed = str(caught.value).splitlines()[1:]
     assert listed == [f"  {number}.wav" for number in range(20)] + ["  and 5 more"]
-
-
-def test_sounds_that_cannot_be_decoded_are_one_error_and_nothing_is_cached(corpus, tmp_path):
-    dataset, audio = corpus
-    (audio / "long.flac").write_bytes(b"")
-    (audio / "tiny.wav").write_bytes(b"<html>")
-    with pytest.raises(DescriptorError, match=f"^{audio}: 2 ") as caught:
-        validation_descriptors(dataset, audio, tmp_path / "cache")
-    _, empty, page = str(caught.value).splitlines()
-    assert empty.startswith(f"  {audio / 'long.flac'}: ")
-    assert page.startswith(f"  {audio / 'tiny.wav'}: ")
-    assert not (tmp_path / "cache").exists()
-
-
-def test_a_silent_sound_is_described(corpus, tmp_path):
-    dataset, audio = corpus
-    soundfile.write(audio / "tiny.wav", np.zeros(3000, np.float32), RATE_HZ)
-    table = validation_descriptors(dataset, audio, tmp_path / "cache")
-    assert table["spectral_centroid"]["mean"][2] == 0 < table["spectral_centroid"]["mean"][1]
-
-
-def test_a_folder_without_a_dataset_is_an_error(tmp_path):
-    with pytest.raises(DatasetError, match=str(tmp_path)):
-        validation_descriptors(tmp_path, tmp_path, tmp_path / "cache")

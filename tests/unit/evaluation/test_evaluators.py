@@ -2,14 +2,13 @@
 
 import re
 
-import numpy as np
 import pytest
 
-from coala_jax.embedding.embedder import Embedder, load_model
+from coala_jax.embedding.embedder import load_model
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator, load_evaluators
 from coala_jax.models.pretrained import ModelError
-from tests.unit.embedding.test_embedder import RATE_HZ, noise, tiny_model
+from tests.unit.embedding.test_embedder import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +35,6 @@ def test_each_kind_of_model(run):
     assert len(set(digests)) == 5  # what differs in seed or mode differs
 
 
-def test_a_model_in_memory_is_an_evaluator():
-    embedder = Embedder(tiny_model("e_c"))
-    evaluator = ModelEvaluator("trained", embedder, embedder.case)
-    assert (evaluator.digest, evaluator.sample_rate_hz) == (embedder.digest, RATE_HZ)
-    clips = [noise(30_000), noise(60_000)]
-    for policy in ("paper", "released"):
-        np.testing.assert_array_equal(
-            evaluator.embed_clips(iter(clips), policy), embedder.embed_clips(iter(clips), policy)
-        )
-
-
 def test_the_name_is_before_the_first_equals_sign_unless_that_is_in_a_path(run, tmp_path):
     odd = tmp_path / "lr=0.1"
     tiny_model("e_c").save_pretrained(odd / "model")
@@ -57,18 +45,14 @@ def test_the_name_is_before_the_first_equals_sign_unless_that_is_in_a_path(run, 
 
 @pytest.mark.parametrize("spec", ["", "name=", "untrained:", "mffc"])
 def test_an_invalid_spec_is_an_error_that_lists_the_valid_ones(spec):
-    with pytest.raises(ValueError, match=rf"{spec!r}.* FOLDER .* mfcc:released"):
+    with pytest.raises(ValueError, match=rf"{spec!r}.* mfcc:released"):
         load_evaluators([spec])
 
 
-def test_equal_names_and_the_folder_of_a_run_are_errors(run):
+def test_equal_names_and_folders_without_a_model_are_errors(run, tmp_path):
     with pytest.raises(ValueError, match="'dogs'"):
         load_evaluators([f"{run}/model", "mfcc", f"dogs={run}/model"])
-    with pytest.raises(ValueError, match=f"{run}: .* {run}/model"):
+    with pytest.raises(ValueError, match=f"{run}/model"):  # of a run it is a folder deeper
         load_evaluators([str(run)])
-
-
-def test_a_folder_without_a_model_is_an_error(tmp_path):
-    for spec in (f"{tmp_path}", f"untrained:{tmp_path}/none"):
-        with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
-            load_evaluators([spec])
+    with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
+        load_evaluators([f"untrained:{tmp_path}/none"])

@@ -68,7 +68,7 @@ def test_every_measure_is_the_mean_over_all_orders_of_ties(row, dtype):
         assert found[name] == pytest.approx(values, abs=1e-12), name
 
 
-@pytest.mark.parametrize("levels", [1, 2, 5, 1000], ids=lambda levels: f"{levels} levels")
+@pytest.mark.parametrize("levels", [1, 5, 1000])
 def test_many_rows_are_scikit_learns(levels):
     rng = np.random.default_rng(levels)
     relevant = rng.random((9, 24)) < 0.4
@@ -82,18 +82,6 @@ def test_many_rows_are_scikit_learns(levels):
     assert precision == pytest.approx(expected, abs=1e-12)
     expected = [recall(np.argsort(-s), r, 10) for s, r in zip(scores, relevant, strict=True)]
     assert at_10 == pytest.approx(expected, abs=1e-12)
-
-
-def test_harmonic_numbers():
-    assert ranking.harmonic(4) == pytest.approx([0, 1, 3 / 2, 11 / 6, 25 / 12], abs=1e-12)
-    assert ranking.harmonic(0).tolist() == [0]
-
-
-def test_the_only_item_of_a_ranking_is_first():
-    one, relevant = np.array([[0.5], [-2.0]]), np.ones((2, 1), bool)
-    precision, at_10 = ranking.precision_and_recall(one, relevant, 10)
-    assert precision.tolist() == at_10.tolist() == [1.0, 1.0]
-    assert ranking.reciprocal_ranks(one, np.array([0, 0])).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,6 @@ class Retrained(Ears):
         pytest.param({"evaluators": (Ears,)}, ["model deaf", "2222", "absent"], id="fewer models"),
         pytest.param({"evaluators": (Deaf, Ears)}, ["first model", "deaf"], id="other order"),
         pytest.param({"evaluators": (Retrained, Deaf)}, ["model ears", "3333"], id="retrained"),
-        pytest.param({"tasks": [task("wasps")]}, ["task gtzan", "task wasps"], id="other task"),
         pytest.param({"tasks": [task(root="/b")]}, ["task gtzan", "/b"], id="other folder"),
     ],
 )
@@ -109,11 +108,9 @@ def test_a_folder_of_another_evaluation_is_refused_by_what_differs(other, named,
         assert token in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("record", "named"),
-    [({"kind": "training"}, '"training"'), ({"format": 0}, "format is 0"), ([], "kind is null")],
-)
-def test_a_folder_of_another_kind_of_record_is_refused(record, named, tmp_path):
+@pytest.mark.parametrize("record", [{"kind": "training"}, {"format": 0}, []])
+def test_a_folder_of_another_kind_of_record_is_refused(record, tmp_path):
     storage.write_json(tmp_path / "results.json", record)
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError) as error:
         results.check_out(tmp_path, request())
+    assert str(tmp_path / "results.json") in str(error.value)

@@ -6,7 +6,6 @@ The sounds are empty files: nothing here decodes them.
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from coala_jax.evaluation import layouts
@@ -28,10 +27,9 @@ def urbansound8k(folder: Path) -> None:
     """Ten folds of a dog's bark and a siren each."""
     lines = ["slice_file_name,fsID,start,end,salience,fold,classID,class"]
     for fold in range(1, 11):
-        for number, label in ((3, "dog_bark"), (8, "siren")):
-            name = f"{fold}-{number}-0-0.wav"
-            touch(folder / "audio" / f"fold{fold}" / name)
-            lines.append(f"{name},{fold},0,4,1,{fold},{number},{label}")
+        for label in ("dog_bark", "siren"):
+            touch(folder / "audio" / f"fold{fold}" / f"{fold}-{label}.wav")
+            lines.append(f"{fold}-{label}.wav,1,0,4,1,{fold},3,{label}")
     write(folder / "metadata" / "UrbanSound8K.csv", lines)
 
 
@@ -39,10 +37,9 @@ def esc50(folder: Path) -> None:
     """Five folds of a dog, rain and a hen each; the hen is not in ESC-10."""
     lines = ["filename,fold,target,category,esc10,src_file,take"]
     for fold in range(1, 6):
-        for number, label in ((0, "dog"), (10, "rain"), (6, "hen")):
-            name = f"{fold}-100-A-{number}.wav"
-            touch(folder / "audio" / name)
-            lines.append(f"{name},{fold},{number},{label},{label != 'hen'},100,A")
+        for label in ("dog", "rain", "hen"):
+            touch(folder / "audio" / f"{fold}-{label}.wav")
+            lines.append(f"{fold}-{label}.wav,{fold},0,{label},{label != 'hen'},100,A")
     write(folder / "meta" / "esc50.csv", lines)
 
 
@@ -109,48 +106,39 @@ def test_published_folds_each_test_once_and_train_on_the_others(
         assert len(test) == len(task.labels)
         assert sorted(train + test) == files
     assert [task.labels[place] for place in task.classes] == [clip.label for clip in task.clips]
-    assert task.left_out == {}
     assert f"{len(files)} clips in {folds} folds" in task.remarks[0]
 
 
-def test_gtzan(tmp_path: Path) -> None:
+def test_published_splits_train_and_test_once(tmp_path: Path, monkeypatch) -> None:
     gtzan(tmp_path)
     task = load_task(f"gtzan:{tmp_path}")
-    assert (task.name, task.labels) == ("gtzan", ("blues", "rock"))
-    assert sides(task) == {
-        "test": (
-            ["genres/blues/blues.00000.wav", "genres/rock/rock.00000.wav"],
-            ["genres/blues/blues.00001.wav", "genres/rock/rock.00001.wav"],
-        )
-    }
-    assert task.classes.tolist() == [0, 0, 1, 1]
+    assert (task.name, task.labels, task.classes.tolist()) == (
+        "gtzan",
+        ("blues", "rock"),
+        [0, 0, 1, 1],
+    )
+    songs = ("genres/blues/blues.0000{}.wav", "genres/rock/rock.0000{}.wav")
+    assert sides(task) == {"test": tuple([song.format(i) for song in songs] for i in (0, 1))}
 
-
-def test_nsynth_by_the_authors_list_or_a_draw(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(layouts, "NSYNTH_NOTES_PER_FAMILY", 1)
     nsynth(tmp_path)
     task = load_task(f"nsynth:{tmp_path}")
     assert (task.name, task.labels) == ("nsynth", NSYNTH_FAMILIES)
-    families = sorted(NSYNTH_FAMILIES)
-    assert sides(task) == {
-        "test": (
-            [f"nsynth-train/audio/{family}_acoustic_001-000-100.wav" for family in families],
-            [f"nsynth-test/audio/{family}_acoustic_002-000-100.wav" for family in families],
-        )
-    }
+    expected = [
+        [f"nsynth-{part}/audio/{family}_acoustic_00{i}-000-100.wav" for family in NSYNTH_FAMILIES]
+        for i, part in enumerate(("train", "test"), 1)
+    ]
+    assert sides(task) == {"test": tuple(expected)}
     (tmp_path / NSYNTH_LIST).unlink()
-    tasks = [load_task(f"nsynth:{tmp_path}", seed=seed) for seed in (0, 0, 1, 2, 3)]
-    assert tasks[0].clips == tasks[1].clips
-    assert len({task.clips for task in tasks}) == 4
-    assert "seed 3" in tasks[-1].remarks[0]
+    tasks = [load_task(f"nsynth:{tmp_path}", seed=seed) for seed in (0, 0, 1, 2)]
+    assert tasks[0].clips == tasks[1].clips and len({task.clips for task in tasks}) == 3
 
 
 @pytest.mark.parametrize(
     ("make", "name", "file", "fold"),
     [
-        (urbansound8k, "urbansound8k", "audio/fold3/3-8-0-0.wav", "fold 3"),
-        (esc50, "esc50", "audio/2-100-A-6.wav", "fold 2"),
-        (esc50, "esc10", "audio/2-100-A-0.wav", "fold 2"),
+        (urbansound8k, "urbansound8k", "audio/fold3/3-siren.wav", "fold 3"),
+        (esc50, "esc10", "audio/2-dog.wav", "fold 2"),
         (gtzan, "gtzan", "genres/rock/rock.00001.wav", "test"),
         (nsynth, "nsynth", "nsynth-test/audio/organ_acoustic_002-000-100.wav", "test"),
     ],
@@ -176,35 +164,29 @@ def test_missing_and_extra_files(tmp_path: Path, make, name: str, file: str, fol
         assert sides(task)[fold_name] == kept
 
 
-def test_twenty_missing_files_are_named_and_all_are_counted(tmp_path: Path) -> None:
-    write(tmp_path / "clips.csv", ["file,label,fold"])
-    with (tmp_path / "clips.csv").open("a") as table:
-        table.writelines(f"\n{i:02}.wav,{'ab'[i % 2]},{i % 3}" for i in range(60))
-    for i in range(30, 60):
-        touch(tmp_path / f"{i}.wav")
-    with pytest.raises(TaskError) as error:
-        load_task(str(tmp_path))
-    named = ", ".join(f"{i:02}.wav" for i in range(20))
-    assert f"(fold 0: 10, fold 1: 10, fold 2: 10): {named} and 10 more." in str(error.value)
-    task = load_task(str(tmp_path), allow_missing=True)
-    assert {fold: len(files) for fold, files in task.left_out.items()} == dict.fromkeys(
-        ["fold 0", "fold 1", "fold 2"], 10
-    )
-
-
 FOUR = "file,label,fold\na,x,1\nb,y,1\nc,x,2\nd,y,2"
 
 
-def test_when_all_files_are_missing_or_one_is_a_folder(tmp_path: Path) -> None:
-    own(tmp_path / "empty", FOUR, missing="abcd")
-    for allow in (False, True):
-        with pytest.raises(TaskError, match=r"4 of 4 .*: a, b, c, d") as error:
-            load_task(str(tmp_path / "empty"), allow_missing=allow)
-        assert "--allow-missing" not in str(error.value)
-    own(tmp_path, FOUR, missing="c")
-    (tmp_path / "c").mkdir()
-    with pytest.raises(TaskError, match=r"1 of 4 .* \(fold 2: 1\): c"):
-        load_task(str(tmp_path))
+def test_twenty_missing_files_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    rows = [f"{i:02},{'ab'[i % 2]},{i % 3}" for i in range(60)]
+    own(tmp_path / "many", "\n".join(["file,label,fold", *rows]))
+    for i in range(30):
+        (tmp_path / "many" / f"{i:02}").unlink()
+    own(tmp_path / "none", FOUR, missing="abcd")
+    own(tmp_path / "folder", FOUR, missing="c")
+    (tmp_path / "folder" / "c").mkdir()
+    named = ", ".join(f"{i:02}" for i in range(20))
+    for name, token in {
+        "many": f"30 of 60 .. (fold 0: 10, fold 1: 10, fold 2: 10): {named} and 10 more",
+        "none": "4 of 4 .. (fold 1: 2, fold 2: 2): a, b, c, d",
+        "folder": "1 of 4 .. (fold 2: 1): c",
+    }.items():
+        with pytest.raises(TaskError) as error:
+            load_task(str(tmp_path / name))
+        assert all(part in str(error.value) for part in token.split(".."))
+        assert ("--allow-missing" in str(error.value)) == (name != "none")
+    with pytest.raises(TaskError, match="4 of 4"):
+        load_task(str(tmp_path / "none"), allow_missing=True)
 
 
 FOLDS = "file,label,fold\nd,y,10\na,x,2\nb,y,2\n./sub//c,x,10\nf,y,one\ne,x,one"
@@ -216,7 +198,6 @@ def test_own_folds_whatever_the_order_of_the_rows(tmp_path: Path) -> None:
     pairs = zip(["a", "b", "d", "e", "f", "sub/c"], "xyyxyx", strict=True)
     assert task.clips == tuple(Clip(*pair) for pair in pairs)
     assert task.classes.tolist() == [0, 1, 1, 0, 1, 0]
-    assert task.classes.dtype == np.int64
     assert sides(task) == {
         "fold 2": (["d", "e", "f", "sub/c"], ["a", "b"]),
         "fold 10": (["a", "b", "e", "f"], ["d", "sub/c"]),
@@ -228,16 +209,14 @@ def test_own_folds_whatever_the_order_of_the_rows(tmp_path: Path) -> None:
     assert (other.clips, other.labels, sides(other)) == (task.clips, task.labels, sides(task))
 
 
-def test_own_splits(tmp_path: Path) -> None:
-    rows = ["a,x,Train", "b,y,train", "c,x,test", "d,z,train", "e,q,validation", "f,x,validation"]
-    own(tmp_path, "\n".join(["file,label,split", *rows]), missing="ef")
+def test_own_splits_with_groups_within_a_split(tmp_path: Path) -> None:
+    rows = ["a,x,Train,g", "b,y,train,g", "c,x,test,", "d,z,train,", "e,q,validation,h"]
+    own(tmp_path, "\n".join(["file,label,split,group", *rows, "f,x,validation,g"]), missing="ef")
     task = load_task(str(tmp_path / "clips.csv"))
     assert sides(task) == {"test": (["a", "b", "d"], ["c"])}
     assert task.labels == ("x", "y", "z")  # only unused clips have q
-    assert task.remarks == (
-        "not used: 2 clips of the split validation",
-        "no test clips of: y, z",
-    )
+    unused, untested = task.remarks
+    assert "2 clips of the split validation" in unused and "y, z" in untested
 
 
 def test_home_folders_and_own_folders_named_like_a_published_set(tmp_path: Path, monkeypatch):
@@ -245,59 +224,48 @@ def test_home_folders_and_own_folders_named_like_a_published_set(tmp_path: Path,
     gtzan(tmp_path / "music")
     own(tmp_path / "gtzan", FOUR)
     assert load_task("gtzan:~/music").root == tmp_path / "music"
-    assert (load_task("~/gtzan").root, load_task("~/gtzan").name) == (
-        tmp_path / "gtzan",
-        "my gtzan",
-    )
+    mine = load_task("~/gtzan")
+    assert (mine.root, mine.name) == (tmp_path / "gtzan", "my gtzan")
 
 
 @pytest.mark.parametrize("spec", ["", "gtzan:", "gtzan:/nowhere", "fsd50k:/nowhere", "/nowhere"])
 def test_an_unknown_task_is_an_error_that_lists_the_known_ones(spec: str) -> None:
-    with pytest.raises(TaskError, match=r"urbansound8k:DIR, gtzan:DIR,.* clips\.csv") as error:
+    with pytest.raises(TaskError) as error:
         load_task(spec)
-    assert spec.removeprefix("gtzan:/") in str(error.value)
+    for token in (spec.removeprefix("gtzan:/"), "urbansound8k:DIR", "clips.csv"):
+        assert token in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "token"),
+    ("columns", "rows", "token"),
     [
-        pytest.param("file,label,fold\n", "no clips", id="no-rows"),
-        pytest.param("file,label,fold\na,x,1\n./a,y,2", "a is listed twice", id="twice"),
-        pytest.param("file,label,split\na,x,train\nb,y,test\na,x,dev", "a is listed", id="unused"),
-        pytest.param("file,label,fold\n../a,x,1", r"\.\./a is not below", id="above"),
-        pytest.param("file,label,fold\n/a,x,1", "/a is not below", id="absolute"),
-        pytest.param("file,label,fold\na,x,1\nb,y,1", "one fold", id="one-fold"),
-        pytest.param("file,label,fold\na,x,1\nb,x,2", "'x'", id="one-class"),
-        pytest.param("file,label,split\na,x,train\nb,y,dev", "test, only dev, train", id="no-test"),
-        pytest.param("file,label,split\na,x,test\nb,y,test", "train, only test", id="no-train"),
-        pytest.param(f"{FOUR}\ne,z,2", "fold 2 has no training clips of z", id="one-fold-class"),
+        pytest.param("fold", "", "no clips", id="no-rows"),
+        pytest.param("fold", "a,x,1 ./a,y,2", "a is listed twice", id="twice"),
+        pytest.param("split", "a,x,train b,y,test a,x,dev", "a is listed", id="unused"),
+        pytest.param("fold", "../a,x,1", "../a", id="above"),
+        pytest.param("fold", "/a,x,1", "/a", id="absolute"),
+        pytest.param("fold", "a,x,1 b,y,1", "one fold", id="one-fold"),
+        pytest.param("fold", "a,x,1 b,x,2", "'x'", id="one-class"),
+        pytest.param("split", "a,x,train b,y,dev", "test, only dev, train", id="no-test"),
+        pytest.param("split", "a,x,test b,y,test", "train, only test", id="no-train"),
+        pytest.param("fold", "a,x,1 b,y,1 c,x,2 d,y,2 e,z,2", "clips of z", id="one-fold-class"),
+        pytest.param("split", "a,x,train b,y,test c,x,test", "clips of y", id="only-tested-class"),
         pytest.param(
-            "file,label,split\na,x,train\nb,y,test\nc,x,test",
-            "test has no training clips of y",
-            id="class-in-test-alone",
+            "fold,group", "a,x,1,g b,y,1, c,x,2,g d,y,2,", "a in 1, c in 2", id="group-of-two-folds"
         ),
         pytest.param(
-            "file,label,fold,group\na,x,1,g\nb,y,1,\nc,x,2,g\nd,y,2,",
-            "'g' .*: a in 1, c in 2",
-            id="group-of-two-folds",
-        ),
-        pytest.param(
-            "file,label,split,group\na,x,train,g\nb,y,train,h\nc,x,test,h",
-            "'h' .*: b in train, c in test",
+            "split,group",
+            "a,x,train,g b,y,train,h c,x,test,h",
+            "b in train, c in test",
             id="group-of-two-splits",
         ),
     ],
 )
-def test_invalid_tables(tmp_path: Path, text: str, token: str) -> None:
-    (tmp_path / "clips.csv").write_text(text)
-    with pytest.raises(TaskError, match=rf"^{tmp_path / 'clips.csv'}: .*{token}"):
+def test_invalid_tables(tmp_path: Path, columns: str, rows: str, token: str) -> None:
+    write(tmp_path / "clips.csv", [f"file,label,{columns}", *rows.split(" ")])
+    with pytest.raises(TaskError) as error:
         load_task(str(tmp_path))
-
-
-def test_groups_within_a_split_are_kept(tmp_path: Path) -> None:
-    rows = ["a,x,train,g", "b,y,train,g", "c,x,test,h", "d,y,test,", "e,y,train,", "f,x,dev,h2"]
-    task = load_task(str(own(tmp_path, "\n".join(["file,label,split,group", *rows]))))
-    assert sides(task) == {"test": (["a", "b", "e"], ["c", "d"])}
+    assert str(error.value).startswith(f"{tmp_path / 'clips.csv'}: ") and token in str(error.value)
 
 
 NINE = "file,label,fold\n" + "\n".join(f"{i},{'xyz'[i % 3]},{i // 3}" for i in range(9))
@@ -316,7 +284,6 @@ def test_without(tmp_path: Path) -> None:
     }
     assert task.left_out == {"fold 1": ["4"], "fold 2": ["8"], "fold 0": ["0"]}
     assert (len(whole.clips), whole.left_out) == (9, {})  # unchanged
-    assert whole.without([]) is whole
     with pytest.raises(ValueError, match=r"\['no'\]"):
         whole.without({"no", "1"})
 
@@ -327,7 +294,6 @@ def test_without_adds_to_what_was_missing(tmp_path: Path) -> None:
     there = load_task(str(tmp_path), allow_missing=True)
     read = there.without({"e"})
     assert there.left_out == {"train": ["a"], "test": ["d"]}
-    assert there.remarks == ("no test clips of: z",)
     assert read.left_out == {"train": ["a"], "test": ["d", "e"]}
     assert read.remarks == ("no test clips of: z", "no test clips of: y")
     assert read.labels == ("x", "y", "z")
@@ -339,14 +305,14 @@ def test_without_adds_to_what_was_missing(tmp_path: Path) -> None:
     [
         pytest.param("345", "3 clips: fold 1 has no test clips", id="a fold"),
         pytest.param("14", "2 clips: fold 2 has no training clips of y", id="a class"),
-        pytest.param("012345678", "9 clips: fold 0 has no test clips", id="all"),
     ],
 )
 def test_without_too_many_is_an_error_also_of_missing_files(tmp_path: Path, files, token) -> None:
     task = load_task(str(own(tmp_path, NINE)))
-    with pytest.raises(TaskError, match=rf"^{tmp_path}: without {token}"):
+    with pytest.raises(TaskError) as error:
         task.without(set(files))
-    for file in files[:8]:
+    assert str(tmp_path) in str(error.value) and token in str(error.value)
+    for file in files:
         (tmp_path / file).unlink()
-    with pytest.raises(TaskError, match=r"without \d clips"):
+    with pytest.raises(TaskError, match=token):
         load_task(str(tmp_path), allow_missing=True)

@@ -65,27 +65,24 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_every_count_is_in_the_tables() -> None:
-    found = rows(markdown(MANIFEST))
-    assert found["listed"] == ["4,000", "100 %"]
-    assert found["excluded by id"] == ["900", "22.5 %"]
-    assert found["without a tag of the vocabulary (untagged.csv)"] == ["60", "1.5 %"]
-    assert found["not decoded (failures.csv)"] == ["30", "0.75 %"]
-    assert found["kept"] == ["3,000", "75 %"]
-    assert found["train"] == ["2,700", "90 %", "5,400", "1,300"]
-    assert found["validation"] == ["300", "10 %", "600", "150"]
-    assert found["studio"] == ["700", "50"]
-    assert found["seconds"] == ["0.25", "2.5", "1,234"]
-    assert found["cat"] == ["900", "90", "9.09 %"]
     text = markdown(MANIFEST)
+    expected = {
+        "listed": ["4,000", "100 %"],
+        "excluded by id": ["900", "22.5 %"],
+        "without a tag of the vocabulary (untagged.csv)": ["60", "1.5 %"],
+        "not decoded (failures.csv)": ["30", "0.75 %"],
+        "kept": ["3,000", "75 %"],
+        "train": ["2,700", "90 %", "5,400", "1,300"],
+        "validation": ["300", "10 %", "600", "150"],
+        "studio": ["700", "50"],
+        "seconds": ["0.25", "2.5", "1,234"],
+        "cat": ["900", "90", "9.09 %"],
+    }
+    assert rows(text) | expected == rows(text)
     for part in ("20 WrongName, 10 EmptyFile", "2.5 hours", "2,000 too rare", "`seed=3`",
                  "`columns.file=path`", "`front_end.hop_samples=512`"):  # fmt: skip
         assert part in text
     assert "`columns.group" not in text
-
-
-def test_what_is_zero_or_single_has_no_row() -> None:
-    text = markdown(changed(sounds__copies=0, source_count=1, sources={"field": [2700, 300]}))
-    assert "copies" not in text and "field" not in text
 
 
 @pytest.mark.parametrize(
@@ -111,14 +108,6 @@ def test_what_looks_wrong_is_remarked(changes: dict[str, Any], token: str | None
     assert token is None or token in found[0]
 
 
-def test_names_cannot_change_the_page() -> None:
-    manifest = MANIFEST | {"name": "a\n# b", "vocabulary": ["x|y", "_em_ *b*", "<img>"]}
-    text = markdown(manifest)
-    assert text.splitlines()[0] == "# Dataset a # b"
-    for escaped in (r"| x\|y |", r"| \_em\_ \*b\* |", r"| \<img\> |"):
-        assert escaped in text
-
-
 def test_both_files_are_written_with_equal_bytes_for_equal_records(tmp_path: Path) -> None:
     """Also for one sound of one tag, in a script that the font lacks."""
     one = changed(
@@ -137,13 +126,13 @@ def test_both_files_are_written_with_equal_bytes_for_equal_records(tmp_path: Pat
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "[]", '{"preparation": {}}', '{"preparation": {"sounds": 1}}']
-)
-def test_a_manifest_without_a_record_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(ValueError) as error:
-        render(tmp_path)
-    assert str(tmp_path / "manifest.json") in str(error.value)
-    with pytest.raises(OSError, match="none"):
-        render(tmp_path / "none")
+def test_names_cannot_change_the_page_and_a_manifest_without_a_record_is_refused(tmp_path) -> None:
+    text = markdown(MANIFEST | {"name": "a\n# b", "vocabulary": ["x|y", "_em_ *b*", "<img>"]})
+    assert text.splitlines()[0] == "# Dataset a # b"
+    for escaped in (r"| x\|y |", r"| \_em\_ \*b\* |", r"| \<img\> |"):
+        assert escaped in text
+    for content in ("{", "[]", '{"preparation": {}}', '{"preparation": {"sounds": 1}}'):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(ValueError) as error:
+            render(tmp_path)
+        assert str(tmp_path / "manifest.json") in str(error.value)

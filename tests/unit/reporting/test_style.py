@@ -1,24 +1,19 @@
 """What all plots share: a style that stays ours, enough colours."""
 
 import matplotlib as mpl
-import pytest
 
 from coala_jax.reporting import style
 
 
-@pytest.mark.parametrize(
-    ("text", "cut"),
-    [
-        ("eight ch", "eight ch"),
-        ("nine char", "nine ch…"),
-        ("eleven chars", "eleven…"),  # no blank before the dots
-        (" two\nlines\t", "two lin…"),
-        ("  a   \n b ", "a b"),
-        ("", ""),
-    ],
-)
-def test_a_text_is_cut_to_one_line_of_eight_characters(text, cut):
-    assert style.cut(text, 8) == cut
+def test_a_text_is_cut_to_one_line_of_eight_characters():
+    for text, cut in {
+        "eight ch": "eight ch",
+        "nine char": "nine ch…",
+        "eleven chars": "eleven…",  # no blank before the dots
+        "  a   \n b ": "a b",
+        "": "",
+    }.items():
+        assert style.cut(text, 8) == cut
 
 
 def test_ten_classes_differ_in_colour_and_in_marker():
