@@ -1,5 +1,6 @@
 """The embedding map: sounds as points, with the colour and marker of a class."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
@@ -52,7 +53,7 @@ def map_figure(
     axes.set_xlabel("Near is alike; far means little. The axes have no unit.", loc="left")
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(False)
-    axes.set_title(heading, fontsize=14)
+    axes.set_title(textwrap.fill(heading, 60), fontsize=14)
     legend = figure.legend(
         loc="outside right upper",
         ncols=2 if len(counts) > 45 else 1,
