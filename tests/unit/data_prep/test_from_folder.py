@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from coala_jax.data_prep.from_folder import main, parse, settings_of
+from coala_jax.data_prep.from_folder import corpus_name, main, parse, settings_of
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.schema import Manifest
@@ -111,15 +111,12 @@ def test_a_dataset_that_was_damaged_is_not_reused(
 
 def test_name_of_the_corpus(corpus: Path) -> None:
     """Of the folder, of its corpus.json, or as it is asked for."""
-    for described, flags, name in (
-        ("", [], "mine"),
-        ('{"name": "debian-small"}', [], "debian-small"),
-        ('{"no": "name"}', ["--name=other"], "other"),
-    ):
-        if described:
-            (corpus / "corpus.json").write_text(described, encoding="utf-8")
-        assert run(corpus, *flags, f"--out={corpus / name}") == 0
-        assert Manifest.load(corpus / name).name == name
+    assert corpus_name(corpus / "sounds.csv") == "mine"
+    (corpus / "corpus.json").write_text('{"name": "debian-small"}', encoding="utf-8")
+    assert corpus_name(corpus / "sounds.csv") == "debian-small"
+    (corpus / "corpus.json").write_text('{"no": "name"}', encoding="utf-8")
+    assert run(corpus, "--name=other") == 0
+    assert Manifest.load(corpus / "out").name == "other"
 
 
 def out_is_no_dataset(corpus: Path) -> None:
