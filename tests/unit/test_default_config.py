@@ -81,11 +81,8 @@ def test_the_released_mode_changes_these_keys_and_no_other(name):
     make = importlib.import_module(f"configs.{name}").get_config
     paper, released = make(), make("released")
     assert flat(make("paper")) == flat(paper)
-    changed = {
-        key: (value, flat(released)[key])
-        for key, value in flat(paper).items()
-        if value != flat(released)[key]
-    }
+    other = flat(released)
+    changed = {key: (old, other[key]) for key, old in flat(paper).items() if old != other[key]}
     assert changed == RELEASED
     released.data.path = "somewhere"
     validate(released)
@@ -93,8 +90,7 @@ def test_the_released_mode_changes_these_keys_and_no_other(name):
 
 @pytest.mark.parametrize("make", [get_config, importlib.import_module("configs.e_c").get_config])
 def test_an_unknown_mode_is_refused(make):
-    assert MODES == ("paper", "released")
-    with pytest.raises(ValueError, match=r"'text'.*paper or released"):
+    with pytest.raises(ValueError, match="'text'"):
         make("text")
 
 
@@ -123,37 +119,18 @@ def test_every_config_says_its_command_and_is_valid(path):
 
 
 OUT_OF_RANGE = {
-    "case": "vae",
-    "seed": -1,
-    "precision": "float16",
-    "data.path": "",
-    "data.placement": "gpu",
-    "data.patch_dtype": "int8",
-    "model.filters": 0,
-    "model.tag_hidden": 0,
-    "model.dropout_rate": 1.0,
-    "model.dropout_placement": "none",
-    "model.transform": "none",
-    "loss.audio_weight": -1.0,
-    "loss.tag_weight": -1.0,
-    "loss.contrastive_weight": -1.0,
-    "loss.temperature": 0.0,
-    "loss.contrastive": "clip",
-    "loss.equal_tags_are_negatives": None,
-    "loss.kl_offset": -1e-5,
-    "loss.reduction": "none",
-    "optimizer.name": "lion",
-    "optimizer.learning_rate": 0.0,
-    "train.batch_size": 2,
-    "train.epochs": 0,
-    "train.steps_per_call": -1,
-    "train.last_batch": "pad",
-    "checkpoint.every_epochs": 0,
-    "checkpoint.keep": 0,
-    "eval.every_epochs": -1,
-    "report.reconstructions": -1,
-    "report.samples": -1,
-}
+    "case": "vae", "seed": -1, "precision": "float16",
+    "data.path": "", "data.placement": "gpu", "data.patch_dtype": "int8",
+    "model.filters": 0, "model.tag_hidden": 0, "model.dropout_rate": 1.0,
+    "model.dropout_placement": "none", "model.transform": "none",
+    "loss.audio_weight": -1.0, "loss.tag_weight": -1.0, "loss.contrastive_weight": -1.0,
+    "loss.temperature": 0.0, "loss.contrastive": "clip", "loss.equal_tags_are_negatives": None,
+    "loss.kl_offset": -1e-5, "loss.reduction": "none",
+    "optimizer.name": "lion", "optimizer.learning_rate": 0.0,
+    "train.batch_size": 2, "train.epochs": 0, "train.steps_per_call": -1, "train.last_batch": "pad",
+    "checkpoint.every_epochs": 0, "checkpoint.keep": 0, "eval.every_epochs": -1,
+    "report.reconstructions": -1, "report.samples": -1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("key", "value"), [*OUT_OF_RANGE.items(), ("loss.kl_offset", math.inf)])

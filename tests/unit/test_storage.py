@@ -1,4 +1,3 @@
-import json
 import os
 from pathlib import Path
 
@@ -47,13 +46,10 @@ def test_json_is_readable_and_strict(tmp_path):
     with pytest.raises(ValueError):
         storage.write_json(tmp_path / "b.json", {"a": float("nan")})
     assert not (tmp_path / "b.json").exists()
-
-
-@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000])
-def test_damaged_json_names_the_file(tmp_path, content):
-    (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.json"):
-        storage.read_json(tmp_path / "a.json")
+    for damaged in (b"{", b"\xff", b"[" * 100_000):
+        (tmp_path / "a.json").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.json"):
+            storage.read_json(tmp_path / "a.json")
 
 
 def test_digests_are_those_of_sha256sum_and_do_not_depend_on_the_order_of_keys(tmp_path):
@@ -100,7 +96,3 @@ def test_a_folder_is_replaced_and_an_old_one_swept(tmp_path):
 def test_remote_names_are_told_from_local_ones():
     assert storage.is_local("/a/b") and storage.is_local("a://b") is False
     assert os.fspath(storage.path("gs://bucket/a") / "b") == "gs://bucket/a/b"
-
-
-def test_json_text_ends_with_a_newline():
-    assert json.loads(storage.json_text([1])) == [1] and storage.json_text([1]).endswith("\n")

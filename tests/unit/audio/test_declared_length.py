@@ -59,14 +59,11 @@ def test_a_file_without_its_end_is_refused_and_a_whole_one_is_not(
     for end in (header_bytes, header_bytes - 1, 20):  # no samples; libsndfile may say it its way
         with pytest.raises(errors.DecodeError, match="cut"):
             load(written(tmp_path / "cut", whole[:end]), RATE_HZ)
+    if subtype not in ("OPUS", "MPEG_LAYER_III") and kind != "FLAC":
+        with pytest.raises(errors.NoSamplesError):
+            load(written(tmp_path / "none", encoded(kind, subtype, noise(0.0))), RATE_HZ)
     for tail in (b"", b"TAG" + bytes(125)):
         assert load(written(tmp_path / "whole", whole + tail), RATE_HZ).size >= 2 * RATE_HZ
-
-
-@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF", "OGG"])
-def test_a_sound_of_zero_length(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(errors.NoSamplesError):
-        load(written(tmp_path / "a", encoded(kind, samples=noise(0.0))), RATE_HZ)
 
 
 @pytest.mark.parametrize(
@@ -106,25 +103,18 @@ def test_a_streaming_writer_s_length_is_not_believed(
     assert load(written(tmp_path / "b", au[:8] + b"\xff" * 4 + au[12:]), RATE_HZ).size == 2_000
 
 
-def test_an_odd_chunk_before_the_samples_is_skipped(tmp_path: Path) -> None:
-    wav = encoded("WAV")
+def test_the_places_where_each_format_may_end(tmp_path: Path) -> None:
+    """In an Ogg between two pages; in a WAV after an odd chunk before the samples."""
+    ogg, wav = encoded("OGG", "VORBIS"), encoded("WAV")
+    last = ogg.rfind(b"OggS")
     odd = wav[:36] + b"odd \3\0\0\0abc\0" + wav[36:]
     assert load(written(tmp_path / "a", odd), RATE_HZ).size == 2 * RATE_HZ
-    with pytest.raises(errors.TruncatedError):
-        load(written(tmp_path / "a", odd[:-1_000]), RATE_HZ)
-
-
-def test_an_ogg_file_that_ends_between_two_pages(tmp_path: Path) -> None:
-    ogg = encoded("OGG", "VORBIS")
-    for end in (ogg.rfind(b"OggS"), ogg.rfind(b"OggS") + 12, len(ogg) - 1):
+    for cut in (ogg[:last], ogg[: last + 12], ogg[:-1], odd[:-1_000]):
         with pytest.raises(errors.TruncatedError):
-            load(written(tmp_path / "a", ogg[:end]), RATE_HZ)
-
-
-def test_a_flac_damaged_in_the_middle_is_not_called_truncated(tmp_path: Path) -> None:
+            load(written(tmp_path / "a", cut), RATE_HZ)
     flac = bytearray(encoded("FLAC"))
     flac[len(flac) // 2] ^= 255
-    with pytest.raises(errors.UnreadableError, match="flac decoder"):
+    with pytest.raises(errors.UnreadableError):
         load(written(tmp_path / "a", bytes(flac)), RATE_HZ)
 
 
@@ -139,25 +129,21 @@ def test_an_mp3_declares_its_length_in_its_first_frame_or_nowhere(tmp_path: Path
     with pytest.raises(errors.TruncatedError):  # 3 of 30 frames may be missing, not 5
         load(written(tmp_path / "a", tag + mp3[: len(mp3) * 50 // 60]), RATE_HZ)
     without_first = mp3[mp3.find(mp3[:2], 2) :]
-    with pytest.raises(errors.UnreadableError, match="mp3"):
+    with pytest.raises(errors.UnreadableError):
         load(written(tmp_path / "a", without_first), RATE_HZ)
 
 
-@pytest.mark.parametrize(
-    ("content", "holds"),
-    [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "JPEG"),
-        (b"%PDF-1.7\n%\xe2\xe3\n", "PDF"),
-        (b"PK\x03\x04\x14\0\0\0", "zip"),
-        (b"\x1f\x8b\x08\0", "gzip"),
-        (b"<!DOCTYPE html>\n<title>404</title>", "HTML"),
-        (b"\xef\xbb\xbf\r\n  <HTML><body>Sign in", "HTML"),
-        (b'{"detail": "Not found."}', "text"),
-        ("Käuzchen, 22 Uhr".encode(), "text"),
-        ("Käuzchen".encode("utf-16"), "text"),
-    ],
-)
+NOT_SOUND = [
+    *((b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"), (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "JPEG")),
+    *((b"%PDF-1.7\n", "PDF"), (b"PK\x03\x04\x14\0\0\0", "zip"), (b"\x1f\x8b\x08\0", "gzip")),
+    (b"<!DOCTYPE html>\n<title>404</title>", "HTML"),
+    (b"\xef\xbb\xbf\r\n  <HTML><body>Sign in", "HTML"),
+    (b'{"detail": "Not found."}', "text"),
+    *(("Käuzchen".encode(encoding), "text") for encoding in ("utf-8", "utf-16")),
+]
+
+
+@pytest.mark.parametrize(("content", "holds"), NOT_SOUND)
 def test_what_is_no_sound_is_named(tmp_path: Path, content: bytes, holds: str) -> None:
     path = written(tmp_path / "a.mp3", content)
     with pytest.raises(errors.WrongNameError, match=holds) as raised:

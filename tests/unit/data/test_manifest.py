@@ -15,12 +15,7 @@ ENTRY = {"file": "coala-train.x", "records": 3, "bytes": 9, "crc32c": 5, "sha256
 WHOLE = Manifest(
     name="corpus é",
     fingerprint="0" * 64,  # looks like the place of the digest, and is not
-    settings={
-        "level": "recorded",
-        "resampler": "soxr HQ",
-        "scaling": "global",
-        "nested": {"a": [1, None]},
-    },
+    settings={"level": "recorded", "resampler": "soxr HQ", "scaling": "global", "a": [1, None]},
     front_end={"hop_samples": 512},
     scaler={"minimum": [0.1 + 0.2, -1e300], "clip_above": True},
     tag_processing="paper",
@@ -42,32 +37,27 @@ def dataset(tmp_path):
 def test_what_is_saved_is_loaded(dataset):
     assert Manifest.load(dataset) == WHOLE
     assert [path.name for path in dataset.iterdir()] == [MANIFEST]
-    WHOLE.save(dataset)  # over the one that is there
-    assert Manifest.load(dataset) == WHOLE
-
-
-def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(dataset):
     content = (dataset / MANIFEST).read_bytes()
+    for odd in (float("nan"), float("inf")):  # which are no JSON
+        with pytest.raises(ValueError):
+            dataclasses.replace(WHOLE, scaler={"minimum": odd}).save(dataset)
+    WHOLE.save(dataset)  # over the one that is there
+    assert (dataset / MANIFEST).read_bytes() == content
+    # The digest is that of the file with zeros in its place.
     found = re.search(rb'"digest": "([0-9a-f]{64})"', content)
     zeroed = content[: found.start(1)] + b"0" * 64 + content[found.end(1) :]
     assert hashlib.sha256(zeroed).hexdigest() == found[1].decode()
     assert json.loads(content)["format"] == 4
 
 
-def test_every_flipped_bit_is_found(dataset):
+def test_every_flipped_bit_and_truncation_is_found(dataset):
     path = dataset / MANIFEST
-    for _ in flipped(path, range(0, 8 * path.stat().st_size, 3)):
-        with pytest.raises(DatasetError, match="manifest"):
-            Manifest.load(dataset)
-    assert Manifest.load(dataset) == WHOLE
-
-
-def test_every_truncation_is_found(dataset):
-    path = dataset / MANIFEST
-    for _ in truncated(path, range(path.stat().st_size)):
-        with pytest.raises(DatasetError, match="manifest"):
-            Manifest.load(dataset)
-    assert Manifest.load(dataset) == WHOLE
+    size = path.stat().st_size
+    for damage, places in ((flipped, range(0, 8 * size, 3)), (truncated, range(size))):
+        for _ in damage(path, places):
+            with pytest.raises(DatasetError, match=MANIFEST):
+                Manifest.load(dataset)
+        assert Manifest.load(dataset) == WHOLE
 
 
 def edited(**changes):
@@ -92,57 +82,49 @@ def written(content: str):
     return lambda dataset: (dataset / MANIFEST).write_text(content)
 
 
-@pytest.mark.parametrize(
-    ("make", "token"),
-    [
-        pytest.param(lambda d: (d / MANIFEST).unlink(), "from_folder", id="none"),
-        pytest.param(written("{"), "manifest", id="no JSON"),
-        pytest.param(written("[]"), "manifest", id="list"),
-        pytest.param(written("{}"), "format", id="no format"),
-        pytest.param(written("[" * 10**6), "manifest", id="nested"),
-        pytest.param(written('{"format": 4}'), "digest", id="no digest"),
-        # Named before the digest, which another format may compute in another way.
-        pytest.param(written('{"format": 3}'), "format 3", id="format 3"),
-        pytest.param(written('{"format": "99"}'), "format '99'", id="format 99"),
-        pytest.param(edited(scaler="gone"), "scaler", id="key missing"),
-        pytest.param(edited(preparation="gone"), "preparation", id="record missing"),
-        pytest.param(edited(colour=1), "colour", id="key unknown"),
-        pytest.param(edited(settings={"seed": 0}), "resampler", id="settings"),
-        pytest.param(edited(counts={"train": 1}), "splits", id="splits"),
-        pytest.param(
-            edited(shards={"train": [{"file": "x"}], "validation": []}), "file", id="entry"
-        ),
-        pytest.param(edited(shards={"train": [ENTRY], "validation": [ENTRY]}), "shard", id="twice"),
-        pytest.param(edited(**renamed("../x")), "'../x'", id="above"),
-        pytest.param(edited(**renamed("..")), "'..'", id="parent"),
-        pytest.param(edited(**renamed("/etc/x")), "'/etc/x'", id="absolute"),
-        pytest.param(edited(**renamed("")), "''", id="no name"),
-        pytest.param(edited(**renamed(MANIFEST)), f"'{MANIFEST}'", id="itself"),
-        pytest.param(edited(side_files={"a/b": "0"}), "'a/b'", id="side file"),
-    ],
-)
-def test_an_invalid_manifest_is_refused_with_the_cause(dataset, make, token):
+def respaced(dataset: Path) -> None:
+    """The same content in other white space: equal in every field, and not what was written."""
+    content = json.loads((dataset / MANIFEST).read_text())
+    (dataset / MANIFEST).write_text(json.dumps(content, indent=3))
+
+
+UNSAFE = ("../x", "..", "/etc/x", "", MANIFEST)
+# What is done to the folder of a dataset, and what is named.
+INVALID = {
+    "none": (lambda d: (d / MANIFEST).unlink(), ""),
+    "no JSON": (written("{"), MANIFEST),
+    "list": (written("[]"), MANIFEST),
+    "nested": (written("[" * 10**6), MANIFEST),
+    "no format": (written("{}"), "format"),
+    "no digest": (written('{"format": 4}'), "digest"),
+    # Named before the digest, which another format may compute in another way.
+    "format 3": (written('{"format": 3}'), "format 3"),
+    "format 99": (written('{"format": "99"}'), "format '99'"),
+    "white space": (respaced, "digest"),
+    "key missing": (edited(scaler="gone"), "scaler"),
+    "record missing": (edited(preparation="gone"), "preparation"),
+    "key unknown": (edited(colour=1), "colour"),
+    "settings": (edited(settings={"seed": 0}), "resampler"),
+    "splits": (edited(counts={"train": 1}), "splits"),
+    "entry": (edited(shards={"train": [{"file": "x"}], "validation": []}), "file"),
+    "twice": (edited(shards={"train": [ENTRY], "validation": [ENTRY]}), "shard"),
+    "side file": (edited(side_files={"a/b": "0"}), "'a/b'"),
+    **{
+        file: (edited(**renamed(file)), repr(file))
+        for file in ("../x", "..", "/etc/x", "", MANIFEST)
+    },
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_manifest_is_refused_with_the_cause(dataset, name):
+    make, token = INVALID[name]
+    edited()(dataset)
+    assert Manifest.load(dataset) == WHOLE  # so that what follows shows what it should
     make(dataset)
     with pytest.raises(DatasetError) as error:
         Manifest.load(dataset)
     assert str(dataset) in str(error.value) and token in str(error.value)
-
-
-def test_a_manifest_that_only_looks_different_is_none(dataset):
-    """The same content in other white space: equal in every field, and not what was written."""
-    content = json.loads((dataset / MANIFEST).read_text())
-    edited()(dataset)
-    assert Manifest.load(dataset) == WHOLE  # so that the next line shows what it should
-    (dataset / MANIFEST).write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match="digest"):
-        Manifest.load(dataset)
-
-
-@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
-def test_what_is_no_json_is_not_written(dataset, odd):
-    with pytest.raises(ValueError, match="JSON"):
-        dataclasses.replace(WHOLE, scaler={"minimum": odd}).save(dataset)
-    assert Manifest.load(dataset) == WHOLE
 
 
 def test_side_files_are_on_the_disk_before_their_digests_count(tmp_path, monkeypatch):

@@ -30,33 +30,37 @@ def test_scaler_gives_exactly_0_and_1_at_any_ends() -> None:
         np.testing.assert_array_equal(scaled, np.float32([0, 1]))
 
 
-@pytest.mark.parametrize(
-    ("minimum", "maximum"), [(-15.9, -15.9), (5.0, -15.0), (-15.9, np.inf), (np.nan, 5.0)]
-)
-def test_scaler_refuses_what_cannot_be_scaled(minimum: float, maximum: float) -> None:
-    with pytest.raises(ValueError, match="training patches"):
-        Scaler(minimum, maximum)
+REFUSED = {
+    "constant": lambda: Scaler(-15.9, -15.9),
+    "negative": lambda: Scaler(5.0, -15.0),
+    "infinite": lambda: Scaler(-15.9, np.inf),
+    "NaN": lambda: Scaler(np.nan, 5.0),
+    "frame 1 negative": lambda: Scaler((0.0, 1.0), (2.0, 0.5), clip_above=False),
+    "frame 1 NaN": lambda: Scaler((0.0, np.nan), (2.0, 2.0), clip_above=False),
+    "frame 1 infinite": lambda: Scaler((0.0, 0.0), (2.0, np.inf), clip_above=False),
+    "frame 0 constant": lambda: Scaler((0.0, 1.0), (0.0, 1.0), clip_above=False),
+    "one maximum missing": lambda: Scaler((0.0, 1.0), (2.0,), clip_above=False),
+    "one and many": lambda: Scaler(0.0, (2.0, 3.0), clip_above=False),
+    "no patches": lambda: MinMax("per_frame").scaler(),
+    "unknown scaling": lambda: MinMax("column"),
+    "unknown key": lambda: Scaler.from_dict({"minimum": -15.0, "high": 5.0}),
+}
 
 
-@pytest.mark.parametrize(
-    ("ends", "message"),
-    [
-        pytest.param(((0.0, 1.0), (2.0, 0.5)), "span 1.0 to 0.5 in frame 1", id="smaller-last"),
-        pytest.param(((0.0, np.nan), (2.0, 2.0)), "span nan to 2.0 in frame 1", id="nan"),
-        pytest.param(((0.0, 0.0), (2.0, np.inf)), "span 0.0 to inf in frame 1", id="infinite"),
-        pytest.param(((0.0, 1.0), (0.0, 1.0)), "span 0.0 to 0.0 in frame 0", id="silence"),
-        pytest.param(((0.0, 1.0), (2.0,)), "2 minima and 1 maxima", id="one-missing"),
-        pytest.param((0.0, (2.0, 3.0)), "1 minima and 2 maxima", id="one-and-many"),
-    ],
-)
-def test_scaler_refuses_frames_that_cannot_be_scaled(ends: tuple, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Scaler(*ends, clip_above=False)
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_scaled_is_refused(name: str) -> None:
+    with pytest.raises(ValueError) as error:
+        REFUSED[name]()
+    assert not name.startswith("frame") or name[:7] in str(error.value)
 
 
-def test_one_range_of_all_training_patches() -> None:
-    patches = np.float32([[[0, 1], [2, 3]], [[-4, 0], [0, 0]], [[0, 0], [9, 0]]])
+def test_one_range_of_all_training_patches_in_any_order_and_after_json() -> None:
+    patches = np.float32([[[0, 1], [2, 3]], [[-4, 0], [0, 0]], [[0, 0], [9, 0.1]]])
     assert fit(patches, "global") == Scaler(-4.0, 9.0, clip_above=True)
+    for scaling in ("global", "per_frame"):
+        scaler = fit(patches, scaling)
+        assert fit(patches[::-1], scaling) == scaler
+        assert Scaler.from_dict(json.loads(json.dumps(scaler.to_dict()))) == scaler
 
 
 def test_a_range_per_frame_over_sounds_and_bands() -> None:
@@ -85,32 +89,6 @@ def test_a_range_per_frame_equals_scikit_learn() -> None:
         )
 
 
-@pytest.mark.parametrize("scaling", ["global", "per_frame"])
-def test_scaler_is_the_same_after_json(scaling: str) -> None:
-    scaler = fit(np.float32([[[0.1, 0.2], [0.3, 0.7]]]), scaling)
-    for settings in (scaler.to_dict(), vars(scaler)):
-        assert Scaler.from_dict(json.loads(json.dumps(settings))) == scaler
-        assert Scaler.from_dict(settings) == scaler
-
-
-def test_missing_and_unknown_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="high, maximum"):
-        Scaler.from_dict({"minimum": -15.0, "high": 5.0})
-
-
-def test_scaler_needs_patches_and_a_known_scaling() -> None:
-    with pytest.raises(ValueError, match="no training patch"):
-        MinMax("per_frame").scaler()
-    with pytest.raises(ValueError, match="column"):
-        MinMax("column")
-
-
 def test_patches_that_come_scaled_stay_as_they_are() -> None:
     patches = np.random.default_rng(0).uniform(0, 1.5, (3, 96, 96)).astype(np.float32)
     np.testing.assert_array_equal(fit(patches, "none").scale(patches), patches)
-
-
-def test_the_range_does_not_depend_on_the_order_of_the_patches() -> None:
-    patches = np.random.default_rng(0).normal(size=(7, 96, 96)).astype(np.float32)
-    for scaling in ("global", "per_frame"):
-        assert fit(patches, scaling) == fit(patches[::-1], scaling)

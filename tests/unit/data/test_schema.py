@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 from tensorflow_datasets.proto import tf_example_generated_pb2
 
-from coala_jax.data.schema import (
-    Example,
-    parse_example,
-    serializer,
-    write_schema,
-)
+from coala_jax.data.schema import Example, parse_example, serializer, write_schema
 from tests.synthetic import random_examples
 
 VOCABULARY = ["cat", "dog", "cow"]
@@ -76,27 +71,22 @@ def test_any_tags_come_back(tags):
 
 
 @pytest.mark.parametrize(
-    ("data", "error"),
+    "changes",
     [
-        pytest.param(b"", "features: none", id="empty"),
-        pytest.param(b"\xff" * 40, r"tf\.train\.Example", id="garbage"),
-        pytest.param(message()[:-1], r"tf\.train\.Example", id="cut"),
-        pytest.param(message(source=None, group=None), "frame, id, patch, tags", id="format-2"),
-        pytest.param(message(more=[1]), "more", id="more"),
-        *(
-            pytest.param(message(**{name: values}), "do not fit", id=f"{name} {number}")
-            for name, some in {
-                "patch": ([bytes(36_860)], [bytes(36_868)], [bytes(36_865)], []),
-                "id": ([b"a", b"b"], [b"\xff"]),
-                "source": ([],),
-                "frame": ([1, 2], [b"1"]),
-            }.items()
-            for number, values in enumerate(some)
-        ),
+        *({"patch": [bytes(size)]} for size in (36_860, 36_865, 36_868)),
+        *({"patch": []}, {"id": [b"a", b"b"]}, {"id": [b"\xff"]}, {"source": []}, {"more": [1]}),
+        *({"frame": [1, 2]}, {"frame": [b"1"]}, {"source": None, "group": None}),  # format 2
     ],
+    ids=lambda changes: str(changes)[:20],
 )
-def test_a_record_of_another_schema_is_named(data, error):
-    with pytest.raises(ValueError, match=error):
+def test_a_record_of_another_schema_is_refused(changes):
+    with pytest.raises(ValueError):
+        parse_example(message(**changes))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 40, message()[:-1]], ids=["no", "other", "cut"])
+def test_what_is_no_record_is_refused(data):
+    with pytest.raises(ValueError):
         parse_example(data)
 
 
@@ -104,29 +94,6 @@ def patch_with(value: float) -> np.ndarray:
     patch = np.full((96, 96), 0.5, np.float32)
     patch[95, 0] = value
     return patch
-
-
-def test_what_the_schema_promises_passes():
-    EXAMPLE.check(3)
-    for value in (-15.9, 0.0, 7.3):
-        dataclasses.replace(EXAMPLE, patch=patch_with(value), tags=np.array([], np.int64)).check(3)
-
-
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
-        pytest.param({"patch": np.zeros((96, 95), np.float32)}, r"\(96, 95\)", id="shape"),
-        pytest.param({"patch": patch_with(np.nan)}, "NaN", id="nan"),
-        pytest.param({"patch": patch_with(np.inf)}, "infinite", id="inf"),
-        pytest.param({"tags": np.array([0, 3])}, "vocabulary of 3", id="tag-3"),
-        pytest.param({"tags": np.array([-1])}, "vocabulary of 3", id="tag--1"),
-        pytest.param({"tags": np.array([1, 1])}, "duplicate tag", id="tag-twice"),
-        pytest.param({"frame": -1}, "frame is -1", id="frame"),
-    ],
-)
-def test_what_the_schema_does_not_promise_is_named(changes, error):
-    with pytest.raises(ValueError, match=error):
-        dataclasses.replace(EXAMPLE, **changes).check(3)
 
 
 def test_the_schema_says_what_tensorflow_datasets_wants_to_know(tmp_path):
@@ -146,3 +113,17 @@ def test_the_schema_says_what_tensorflow_datasets_wants_to_know(tmp_path):
     assert features.keys() == {"patch", "tags", "id", "frame", "source", "group"}
     assert features["frame"]["tensor"] == {"dtype": "int64", "encoding": "none", "shape": {}}
     assert (tmp_path / "tags.labels.txt").read_text().split() == VOCABULARY
+
+
+def test_what_the_schema_does_not_promise_is_refused():
+    fine = [{"patch": patch_with(value), "tags": np.array([], int)} for value in (-15.9, 0.0, 7.3)]
+    for changes in ({}, *fine):
+        dataclasses.replace(EXAMPLE, **changes).check(3)
+    refused = [
+        *({"patch": patch_with(np.nan)}, {"patch": patch_with(np.inf)}, {"frame": -1}),
+        *({"tags": np.array(tags)} for tags in ([0, 3], [-1], [1, 1])),
+        {"patch": np.zeros((96, 95), np.float32)},
+    ]
+    for changes in refused:
+        with pytest.raises(ValueError):
+            dataclasses.replace(EXAMPLE, **changes).check(3)

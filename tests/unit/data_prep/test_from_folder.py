@@ -1,20 +1,24 @@
 """The program: its exit codes, its answer, and the name of the corpus."""
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from coala_jax.data_prep.from_folder import main, parse, settings_of
+from coala_jax.data_prep.from_folder import corpus_name, main, parse, settings_of
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.schema import Manifest
-from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.table import Columns
+
+ROWS = [f"{number}.wav,{('dog', 'cat')[number % 2]}" for number in range(20)]
+
+
+def table_of(*rows: str):
+    return lambda corpus: (corpus / "sounds.csv").write_text("\n".join(rows))
 
 
 @pytest.fixture
@@ -23,12 +27,10 @@ def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
     (folder / "audio").mkdir(parents=True)
     rng = np.random.default_rng(0)
-    rows = ["file,tags"]
     for number in range(20):
-        name = f"{number}.wav"
-        soundfile.write(folder / "audio" / name, rng.uniform(-0.5, 0.5, 2200), 22_000)
-        rows.append(f"{name},{('dog', 'cat')[number % 2]}")
-    (folder / "sounds.csv").write_text("\n".join(rows), encoding="utf-8")
+        waveform = rng.uniform(-0.5, 0.5, 2200)
+        soundfile.write(folder / "audio" / f"{number}.wav", waveform, 22_000)
+    table_of("file,tags", *ROWS)(folder)
     return folder
 
 
@@ -107,55 +109,14 @@ def test_a_dataset_that_was_damaged_is_not_reused(
     assert str(shard) in capsys.readouterr().err
 
 
-def test_flags_reach_the_dataset(corpus: Path) -> None:
-    rows = [
-        f'{number}.wav,"cat, dog; bird song, tag{number}",{number // 2}' for number in range(10)
-    ]
-    text = "\n".join(["path,words,take", *rows])
-    (corpus / "sounds.csv").write_text(text, encoding="utf-8")
-    columns = "--file_column=path --tags_column=words --group_column=take"
-    others = "--vocabulary_size=4 --validation_fraction=0.5 --seed=3 --workers=1"
-    assert run(corpus, *columns.split(), *others.split()) == 0
-    manifest = Manifest.load(corpus / "out")
-    assert manifest.vocabulary == ["tag0", "tag1", "tag2", "tag3"]  # the others are in all sounds
-    assert manifest.counts == {"train": 2, "validation": 2}
-    settings = Settings(
-        name="mine",
-        columns=Columns("path", "words", "take"),
-        vocabulary_size=4,
-        validation_fraction=0.5,
-        seed=3,
-    )
-    # With any other settings it would refuse the dataset that is there.
-    again = prepare(corpus / "audio", corpus / "sounds.csv", corpus / "out", settings)
-    assert again == manifest
-
-
-@pytest.mark.parametrize(
-    ("described", "flags", "name"),
-    [
-        pytest.param(None, [], "mine", id="folder"),
-        pytest.param({"name": "debian-small"}, [], "debian-small", id="corpus.json"),
-        pytest.param({"no": "name"}, ["--name=other"], "other", id="flag"),
-    ],
-)
-def test_name_of_the_corpus(
-    corpus: Path, described: dict | None, flags: list[str], name: str
-) -> None:
-    if described:
-        (corpus / "corpus.json").write_text(json.dumps(described), encoding="utf-8")
-    assert run(corpus, *flags) == 0
-    assert Manifest.load(corpus / "out").name == name
-
-
-def without_column(corpus: Path) -> None:
-    text = (corpus / "sounds.csv").read_text(encoding="utf-8")
-    (corpus / "sounds.csv").write_text(text.replace("file,tags", "file,words"), encoding="utf-8")
-
-
-def of_ten_sounds(corpus: Path) -> None:
-    rows = (corpus / "sounds.csv").read_text(encoding="utf-8").splitlines()
-    (corpus / "sounds.csv").write_text("\n".join(rows[:11]), encoding="utf-8")
+def test_name_of_the_corpus(corpus: Path) -> None:
+    """Of the folder, of its corpus.json, or as it is asked for."""
+    assert corpus_name(corpus / "sounds.csv") == "mine"
+    (corpus / "corpus.json").write_text('{"name": "debian-small"}', encoding="utf-8")
+    assert corpus_name(corpus / "sounds.csv") == "debian-small"
+    (corpus / "corpus.json").write_text('{"no": "name"}', encoding="utf-8")
+    assert run(corpus, "--name=other") == 0
+    assert Manifest.load(corpus / "out").name == "other"
 
 
 def out_is_no_dataset(corpus: Path) -> None:
@@ -163,54 +124,22 @@ def out_is_no_dataset(corpus: Path) -> None:
     (corpus / "out" / "thesis.txt").write_text("keep me")
 
 
-@pytest.mark.parametrize(
-    ("change", "flags", "file", "hint"),
-    [
-        pytest.param(without_column, [], "sounds.csv", "--tags_column", id="no such column"),
-        pytest.param(
-            lambda corpus: (corpus / "audio" / "3.wav").unlink(),
-            [],
-            "sounds.csv",
-            "--allow_missing",
-            id="missing sound",
-        ),
-        pytest.param(
-            lambda corpus: (corpus / "sounds.csv").unlink(), [], "sounds.csv", "--tags", id="no CSV"
-        ),
-        pytest.param(of_ten_sounds, [], "sounds.csv", "--validation_fraction", id="too few sounds"),
-        pytest.param(out_is_no_dataset, [], "out", "--out", id="out is not a dataset"),
-        pytest.param(
-            lambda corpus: (corpus / "corpus.json").write_text("[]"),
-            [],
-            "corpus.json",
-            "--name",
-            id="invalid corpus.json",
-        ),
-        pytest.param(
-            lambda corpus: (corpus / "ids.txt").write_text(""),
-            ["--exclude=ids.txt"],
-            None,
-            "ids.txt",
-            id="no ids",
-        ),
-        pytest.param(
-            lambda corpus: None,
-            ["--validation_fraction=2"],
-            None,
-            "validation_fraction is 2.0",
-            id="fraction out of range",
-        ),
-    ],
-)
-def test_errors_are_one_line_and_change_nothing(
-    corpus: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    change,
-    flags: list[str],
-    file: str | None,
-    hint: str,
-) -> None:
+# What is done to the corpus, the flags, the file that is named first, and what else is.
+ERRORS = {
+    "no such column": (table_of("file,words", *ROWS), [], "sounds.csv", "--tags_column"),
+    "too few": (table_of("file,tags", *ROWS[:10]), [], "sounds.csv", "--validation_fraction"),
+    "no CSV": (lambda c: (c / "sounds.csv").unlink(), [], "sounds.csv", "--tags"),
+    "missing": (lambda c: (c / "audio/3.wav").unlink(), [], "sounds.csv", "--allow_missing"),
+    "no dataset": (out_is_no_dataset, [], "out", "--out"),
+    "corpus.json": (lambda c: (c / "corpus.json").write_text("[]"), [], "corpus.json", "--name"),
+    "no ids": (lambda c: (c / "ids.txt").touch(), ["--exclude=ids.txt"], None, "ids.txt"),
+    "fraction": (lambda c: None, ["--validation_fraction=2"], None, "validation_fraction is 2.0"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_one_line_and_change_nothing(corpus: Path, capsys, monkeypatch, name: str):
+    change, flags, file, token = ERRORS[name]
     monkeypatch.chdir(corpus)
     change(corpus)
     before = sorted(corpus.rglob("*"))
@@ -218,12 +147,6 @@ def test_errors_are_one_line_and_change_nothing(
     captured = capsys.readouterr()
     error = captured.err.splitlines()[-1]
     assert error.startswith(f"from_folder: {corpus / file if file else ''}")
-    assert hint in error
+    assert token in error
     assert captured.out == ""
     assert sorted(corpus.rglob("*")) == before
-
-
-def test_a_flag_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["--audio", "sounds", "--out", "dataset"])
-    assert "--tags" in capsys.readouterr().err

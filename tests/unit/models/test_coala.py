@@ -22,51 +22,26 @@ SETTINGS = tiny_config(model__filters=FILTERS, model__tag_hidden=HIDDEN).model
 # Weights and biases of the paper's model, worked out layer by layer.
 AUDIO_ENCODER = (16 * 128 + 128 + 256) + 4 * (16 * 128 * 128 + 128 + 256)
 TAG_ENCODER = (1000 * 512 + 512 + 1024) + (512 * 512 + 512 + 1024) + (512 * 1152 + 1152 + 2304)
-LINEAR = 1152 * 1152
-DECODERS = {"audio_decoder": 1_052_163, "tag_decoder": 1_370_040}
-CLASSIFIER = {
-    "audio_encoder": 1_052_544,
-    "hidden_layer": LINEAR + 1152,
-    "output_layer": 1152 * 1000 + 1000,
-}
-# Of the released code, whose transforms have no bias: an encoder with its transform each.
-ENCODERS_TOTAL = 2_379_648 + 2_697_600
-DECODERS_TOTAL = 1_052_163 + 1_370_040
+LINEAR, DECODERS = 1152 * 1152, {"audio_decoder": 1_052_163, "tag_decoder": 1_370_040}
 
 
-def encoders(transform: int) -> dict[str, int]:
-    return {
-        "audio_encoder": 1_052_544,
-        "audio_transform": transform,
-        "tag_encoder": 1_370_496,
-        "tag_transform": transform,
-    }
-
-
-PAPER, RELEASED = encoders(LINEAR + 1152), encoders(LINEAR)
-
-
-@pytest.mark.parametrize(
-    ("case", "mode", "wanted", "total"),
-    [
-        ("ae_c", "paper", PAPER | DECODERS, ENCODERS_TOTAL + 2 * 1152 + DECODERS_TOTAL),
-        ("ae_c", "released", RELEASED | DECODERS, ENCODERS_TOTAL + DECODERS_TOTAL),
-        ("e_c", "paper", PAPER, ENCODERS_TOTAL + 2 * 1152),
-        ("e_c", "released", RELEASED, ENCODERS_TOTAL),
-        ("cnn", "paper", CLASSIFIER, 3_533_800),
-        ("cnn", "released", CLASSIFIER, 3_533_800),
-    ],
-)
-def test_parameters_are_as_many_as_those_of_the_two_truths(case, mode, wanted, total):
-    assert (AUDIO_ENCODER, TAG_ENCODER) == (1_052_544, 1_370_496)
+@pytest.mark.parametrize("case", ["ae_c", "e_c", "cnn"])
+@pytest.mark.parametrize(("mode", "bias"), [("paper", 1152), ("released", 0)])
+def test_parameters_are_as_many_as_those_of_the_two_truths(case, mode, bias):
+    """In the released code an encoder with its transform has 2,379,648 or 2,697,600."""
     assert (AUDIO_ENCODER + LINEAR, TAG_ENCODER + LINEAR) == (2_379_648, 2_697_600)
+    wanted = {"audio_encoder": AUDIO_ENCODER, "tag_encoder": TAG_ENCODER}
+    wanted |= dict.fromkeys(("audio_transform", "tag_transform"), LINEAR + bias)
+    if case == "ae_c":
+        wanted |= DECODERS
+    elif case == "cnn":
+        wanted = {"audio_encoder": AUDIO_ENCODER, "hidden_layer": LINEAR + 1152}
+        wanted["output_layer"] = 1152 * 1000 + 1000
+        assert sum(wanted.values()) == 3_533_800
     model = build_model(case, get_config(mode).model, tags=1000)
     params = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0)))["params"]
-    found = {
-        name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()
-    }
+    found = {name: sum(leaf.size for leaf in jax.tree.leaves(params[name])) for name in params}
     assert found == wanted
-    assert sum(found.values()) == total
 
 
 @pytest.mark.parametrize(
@@ -225,5 +200,5 @@ def test_initial_weights_depend_on_the_key_and_not_on_the_device_axis():
 
 
 def test_an_unknown_case_is_refused():
-    with pytest.raises(ValueError, match="case is 'ae-c'; it must be one of ae_c, e_c, cnn"):
+    with pytest.raises(ValueError, match="'ae-c'"):
         build_model("ae-c", SETTINGS, TAGS)

@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from coala_jax.models.layers import (
-    BatchInfo,
-    Convolution,
-    Dense,
-    Dropout,
-    TransposedConvolution,
-)
+from coala_jax.models.layers import BatchInfo, Convolution, Dense, Dropout, TransposedConvolution
 from tests.statistics import RATES, assert_share
 
 
@@ -53,32 +47,20 @@ def test_dropout_differs_between_layers_and_steps():
         assert_share(a == b, 0.25**2 + 0.75**2)
 
 
-@pytest.mark.parametrize(
-    ("rate", "info"),
-    [
-        pytest.param(0.0, info_of(4), id="rate-0"),
-        pytest.param(0.25, None, id="inference"),
-    ],
-)
-def test_dropout_off_is_the_identity_and_draws_nothing(rate, info):
+def test_dropout_off_is_the_identity_and_draws_nothing():
     x = jnp.arange(12.0).reshape(4, 3)
-    np.testing.assert_array_equal(Dropout(rate).apply({}, x, info), x)
+    for rate, info in ((0.0, info_of(4)), (0.25, None)):
+        np.testing.assert_array_equal(Dropout(rate).apply({}, x, info), x)
 
 
 @pytest.mark.parametrize(
     ("ours", "image", "theirs"),
     [
-        pytest.param(Dense(300), (1, 50), torch.nn.Linear(50, 300), id="dense"),
-        pytest.param(
-            Convolution(100), (1, 2, 2, 3), torch.nn.Conv2d(3, 100, 4, 2, 1), id="strided"
-        ),
-        pytest.param(
-            TransposedConvolution(100),
-            (1, 1, 1, 3),
-            torch.nn.ConvTranspose2d(3, 100, 4, 2, 1),
-            id="transposed",
-        ),
+        (Dense(300), (1, 50), torch.nn.Linear(50, 300)),
+        (Convolution(100), (1, 2, 2, 3), torch.nn.Conv2d(3, 100, 4, 2, 1)),
+        (TransposedConvolution(100), (1, 1, 1, 3), torch.nn.ConvTranspose2d(3, 100, 4, 2, 1)),
     ],
+    ids=["dense", "strided", "transposed"],
 )
 def test_layers_start_as_pytorch_starts_them(ours, image, theirs):
     fan_in, _ = torch.nn.init._calculate_fan_in_and_fan_out(theirs.weight)
@@ -94,25 +76,17 @@ def test_layers_start_as_pytorch_starts_them(ours, image, theirs):
 
 
 @pytest.mark.parametrize(
-    ("make", "shape"),
-    [
-        pytest.param(lambda dtype: Dense(5, product_dtype=dtype), (6, 64), id="dense"),
-        pytest.param(lambda dtype: Convolution(5, product_dtype=dtype), (6, 4, 4, 3), id="strided"),
-        pytest.param(
-            lambda dtype: TransposedConvolution(5, product_dtype=dtype),
-            (6, 2, 2, 3),
-            id="transposed",
-        ),
-    ],
+    ("layer", "shape"),
+    [(Dense, (6, 64)), (Convolution, (6, 4, 4, 3)), (TransposedConvolution, (6, 2, 2, 3))],
 )
-def test_only_the_products_are_bfloat16(make, shape):
+def test_only_the_products_are_bfloat16(layer, shape):
     """The product and its gradients are within 1 % of float32's; all else is float32's own.
 
     A bias of 1,000 would swallow a product that is added to it in bfloat16.
     """
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
-    exact, rounded = make(None), make(jnp.dtype("bfloat16"))
+    exact, rounded = layer(5), layer(5, product_dtype=jnp.dtype("bfloat16"))
     params = jax.jit(exact.init)(jax.random.key(0), x)["params"]
     params["bias"] += 1000.0
     y = jax.eval_shape(exact.apply, {"params": params}, x)

@@ -1,7 +1,6 @@
 import dataclasses
 import hashlib
 import json
-import re
 import shutil
 
 import jax
@@ -11,13 +10,11 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from coala_jax import storage
-from coala_jax.audio.decode import LEVELS
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.models.coala import initial_variables
 from coala_jax.models.pretrained import (
     DESCRIPTION,
     DTYPES,
-    KNOWN,
     WEIGHTS,
     ModelError,
     PretrainedModel,
@@ -99,19 +96,15 @@ def test_half_precision_stays_that_in_the_file(model, folder, tmp_path):
 
 
 def test_the_digest_is_that_of_weights_and_description(model, folder):
-    assert re.fullmatch("[0-9a-f]{64}", model.digest)
     assert PretrainedModel.load(folder).digest == model.digest
     in_another_order = dataclasses.replace(model, front_end=dict(reversed(model.front_end.items())))
-    assert in_another_order == model
     assert in_another_order.digest == model.digest
-    changed = {
-        dataclasses.replace(model, vocabulary=list("abcdef")).digest,
-        dataclasses.replace(model, scaler=model.scaler | {"minimum": -16.0}).digest,
-        dataclasses.replace(model, config=model.config | {"seed": 1}).digest,
-        dataclasses.replace(model, dataset_digest="6" * 64).digest,
-        dataclasses.replace(model, level="peak").digest,
-        model.untrained(seed=0).digest,  # one bias differs
-    }
+    changes = (
+        *({"vocabulary": list("abcdef")}, {"dataset_digest": "6" * 64}, {"level": "peak"}),
+        *({"scaler": model.scaler | {"minimum": -16.0}}, {"config": model.config | {"seed": 1}}),
+    )
+    changed = {dataclasses.replace(model, **change).digest for change in changes}
+    changed.add(model.untrained(seed=0).digest)  # one bias differs
     assert len(changed | {model.digest}) == 7
 
 
@@ -147,10 +140,6 @@ def change(**fields):
         seal(folder, {key: value for key, value in content.items() if value is not ...})
 
     return damage
-
-
-def write(content: bytes):
-    return lambda folder: (folder / DESCRIPTION).write_bytes(content)
 
 
 def with_arrays(edit, dtypes=()):
@@ -189,52 +178,52 @@ SETTINGS = {"filters": 0, "tag_hidden": 8, "dropout_rate": 0.25}
 
 # What is done to a folder, and what the message names.
 DAMAGE = {
-    "no-folder": (shutil.rmtree, "no model.json"),
-    "no-description": (lambda folder: (folder / DESCRIPTION).unlink(), "no model.json"),
-    "no-weights": (lambda folder: (folder / WEIGHTS).unlink(), "no model.safetensors"),
-    "older-format": (change(format=2, digest=..., dataset_digest=...), "format 2: ", "format 3"),
-    "newer-format": (change(format=4), "model.json: format 4"),
-    "no-format": (change(format=...), "model.json: format None"),
-    "edited": (edit(b"22000", b"26000"), "model.json: damaged", "digest"),
-    "no-digest": (edit(b'"digest"', b'"digits"'), "model.json: damaged"),
-    "odd-digest": (edit(b'"digest": "', b'"digest": 0, "was": "'), "model.json: damaged"),
-    "empty": (write(b""), "model.json: invalid"),
-    "cut": (write(b'{"format": 1, "ca'), "model.json: invalid"),
-    "deep": (write(b"[" * 100_000), "model.json: invalid"),
-    "list": (write(b"[1]"), "model.json: invalid"),
-    "not-text": (write(b"\xff\xfe"), "model.json: invalid"),
-    "pooling": (change(pooling="layers"), "unknown pooling layers", "newer"),
-    "level": (change(level="loud"), "unknown level loud", "newer"),
-    "bank": (change(bank=[[1.0]]), "unknown bank", "newer"),
+    "no-folder": (shutil.rmtree, DESCRIPTION),
+    "no-description": (lambda folder: (folder / DESCRIPTION).unlink(), DESCRIPTION),
+    "no-weights": (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
+    "older-format": (change(format=2, digest=..., dataset_digest=...), "format 2", "format 3"),
+    "newer-format": (change(format=4), "format 4"),
+    "no-format": (change(format=...), "format None"),
+    "edited": (edit(b"22000", b"26000"), "digest"),
+    "no-digest": (edit(b'"digest"', b'"digits"'),),
+    "odd-digest": (edit(b'"digest": "', b'"digest": 0, "was": "'),),
+    **{
+        name: (lambda folder, content=content: (folder / DESCRIPTION).write_bytes(content),)
+        for name, content in {
+            "empty": b"", "cut": b'{"format": 1, "ca', "deep": b"[" * 100_000, "list": b"[1]",
+            "not-text": b"\xff\xfe",
+        }.items()
+    },
+    "pooling": (change(pooling="layers"), "pooling layers"),
+    "level": (change(level="loud"), "level loud"),
+    "bank": (change(bank=[[1.0]]), "bank"),
     "no-scaler": (change(scaler=...), "scaler"),
     "no-pooling": (change(pooling=...), "pooling"),
     "unknown-field": (change(more=1), "more"),
-    "unknown-case": (change(case="vae"), "'vae'", "ae_c, e_c, cnn"),
+    "unknown-case": (change(case="vae"), "'vae'"),
     "no-settings": (change(config={}), "'model'"),
     "no-filters": (change(config={"model": {}}), "filters"),
-    "settings-no-table": (change(config={"model": 3}), "model: invalid"),
-    "vocabulary-no-list": (change(vocabulary=6), "model: invalid"),
-    "tag-counts": (change(tag_counts=[1, 2]), "2 tag_counts for 6 tags"),
-    "no-width": (change(config={"model": SETTINGS}), "model: invalid"),
-    "other-weights": (not_safetensors, "model: invalid"),
+    "settings-no-table": (change(config={"model": 3}),),
+    "vocabulary-no-list": (change(vocabulary=6),),
+    "tag-counts": (change(tag_counts=[1, 2]), "2 tag_counts", "6 tags"),
+    "no-width": (change(config={"model": SETTINGS}),),
+    "other-weights": (not_safetensors,),
     "no-digest-of-weights": (change(variables={}), "sha256"),
-    "e_c": (change(case="e_c"), "audio_decoder.", "float32[", "has none"),
+    "e_c": (change(case="e_c"), "audio_decoder."),
     "other-vocabulary": (
         change(vocabulary=list("abcde"), tag_counts=[5, 4, 3, 2, 1]),
-        "batch_stats.tag_decoder.norm_2.mean is float32[6]",
-        "float32[5]",
+        *("batch_stats.tag_decoder.norm_2.mean", "float32[6]", "float32[5]"),
     ),
-    "missing-array": (with_arrays(lambda w: w.pop(BIAS)), f"{BIAS} is missing", "float32[2]"),
+    "missing-array": (with_arrays(lambda w: w.pop(BIAS)), BIAS, "float32[2]"),
     "other-type": (
         with_arrays(lambda w: w.update({BIAS: np.zeros(2, np.float16)})),
-        f"{BIAS} is float16[2]",
-        "float32[2]",
+        *(BIAS, "float16[2]", "float32[2]"),
     ),
     "unknown-type": (
         with_arrays(lambda w: w.update({BIAS: np.zeros(2, np.float64)}), {BIAS: "float64"}),
-        "arrays of float64, not float32 or float16",
+        "float64",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", DAMAGE)
@@ -257,7 +246,3 @@ def test_flipped_bits_and_cuts_are_refused(folder, name):
                 PretrainedModel.load(folder)
                 pytest.fail(f"{change.__name__} at {place} was not seen")
     PretrainedModel.load(folder)
-
-
-def test_the_levels_of_a_description_are_those_of_decoding():
-    assert KNOWN["level"] == LEVELS

@@ -59,49 +59,48 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Path]:
     return corpus._replace(tags=tags), root / "dataset"
 
 
-def test_vocabulary_counts_and_tags(made: tuple[Corpus, Path]) -> None:
+def test_vocabulary_tags_groups_and_collections(made: tuple[Corpus, Path]) -> None:
     corpus, dataset = made
-    manifest, examples = Manifest.load(dataset), read(dataset)
-    assert manifest.name == "tiny"
+    manifest, groups = Manifest.load(dataset), {}
     sounds_with = Counter(tag for tags in corpus.tags.values() for tag in tags)
     assert sounds_with.pop("sound") == 12  # more than 70 %
     vocabulary = sorted(sounds_with, key=lambda tag: (-sounds_with[tag], tag))
-    assert manifest.vocabulary == vocabulary
+    assert (manifest.name, manifest.vocabulary) == ("tiny", vocabulary)
     for split in SPLITS:
-        assert list(examples[split]) == sorted(examples[split])
-        for file, (_, tags) in examples[split].items():
-            assert {vocabulary[tag] for tag in tags} == corpus.tags[file] - {"sound"}
-    counts = Counter(tag for _, tags in examples["train"].values() for tag in tags)
-    assert manifest.tag_counts == [counts[place] for place in range(len(vocabulary))]
+        examples = list(SplitReader(dataset, split))
+        assert [example.id for example in examples] == sorted(example.id for example in examples)
+        for example in examples:
+            assert example.source == ("notes" if example.id > "05" else "tiny")
+            assert example.group == corpus.group[example.id]
+            assert {vocabulary[tag] for tag in example.tags} == corpus.tags[example.id] - {"sound"}
+        groups[split] = {example.group for example in examples}
+        counts = Counter(tag for example in examples for tag in example.tags.tolist())
+        counts = [counts[place] for place in range(len(vocabulary))]
+        assert manifest.preparation["tag_sounds"][split] == counts
+        assert split != "train" or manifest.tag_counts == counts
+    assert groups["train"] and groups["validation"]
+    assert not groups["train"] & groups["validation"]
 
 
 def test_what_is_lost_is_listed_and_nothing_else_is_lost(made: tuple[Corpus, Path]) -> None:
     corpus, dataset = made
+    manifest = Manifest.load(dataset)
     kept = {file for files in read(dataset).values() for file in files}
     assert kept == corpus.tags.keys() - {"02.flac", "03.wav", "11.flac"}
-    assert sum(Manifest.load(dataset).counts.values()) == 9
     failures = read_table(dataset / "failures.csv")
     assert [(row["file"], row["error"]) for row in failures] == [
         ("02.flac", "WrongName"),
         ("03.wav", "NotFinite"),
     ]
-    assert "NaN" in failures[1]["cause"]
     assert not any(str(corpus.audio) in row["cause"] for row in failures)
     assert read_table(dataset / "untagged.csv") == [{"file": "11.flac", "tags": "sound"}]
     names = {"failures.csv", "untagged.csv", "features.json", "dataset_info.json"}
-    assert Manifest.load(dataset).side_files.keys() == names | {"tags.labels.txt"}
-
-
-def test_records_hold_group_and_collection(made: tuple[Corpus, Path]) -> None:
-    corpus, dataset = made
-    groups = {}
-    for split in SPLITS:
-        for example in SplitReader(dataset, split):
-            assert example.source == ("notes" if example.id > "05" else "tiny")
-            assert example.group == corpus.group[example.id]
-        groups[split] = {example.group for example in SplitReader(dataset, split)}
-    assert groups["train"] and groups["validation"]
-    assert not groups["train"] & groups["validation"]
+    assert manifest.side_files.keys() == names | {"tags.labels.txt"}
+    assert sum(manifest.counts.values()) == 9
+    assert manifest.preparation["sounds"] == {
+        "listed": 12, "excluded": 0, "untagged": 1, "failed": 2, "copies": 0, "kept": 9,
+    }  # fmt: skip
+    assert manifest.preparation["failures"] == {"NotFinite": 1, "WrongName": 1}
 
 
 def log_mel_patch(path: Path) -> np.ndarray:
@@ -126,19 +125,6 @@ def test_patches_are_scaled_by_the_training_sounds(made: tuple[Corpus, Path]) ->
         assert not patch[:, 2:].any()
 
 
-def test_the_record_of_the_preparation_counts_every_sound_once(made: tuple[Corpus, Path]) -> None:
-    _, dataset = made
-    manifest, examples = Manifest.load(dataset), read(dataset)
-    record = manifest.preparation
-    assert record["sounds"] == {
-        "listed": 12, "excluded": 0, "untagged": 1, "failed": 2, "copies": 0, "kept": 9,
-    }  # fmt: skip
-    assert record["failures"] == {"NotFinite": 1, "WrongName": 1}
-    for split in SPLITS:
-        counts = Counter(tag for _, tags in examples[split].values() for tag in tags)
-        assert record["tag_sounds"][split] == [counts[n] for n in range(len(manifest.vocabulary))]
-
-
 def test_a_validation_sound_louder_than_all_does_not_move_the_scaler(tiny: Corpus) -> None:
     manifest = prepare(tiny.audio, tiny.table, tiny.table.with_name("first"), SETTINGS)
     kept = next(iter(read(tiny.table.with_name("first"))["validation"]))
@@ -155,7 +141,6 @@ def test_all_corrupt_is_an_error_and_its_causes_are_listed(tiny: Corpus, tmp_pat
     with pytest.raises(DatasetError) as error:
         prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS)
     listed = tmp_path / "dataset.work" / "dataset" / "failures.csv"
-    assert "11 WrongName, 1 EmptyFile" in str(error.value)
     assert str(listed) in str(error.value)
     assert len(read_table(listed)) == 12
     assert not (tmp_path / "dataset").exists()
@@ -243,7 +228,6 @@ def test_up_to_five_missing_files_are_named(tiny: Corpus, tmp_path: Path, missin
     message = str(error.value)
     assert str(tiny.table) in message and str(tiny.audio) in message
     assert [file for file in tiny.tags if file in message] == gone[:5]
-    assert "--allow_missing" in message
     assert not (tmp_path / "dataset").exists()
 
 
@@ -251,25 +235,20 @@ def test_a_full_disk_is_known_before_the_work(
     tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """12 sounds of 96 x 96 float32 values: 442,368 bytes."""
-    usage = shutil.disk_usage(tmp_path)
+    usage, dataset = shutil.disk_usage(tmp_path), tmp_path / "new" / "dataset"
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_367))
     with pytest.raises(DatasetError) as error:
-        prepare(tiny.audio, tiny.table, tmp_path / "new" / "dataset", SETTINGS)
-    assert str(tmp_path / "new" / "dataset") in str(error.value)
+        prepare(tiny.audio, tiny.table, dataset, SETTINGS)
+    assert str(dataset) in str(error.value)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_368))
-    prepare(tiny.audio, tiny.table, tmp_path / "new" / "dataset", SETTINGS)
+    prepare(tiny.audio, tiny.table, dataset, SETTINGS)
 
 
-def other_tags(tiny: Corpus) -> None:
-    write_table(tiny.table, tiny.tags | {"05.flac": {"changed"}}, tiny.group)
-
-
-def other_group(tiny: Corpus) -> None:
-    write_table(tiny.table, tiny.tags, tiny.group | {"05.flac": "alone"})
-
-
-def other_sound(tiny: Corpus) -> None:
-    soundfile.write(tiny.audio / "05.flac", np.zeros(9000), 22_000)
+OTHER_INPUT = {
+    "tags": lambda c: write_table(c.table, c.tags | {"05.flac": {"changed"}}, c.group),
+    "group": lambda c: write_table(c.table, c.tags, c.group | {"05.flac": "alone"}),
+    "sound": lambda c: soundfile.write(c.audio / "05.flac", np.zeros(9000), 22_000),
+}
 
 
 def test_a_dataset_is_reused_for_the_same_input_alone(tiny: Corpus, tmp_path: Path) -> None:
@@ -280,24 +259,16 @@ def test_a_dataset_is_reused_for_the_same_input_alone(tiny: Corpus, tmp_path: Pa
     assert prepare(tiny.audio, tiny.table, dataset, SETTINGS) == manifest
     assert {path: path.stat().st_mtime_ns for path in [dataset, *dataset.iterdir()]} == written
 
-    def refused(settings: Settings) -> str:
+    def refused(*names: str, **changes: object) -> None:
         with pytest.raises(DatasetError) as error:
-            prepare(tiny.audio, tiny.table, dataset, settings)
-        assert str(dataset) in str(error.value)
+            prepare(tiny.audio, tiny.table, dataset, dataclasses.replace(SETTINGS, **changes))
+        assert all(token in str(error.value) for token in (str(dataset), *names))
         assert contents(dataset) == before
-        return str(error.value)
 
-    assert "seed" in refused(dataclasses.replace(SETTINGS, seed=1))
-    changed = dataclasses.replace(SETTINGS, vocabulary_size=2, scaling="per_frame")
-    assert "vocabulary_size, scaling" in refused(changed)
-    front_end = FrontEnd(clip_seconds=5.0)
-    assert "clip_seconds" in refused(dataclasses.replace(SETTINGS, front_end=front_end))
-    for change in (other_tags, other_group, other_sound):
+    refused("seed", seed=1)
+    refused("vocabulary_size", "scaling", vocabulary_size=2, scaling="per_frame")
+    refused("clip_seconds", front_end=FrontEnd(clip_seconds=5.0))
+    for change in OTHER_INPUT.values():
         change(tiny)
-        refused(SETTINGS)
+        refused()
         write_table(tiny.table, tiny.tags, tiny.group)
-
-
-def test_no_workers_are_refused(tiny: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="workers is 0"):
-        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS, workers=0)

@@ -40,10 +40,23 @@ def test_what_was_written_is_recovered(shard: Path) -> None:
     assert found[-1].shard_bytes == shard.stat().st_size
 
 
-def test_of_a_truncated_shard_the_whole_sounds_are_recovered(shard: Path) -> None:
+def test_of_a_damaged_shard_the_whole_sounds_are_recovered(shard: Path) -> None:
     ends = [written.shard_bytes for written in recovered(shard)]
     for size in truncated(shard, range(ends[-1])):
         assert len(recovered(shard)) == sum(end <= size for end in ends)
+    for bit in flipped(shard, range(0, 8 * ends[-1], 5)):
+        assert len(recovered(shard)) == sum(end <= bit // 8 for end in ends)
+
+
+def test_a_journal_of_other_sounds_or_without_its_shard_is_not_believed(shard: Path) -> None:
+    journal = Journal(shard.with_name("journal"))
+    assert len(journal.recover([SOUNDS[0], *SOUNDS[2:]], shard)) == 1
+    content = shard.read_bytes()
+    shard.unlink()
+    assert recovered(shard) == []
+    shard.write_bytes(content)
+    shard.with_name("journal").unlink()
+    assert recovered(shard) == []
 
 
 def test_of_a_truncated_journal_the_whole_lines_are_recovered(shard: Path) -> None:
@@ -51,23 +64,6 @@ def test_of_a_truncated_journal_the_whole_lines_are_recovered(shard: Path) -> No
     content = journal.read_bytes()
     for size in truncated(journal, range(len(content))):
         assert len(recovered(shard)) == content[:size].count(b"\n")
-
-
-def test_a_flipped_bit_in_the_shard_ends_what_is_recovered(shard: Path) -> None:
-    ends = [written.shard_bytes for written in recovered(shard)]
-    for bit in flipped(shard, range(0, 8 * ends[-1], 5)):
-        assert len(recovered(shard)) == sum(end <= bit // 8 for end in ends)
-
-
-def test_a_journal_of_other_sounds_is_not_believed(shard: Path) -> None:
-    others = [SOUNDS[0], *SOUNDS[2:]]
-    assert len(Journal(shard.with_name("journal")).recover(others, shard)) == 1
-
-
-@pytest.mark.parametrize("gone", ["shard", "journal"])
-def test_one_without_the_other_is_nothing(shard: Path, gone: str) -> None:
-    shard.with_name(gone).unlink()
-    assert recovered(shard) == []
 
 
 def test_what_is_appended_after_a_part_of_it_replaces_the_rest(shard: Path) -> None:

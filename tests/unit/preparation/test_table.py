@@ -14,63 +14,44 @@ def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("text", "sounds"),
-    [
-        pytest.param("file,tags\na.wav,dog\n", [("a.wav", ("dog",), "a.wav")], id="no-groups"),
-        pytest.param(
-            "file,tags,group\na.wav,dog,kit\nb.wav,cat,\n",
-            [("a.wav", ("dog",), "kit"), ("b.wav", ("cat",), "b.wav")],
-            id="groups-and-an-empty-one",
-        ),
-        pytest.param(
-            "licence,tags,file\nMIT,dog,a.wav\n", [("a.wav", ("dog",), "a.wav")], id="other-columns"
-        ),
-        pytest.param("file,tags\na.wav,\n", [("a.wav", (), "a.wav")], id="no-tags"),
-        pytest.param(
-            "file,tags\na.wav,Dogs the  CATS dog\n",
-            [("a.wav", ("dog", "cat"), "a.wav")],
-            id="words",
-        ),
-        pytest.param(
-            'file,tags\na.wav,"Dog Barks, the; rain"\n',
-            [("a.wav", ("dog-bark", "rain"), "a.wav")],
-            id="commas-in-quotes",
-        ),
-        pytest.param(
-            'file,tags\n"a, ""b"".wav",dog\n', [('a, "b".wav', ("dog",), 'a, "b".wav')], id="quotes"
-        ),
-        pytest.param("file,tags\r\na.wav,dog\r\n", [("a.wav", ("dog",), "a.wav")], id="crlf"),
-        pytest.param("file,tags\na.wav,dog", [("a.wav", ("dog",), "a.wav")], id="no-last-newline"),
-        pytest.param("\ufefffile,tags\né.wav,dog\n", [("é.wav", ("dog",), "é.wav")], id="bom"),
-        pytest.param(
-            'file;tags\na.wav;"dog;cat"\n', [("a.wav", ("dog", "cat"), "a.wav")], id="semicolons"
-        ),
-        pytest.param("file\ttags\na.wav\tdog\n", [("a.wav", ("dog",), "a.wav")], id="tabs"),
-        pytest.param("file, tags\na.wav,dog\n", [("a.wav", ("dog",), "a.wav")], id="space"),
-    ],
-)
-def test_rows_become_sounds(tmp_path: Path, text: str, sounds: list[tuple]) -> None:
-    assert read_table(table(tmp_path, text), Columns()) == [Sound(*sound) for sound in sounds]
+DOG = [Sound("a.wav", ("dog",), "a.wav")]
+TABLES = {
+    "no groups": ("file,tags\na.wav,dog\n", DOG),
+    "other columns": ("licence,tags,file\nMIT,dog,a.wav\n", DOG),
+    "CRLF": ("file,tags\r\na.wav,dog\r\n", DOG),
+    "no last newline": ("file,tags\na.wav,dog", DOG),
+    "tabs": ("file\ttags\na.wav\tdog\n", DOG),
+    "space": ("file, tags\na.wav,dog\n", DOG),
+    "byte order mark": ("\ufefffile,tags\na.wav,dog\n", DOG),
+    "no tags": ("file,tags\na.wav,\n", [Sound("a.wav", (), "a.wav")]),
+    "words": ("file,tags\na.wav,Dogs the  CATS dog\n", [Sound("a.wav", ("dog", "cat"), "a.wav")]),
+    "semicolons": ('file;tags\na.wav;"dog;cat"\n', [Sound("a.wav", ("dog", "cat"), "a.wav")]),
+    "quotes": ('file,tags\n"a, ""b"".wav",dog\n', [Sound('a, "b".wav', ("dog",), 'a, "b".wav')]),
+    "commas in quotes": (
+        'file,tags\na.wav,"Dog Barks, the; rain"\n',
+        [Sound("a.wav", ("dog-bark", "rain"), "a.wav")],
+    ),
+    "groups, one empty": (
+        "file,tags,group\na.wav,dog,kit\nb.wav,cat,\n",
+        [Sound("a.wav", ("dog",), "kit"), Sound("b.wav", ("cat",), "b.wav")],
+    ),
+}
 
 
-def test_columns_of_other_names(tmp_path: Path) -> None:
-    path = table(tmp_path, "path,words,take,group\na.wav,dog,t1,g1\n")
-    columns = Columns(file="path", tags="words", group="take")
-    assert read_table(path, columns) == [Sound("a.wav", ("dog",), "t1")]
-    assert read_table(path, Columns("path", "words")) == [Sound("a.wav", ("dog",), "g1")]
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_become_sounds(tmp_path: Path, name: str) -> None:
+    text, sounds = TABLES[name]
+    assert read_table(table(tmp_path, text), Columns()) == sounds
 
 
-def test_ids(tmp_path: Path) -> None:
-    path = table(tmp_path, "file,tags,id,number\na.wav,dog,17,18\n")
-    assert read_table(path, Columns()) == [Sound("a.wav", ("dog",), "a.wav", "17")]
-    assert read_table(path, Columns(id="number")) == [Sound("a.wav", ("dog",), "a.wav", "18")]
-
-
-def test_tags_as_the_released_code_made_them(tmp_path: Path) -> None:
-    path = table(tmp_path, "file,tags\na.wav,Dogs field-recording bass x\n")
-    assert read_table(path, Columns())[0].tags == ("dog", "field-recording", "bass", "x")
-    assert sorted(read_table(path, Columns(), "released")[0].tags) == ["bas", "dog"]
+def test_columns_ids_and_the_processing_that_are_asked_for(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,words,take,group,id,number\na.wav,Dogs bass x,t1,g1,17,18\n")
+    sound = Sound("a.wav", ("dog", "bass", "x"), "g1", "17")
+    columns = Columns(file="path", tags="words")
+    assert read_table(path, columns) == [sound]
+    columns = Columns(file="path", tags="words", group="take", id="number")
+    assert read_table(path, columns) == [Sound("a.wav", sound.tags, "t1", "18")]
+    assert sorted(read_table(path, columns, "released")[0].tags) == ["bas", "dog"]
 
 
 def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
@@ -80,38 +61,29 @@ def test_order_of_the_rows_is_no_matter(tmp_path: Path) -> None:
         assert [sound.file for sound in sounds] == ["B.wav", "a.wav", "a/z.wav", "b.wav"]
 
 
-def with_columns(header: str, **columns: str) -> tuple[str, Columns]:
-    return f"{header}\na.wav,dog\n", Columns(**columns)
+ROW, DEFAULT = "\na.wav,dog\n", Columns()
+# The text, the columns, and what is named.
+INVALID = {
+    "no file column": (f"path,tags{ROW}", DEFAULT, "'file'"),
+    "no tags column": (f"file,words{ROW}", DEFAULT, "'tags'"),
+    "no group column": (f"file,tags{ROW}", Columns(group="kit"), "'kit'"),
+    "no id column": (f"file,tags{ROW}", Columns(id="sound"), "'sound'"),
+    "absolute": ("file,tags\n/home/a.wav,dog\n", DEFAULT, "line 2: /home"),
+    "outside": ("file,tags\nb.wav,cat\n../a.wav,dog\n", DEFAULT, "line 3: ../a.wav"),
+    "empty": ("", DEFAULT, ""),
+    "header alone": ("file,tags\n", DEFAULT, ""),
+    "no file": (f"file,tags{ROW},cat\n", DEFAULT, "line 3"),
+    "no tags cell": (f"file,tags{ROW}b.wav\n", DEFAULT, "line 3"),
+    "no group cell": (f"file,tags,group{ROW}", DEFAULT, "line 2"),
+    "commas, no quotes": ("file,tags,group\na.wav,dog,loud,g\n", DEFAULT, "line 2"),
+    "twice": (f"file,tags{ROW}b.wav,cat\na.wav,cow\n", DEFAULT, "a.wav"),
+    "open quote": ('file,tags\na.wav,"dog\n', DEFAULT, ""),
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "columns", "token"),
-    [
-        pytest.param(*with_columns("path,tags"), "'file'", id="no file column"),
-        pytest.param(*with_columns("file,words"), "'tags'", id="no tags column"),
-        pytest.param(*with_columns("file,tags", group="kit"), "'kit'", id="no group column"),
-        pytest.param(*with_columns("file,tags", id="sound"), "'sound'", id="no id column"),
-        pytest.param("file,tags\n/home/a.wav,dog\n", Columns(), "line 2: /home", id="absolute"),
-        pytest.param(
-            "file,tags\nb.wav,cat\n../a.wav,dog\n", Columns(), "line 3: ../a.wav", id="outside"
-        ),
-        pytest.param("", Columns(), "empty", id="empty"),
-        pytest.param("file,tags\n", Columns(), "no sounds", id="header alone"),
-        pytest.param("file,tags\na.wav,dog\n,cat\n", Columns(), "line 3", id="no file"),
-        pytest.param("file,tags\na.wav,dog\nb.wav\n", Columns(), "line 3", id="no tags cell"),
-        pytest.param("file,tags,group\na.wav,dog\n", Columns(), "line 2", id="no group cell"),
-        pytest.param(
-            "file,tags,group\na.wav,dog,loud,g\n", Columns(), "line 2", id="commas without quotes"
-        ),
-        pytest.param(
-            "file,tags\na.wav,dog\nb.wav,cat\na.wav,cow\n", Columns(), "a.wav", id="twice"
-        ),
-        pytest.param('file,tags\na.wav,"dog\n', Columns(), "quotation", id="open quote"),
-    ],
-)
-def test_errors_name_the_table_and_the_place(
-    tmp_path: Path, text: str, columns: Columns, token: str
-) -> None:
+@pytest.mark.parametrize("name", INVALID)
+def test_errors_name_the_table_and_the_place(tmp_path: Path, name: str) -> None:
+    text, columns, token = INVALID[name]
     path = table(tmp_path, text)
     with pytest.raises(TableError) as error:
         read_table(path, columns)
@@ -119,13 +91,11 @@ def test_errors_name_the_table_and_the_place(
     assert token in str(error.value)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", None])
-def test_other_encodings_and_a_missing_table_are_refused(
-    tmp_path: Path, encoding: str | None
-) -> None:
-    path = tmp_path / "none.csv"
-    if encoding:
-        path = table(tmp_path, "file,tags\né.wav,dog\n", encoding)
-    with pytest.raises(TableError) as error:
-        read_table(path, Columns())
-    assert str(error.value).startswith(f"{path}: ")
+def test_other_encodings_and_a_missing_table_are_refused(tmp_path: Path) -> None:
+    for encoding in ("latin-1", "utf-16", None):
+        path = table(tmp_path, "file,tags\né.wav,dog\n", encoding or "utf-8")
+        if not encoding:
+            path.unlink()
+        with pytest.raises(TableError) as error:
+            read_table(path, Columns())
+        assert str(error.value).startswith(f"{path}: ")

@@ -89,34 +89,25 @@ def test_another_language_is_read_from_the_users_nltk_data(nltk_data: Path, zipp
 
 def test_a_missing_language_is_named_with_where_it_was_looked_for(nltk_data: Path) -> None:
     for there in (True, False):  # the corpus without this language, and no corpus at all
-        with pytest.raises(ValueError, match="nltk.downloader stopwords") as raised:  # noqa: RUF043
+        with pytest.raises(ValueError, match="'klingon'") as raised:
             normalize_tags(["dog"], "paper:english,klingon")
-        assert "'klingon'" in str(raised.value)
         assert str(nltk_data) in str(raised.value)
         if there:
             nltk_data.rmdir()
 
 
-@pytest.mark.parametrize(
-    ("name", "languages", "processing"),
-    [
-        ("paper", ("english",), "paper"),
-        ("released", ("english",), "released"),
-        ("paper", ("english", "spanish"), "paper:english,spanish"),
-        ("released", ("spanish",), "released:spanish"),
-    ],
-)
-def test_a_processing_keeps_its_languages(
-    name: str, languages: tuple[str, ...], processing: str
-) -> None:
-    assert join_processing(name, languages) == processing
-    assert split_processing(processing) == (name, languages)
-
-
-@pytest.mark.parametrize("processing", ["authors", "", "paper:", "paper:../x", "paper:english,"])
-def test_what_is_no_processing(processing: str) -> None:
-    for call in (split_processing, lambda text: Vocabulary(("dog",), text)):
-        with pytest.raises(ValueError):
-            call(processing)
+def test_a_processing_keeps_its_languages() -> None:
+    for name in ("paper", "released"):
+        for languages, suffix in (
+            (("english",), ""),
+            (("english", "spanish"), ":english,spanish"),
+            (("spanish",), ":spanish"),
+        ):
+            assert join_processing(name, languages) == name + suffix
+            assert split_processing(name + suffix) == (name, languages)
+    for invalid in ("authors", "", "paper:", "paper:../x", "paper:english,"):
+        for call in (split_processing, lambda text: Vocabulary(("dog",), text)):
+            with pytest.raises(ValueError):
+                call(invalid)
     with pytest.raises(ValueError):
         join_processing("paper", ())
