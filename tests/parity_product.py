@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +12,7 @@ import optax
 import scipy
 from ml_collections import ConfigDict
 
-from coala_jax.models.coala import build_model
-from coala_jax.models.layers import BatchInfo
+from coala_jax.models.coala import Outputs, build_model
 from coala_jax.training import parallel, steps
 from tests.parity import TAGS, Losses, Tensors, Trace, make_batches, new_reference, tensors
 from tests.pytorch_weights import weights_from_flax, weights_to_flax
@@ -91,23 +91,34 @@ def _initial_state(
 
 def _train(state: steps.TrainState, batch: steps.DeviceBatch, **parts: Any) -> Any:
     """`steps.train_step`, and beside its losses the outputs that they are of."""
-    info = BatchInfo(batch["valid"], parallel.row_index(batch["valid"].shape[0]))
-    outputs, _ = parts["model"].apply(
-        {"params": state.params, "batch_stats": state.batch_stats},
-        *(batch["patches"], batch["tags"], info),
-        mutable=["batch_stats"],
-    )
-    state, pairs = steps.train_step(state, batch, **parts)
+    with nn.intercept_methods(_keep_outputs):
+        state, pairs = steps.train_step(state, batch, **parts)
     del pairs["gradient_norm"]
-    return state, (jax.tree.map(parallel.gather, outputs), pairs)
+    batch_stats = dict(state.batch_stats)
+    outputs = batch_stats.pop("outputs")
+    return state.replace(batch_stats=batch_stats), (outputs, pairs)
+
+
+def _keep_outputs(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+    """Has the model hand out what it computes among the statistics that it updates."""
+    outputs = call(*args, **kwargs)
+    if isinstance(outputs, Outputs):
+        gathered = jax.tree.map(parallel.gather, outputs)
+        context.module.put_variable("batch_stats", "outputs", gathered)
+    return outputs
 
 
 def _evaluate(state: steps.TrainState, batch: steps.DeviceBatch, **parts: Any) -> Any:
-    """The outputs with running statistics, and the losses of `steps.eval_step`."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    outputs = parts["model"].apply(variables, batch["patches"], batch["tags"])
-    pairs = steps.eval_step(state, batch, model=parts["model"], loss=parts["loss"])
-    return jax.tree.map(parallel.gather, outputs), pairs
+    """The losses of `steps.eval_step`, and the outputs with running statistics."""
+    found = []
+
+    def keep(call: Any, args: Any, kwargs: Any, _context: nn.module.InterceptorContext) -> Any:
+        found.append(call(*args, **kwargs))
+        return found[-1]
+
+    with nn.intercept_methods(keep):
+        pairs = steps.eval_step(state, batch, model=parts["model"], loss=parts["loss"])
+    return jax.tree.map(parallel.gather, found[-1]), pairs
 
 
 def _outputs(outputs: Any) -> Tensors:

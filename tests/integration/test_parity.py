@@ -13,17 +13,19 @@ from tests import parity, parity_product
 
 STEPS = 50
 
-CASES, TRUTHS = ("ae_c", "e_c", "cnn"), ("paper", "released")
 LITERAL = {
     "loss__reduction": "sum",
     "loss__equal_tags_are_negatives": False,
     # The text's sums are up to 1,536 times the means that the paper's rate of 0.005 belongs to.
     "optimizer__learning_rate": 3e-6,
 }
-RUNS = {f"{case}-{truth}": (case, truth, {}, 1) for case in CASES for truth in TRUTHS} | {
-    "ae_c-paper": ("ae_c", "paper", {}, 8),  # on 8 devices
+# Case, mode, changes and devices; each value of each setting is in one of them. CNN is the same in
+# both modes, and test_steps.py holds the losses' gradients in more combinations of settings.
+RUNS = {
+    "ae_c-paper": ("ae_c", "paper", {}, 8),
     "ae_c-released-literal": ("ae_c", "released", LITERAL, 1),
-    "e_c-paper-equal-tags-out": ("e_c", "paper", {"loss__equal_tags_are_negatives": False}, 1),
+    "e_c-released": ("e_c", "released", {}, 1),
+    "cnn": ("cnn", "paper", {}, 1),
 }
 
 
@@ -86,10 +88,10 @@ def test_fifty_steps_are_those_of_pytorch(run):
     assert theirs.evaluation_losses["loss"] < theirs.losses[0]["loss"]
 
 
-@pytest.mark.parametrize("truth", TRUTHS)
-@pytest.mark.parametrize("case", CASES)
-def test_first_step_in_float32(case, truth):
-    config = parity.narrow_config(case, truth)
+@pytest.mark.parametrize("case", ["e_c", "cnn"])
+def test_first_step_in_float32(case):
+    """Of AE-C, see test_train_step.py."""
+    config = parity.narrow_config(case, "released")
     outputs, losses = parity_product.first_look(config, "float32")
     theirs = parity.train_reference(config, "float32", 1)
     assert all(values.dtype == np.float32 for values in outputs.values())

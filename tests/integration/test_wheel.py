@@ -41,7 +41,7 @@ program(
 program(
     "coala_jax.main", f"--config={here}/configs/quickstart.py", "--workdir=run",
     "--config.data.path=dataset", "--config.train.epochs=1", "--config.train.batch_size=8",
-    "--config.model.filters=2", "--config.model.tag_hidden=8", "--config.case=e_c",
+    "--config.model.filters=2", "--config.model.tag_hidden=8", "--config.case=cnn",
 )
 from coala_jax.embedding.embedder import load_model
 import numpy

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,12 @@ def test_flattened_in_the_order_channel_mel_time():
     assert flatten_maps(maps)[0].tolist() == wanted
 
 
+@functools.cache
+def weights(seed: int, axis: str | None = None):
+    """The first variables of AE-C."""
+    return initial_variables(build_model("ae_c", SETTINGS, TAGS, axis), jax.random.key(seed))
+
+
 def inputs():
     batch = random_batch(rows=4, valid=4, tags=TAGS)
     return jnp.asarray(batch["patches"]), jnp.asarray(batch["tags"])
@@ -89,8 +97,7 @@ def dense(params, x) -> np.ndarray:
 
 def test_coala_wires_its_networks():
     """Decoders see the latents, transforms too; every method gives what the call gives."""
-    model = build_model("ae_c", SETTINGS, TAGS)
-    variables = initial_variables(model, jax.random.key(0))
+    model, variables = build_model("ae_c", SETTINGS, TAGS), weights(0)
     patches, tags = inputs()
 
     def part(name: str, network, x):
@@ -186,14 +193,9 @@ def test_classifier_is_the_encoder_and_two_dense_layers():
 
 
 def test_initial_weights_depend_on_the_key_and_not_on_the_device_axis():
-    def weights(seed: int, axis: str | None = None):
-        model = build_model("ae_c", SETTINGS, TAGS, axis)
-        params = initial_variables(model, jax.random.key(seed))["params"]
-        return jax.tree_util.tree_leaves_with_path(params)
-
-    for (path, a), (_, same), (_, other) in zip(
-        weights(0), weights(0, "devices"), weights(1), strict=True
-    ):
+    trees = (weights(0), weights(0, "devices"), weights(1))
+    leaves = (jax.tree_util.tree_leaves_with_path(tree["params"]) for tree in trees)
+    for (path, a), (_, same), (_, other) in zip(*leaves, strict=True):
         np.testing.assert_array_equal(a, same)
         name = jax.tree_util.keystr(path)
         assert (np.asarray(a) == np.asarray(other)).all() == ("norm" in name), name
