@@ -88,7 +88,7 @@ _LOSSES = (
         "coala_jax/training/metrics.py",
         "    total = jnp.where(mask, values, jnp.zeros_like(values)).sum()\n",
         "    total = values.sum()\n",
-        _tests("unit/training/test_metrics", "unit/training/test_steps"),
+        _tests("unit/training/test_metrics", "unit/training/test_steps", "integration/test_steps"),
     ),
     Fault(
         "padding_is_a_negative",

@@ -1,4 +1,7 @@
-"""Small whole runs: they learn what there is to learn, resume bit for bit and stop when due."""
+"""Small whole runs: they learn what there is to learn, resume bit for bit and stop when due.
+
+Compiling costs more than training: but for what is learned all runs have the same two programs.
+"""
 
 import shutil
 import threading
@@ -19,7 +22,7 @@ from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.retrieval import chance
 from coala_jax.evaluation.validation import ValidationSounds
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import loop, metric_writer, parallel
+from coala_jax.training import loop, metric_writer, parallel, steps
 from tests.runs import Interrupted, config_for, interrupt_after, leftovers
 from tests.synthetic import write_random_dataset
 
@@ -34,12 +37,22 @@ def dataset(tmp_path_factory):
     return folder
 
 
+def config_of(dataset, **changes):
+    """E-C, three epochs, every second one evaluated, the examples read from disk."""
+    shared = {"case": "e_c", "train__epochs": 3, "eval__every_epochs": 2, "data__placement": "host"}
+    return config_for(dataset, **shared | changes)
+
+
+def evaluate(model):
+    time.sleep(0.5)
+    return loop.EvalResult({"score": 0.5}, metric_writer.Samples([]))
+
+
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory):
-    """A run of two epochs on two devices; `workdir` is a copy of it."""
+    """A run on two devices; `workdir` is a copy of it."""
     folder = tmp_path_factory.mktemp("finished") / "w"
-    result = loop.EvalResult({"score": 0.5})
-    loop.train_and_evaluate(config_for(dataset), folder, lambda model: result, DEVICES)
+    loop.train_and_evaluate(config_of(dataset), folder, evaluate, DEVICES)
     return folder
 
 
@@ -49,27 +62,30 @@ def workdir(finished, tmp_path):
 
 
 def test_what_a_run_leaves(finished, dataset):
-    config, entries = config_for(dataset), metric_writer.read(finished)
-    assert [(e["kind"], e["epoch"], e["step"]) for e in entries] == [
-        ("train", 1, 3),
-        ("validation", 1, 3),
-        ("train", 2, 6),
-        ("validation", 2, 6),
-    ]
-    losses = {"loss", "audio_loss", "tag_loss", "signed_contrastive_loss"}
-    for entry in entries:
-        assert losses < entry.keys()
-        weighted = sum(
-            getattr(config.loss, f"{name.removeprefix('signed_')}_weight") * entry[f"{name}_loss"]
-            for name in ("audio", "tag", "signed_contrastive")
-        )
-        assert entry["loss"] == pytest.approx(weighted, rel=1e-5)
-    assert entries[1]["score"] == 0.5
+    """What is due every second epoch is due after the last too; its time is kept apart."""
+    entries = metric_writer.read(finished)
+    train, validation = (
+        {entry["epoch"]: entry for entry in entries if entry["kind"] == kind}
+        for kind in ("train", "validation")
+    )
+    for found in (train, validation):
+        assert {epoch: entry["step"] for epoch, entry in found.items()} == {1: 3, 2: 6, 3: 9}
+    for entry in (*train.values(), *validation.values()):
+        assert {key for key in entry if "loss" in key} == {"loss", "signed_contrastive_loss"}
+        assert entry["loss"] == pytest.approx(10 * entry["signed_contrastive_loss"], rel=1e-5)
+    assert {epoch: e["score"] for epoch, e in validation.items() if "score" in e} == {
+        2: 0.5,
+        3: 0.5,
+    }
+    timed = {e: v["evaluation_seconds"] for e, v in validation.items() if "evaluation_seconds" in v}
+    assert timed.keys() == {2, 3} and min(timed.values()) >= 0.5
+    assert [e["epoch"] for e in entries if e["kind"] == "samples"] == [2, 3]
     clock = {"seconds", "seconds_per_step", "patches_per_second", "input_seconds"}
-    assert clock | {"learning_rate", "gradient_norm"} < entries[0].keys()
-    # What followed the first epoch is timed with the second.
-    assert {"validation_seconds", "checkpoint_seconds"} < entries[2].keys()
-    assert not {"validation_seconds", "checkpoint_seconds"} & entries[0].keys()
+    assert clock | {"learning_rate", "gradient_norm"} < train[1].keys()
+    # What followed an epoch is timed with the next.
+    assert not {"validation_seconds", "checkpoint_seconds"} & train[1].keys()
+    assert {"validation_seconds", "checkpoint_seconds"} < train[2].keys()
+    assert train[3]["validation_seconds"] < 0.5
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
     saved, manifest = PretrainedModel.load(finished / "model"), Manifest.load(dataset)
     assert saved.vocabulary == [f"tag{number}" for number in range(6)]
@@ -82,17 +98,15 @@ def test_an_interrupted_run_ends_bit_for_bit_like_a_whole_one(finished, dataset,
     """Evaluated at another cadence meanwhile, which changes no weight and no name."""
     parts = tmp_path / "parts"
     with pytest.raises(Interrupted):
-        loop.train_and_evaluate(config_for(dataset), parts, interrupt_after(parts, 3), DEVICES)
+        loop.train_and_evaluate(config_of(dataset), parts, interrupt_after(parts, 3), DEVICES)
     assert not (parts / "model").exists()
-    result = loop.EvalResult({"score": 0.5})
-    config = config_for(dataset, eval__every_epochs=0)
-    loop.train_and_evaluate(config, parts, lambda model: result, DEVICES)
+    loop.train_and_evaluate(config_of(dataset, eval__every_epochs=1), parts, evaluate, DEVICES)
     assert leftovers(parts) == leftovers(finished)
 
 
 def test_a_finished_run_is_not_trained_again(workdir, dataset):
     before = (workdir / "metrics.jsonl").read_text()
-    again = loop.train_and_evaluate(config_for(dataset), workdir, devices=DEVICES)
+    again = loop.train_and_evaluate(config_of(dataset), workdir, devices=DEVICES)
     assert (workdir / "metrics.jsonl").read_text() == before
     saved = PretrainedModel.load(workdir / "model")
     jax.tree.map(np.testing.assert_array_equal, saved.variables, again.variables)
@@ -101,14 +115,14 @@ def test_a_finished_run_is_not_trained_again(workdir, dataset):
 @pytest.mark.parametrize(
     ("changes", "tokens"),
     [
-        ({"train__epochs": 1}, ("2 epochs", "config.train.epochs = 1")),
+        ({"train__epochs": 2}, ("3 epochs", "config.train.epochs = 2")),
         ({"loss__temperature": 0.2}, ("loss.temperature = 0.1", "0.2")),
     ],
 )
 def test_fewer_epochs_and_other_settings_are_refused(workdir, dataset, changes, tokens):
     before = leftovers(workdir)
     with pytest.raises(ValueError, match=str(workdir)) as error:
-        loop.train_and_evaluate(config_for(dataset, **changes), workdir, devices=DEVICES)
+        loop.train_and_evaluate(config_of(dataset, **changes), workdir, devices=DEVICES)
     assert all(token in str(error.value) for token in tokens)
     assert leftovers(workdir) == before
 
@@ -116,15 +130,14 @@ def test_fewer_epochs_and_other_settings_are_refused(workdir, dataset, changes, 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("failing_restore")
 def test_a_damaged_checkpoint_moved_aside_costs_an_epoch(finished, workdir, dataset):
-    newest = workdir / "checkpoints" / "6"
+    newest = workdir / "checkpoints" / "9"
     for path in newest.rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
     with pytest.raises(ValueError, match=f"{newest}.*damaged"):
-        loop.train_and_evaluate(config_for(dataset), workdir, devices=DEVICES)
-    newest.rename(workdir / "damaged-6")
-    result = loop.EvalResult({"score": 0.5})
-    loop.train_and_evaluate(config_for(dataset), workdir, lambda model: result, DEVICES)
+        loop.train_and_evaluate(config_of(dataset), workdir, devices=DEVICES)
+    newest.rename(workdir / "damaged-9")
+    loop.train_and_evaluate(config_of(dataset), workdir, evaluate, DEVICES)
     assert leftovers(workdir) == leftovers(finished)
 
 
@@ -136,39 +149,12 @@ def test_what_is_due_at_a_cadence_is_due_after_the_last_epoch_too(every, epochs,
     assert [epoch + 1 for epoch in range(epochs) if loop._is_due(epoch, epochs, every)] == due
 
 
-def test_evaluations_come_at_their_cadence_and_are_timed_apart(dataset, tmp_path):
-    """E-C, three epochs, every second one evaluated, as is the last."""
-    called = []
-
-    def evaluate_fn(model):
-        called.append(model)
-        time.sleep(0.5)
-        return loop.EvalResult({"score": float(len(called))}, metric_writer.Samples([]))
-
-    config = config_for(dataset, case="e_c", train__epochs=3, eval__every_epochs=2)
-    loop.train_and_evaluate(config, tmp_path / "w", evaluate_fn, DEVICES[:1])
-    entries = metric_writer.read(tmp_path / "w")
-    validated = {entry["epoch"]: entry for entry in entries if entry["kind"] == "validation"}
-    assert list(validated) == [1, 2, 3]
-    for entry in validated.values():
-        assert {key for key in entry if "loss" in key} == {"loss", "signed_contrastive_loss"}
-    evaluated = {epoch: e["score"] for epoch, e in validated.items() if "score" in e}
-    assert evaluated == {2: 1.0, 3: 2.0}
-    timed = {e: v["evaluation_seconds"] for e, v in validated.items() if "evaluation_seconds" in v}
-    assert timed.keys() == {2, 3} and min(timed.values()) >= 0.5
-    assert [e["epoch"] for e in entries if e["kind"] == "samples"] == [2, 3]
-    (last,) = (e for e in entries if e["kind"] == "train" and e["epoch"] == 3)
-    assert last["validation_seconds"] < 0.5
-
-
-def test_a_longer_run_continues(dataset, tmp_path):
-    """CNN, one epoch and then another; only the loss of the case is logged."""
-    for epochs in (1, 2):
-        config = config_for(dataset, case="cnn", train__epochs=epochs)
-        loop.train_and_evaluate(config, tmp_path / "w", devices=DEVICES[:1])
-    entries = metric_writer.read(tmp_path / "w")
-    assert [(e["kind"], e["epoch"]) for e in entries[::2]] == [("train", 1), ("train", 2)]
-    assert {key for e in entries for key in e if key.endswith("_loss")} == {"tag_loss"}
+def test_a_longer_run_continues(finished, workdir, dataset):
+    loop.train_and_evaluate(config_of(dataset, train__epochs=4), workdir, devices=DEVICES)
+    before, entries = metric_writer.read(finished), metric_writer.read(workdir)
+    assert entries[: len(before)] == before
+    added = [(e["kind"], e["epoch"], e["step"]) for e in entries[len(before) :]]
+    assert added == [("train", 4, 12), ("validation", 4, 12)]
 
 
 def test_a_step_that_diverges_within_a_call_is_named(dataset, tmp_path, monkeypatch):
@@ -180,24 +166,30 @@ def test_a_step_that_diverges_within_a_call_is_named(dataset, tmp_path, monkeypa
 
         def second_diverges(*arguments):
             state, curves = mapped(*arguments)
-            total, count = curves["tag_loss"]
-            return state, curves | {"tag_loss": (total.at[1].set(np.inf), count)}
+            total, count = curves["loss"]
+            return state, curves | {"loss": (total.at[1].set(np.inf), count)}
 
         return second_diverges if outputs == 2 else mapped
 
     monkeypatch.setattr(parallel, "map_steps", with_an_infinite_loss)
-    config = config_for(dataset, case="cnn", data__placement="host")
-    with pytest.raises(loop.DivergedError, match="tag_loss is inf at step 2, epoch 1") as error:
-        loop.train_and_evaluate(config, tmp_path / "w", devices=DEVICES[:1])
+    with pytest.raises(loop.DivergedError, match=r"^loss is inf at step 2, epoch 1") as error:
+        loop.train_and_evaluate(config_of(dataset), tmp_path / "w", devices=DEVICES)
     assert (error.value.step, error.value.epoch) == (2, 1)
     assert not any((tmp_path / "w" / "checkpoints").iterdir())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_training_stops_on_nan(dataset, tmp_path):
-    config = config_for(dataset, case="cnn", optimizer__learning_rate=1e30)
-    with pytest.raises(loop.DivergedError, match=r"\w+ is (nan|inf|-inf) at step \d"):
-        loop.train_and_evaluate(config, tmp_path / "w", devices=DEVICES[:1])
+def test_training_stops_on_nan(dataset, tmp_path, monkeypatch):
+    """From weights that are NaN."""
+    initial_state = steps.initial_state
+
+    def without_numbers(*settings, **seed):
+        state = initial_state(*settings, **seed)
+        return state.replace(params=jax.tree.map(lambda leaf: leaf * np.nan, state.params))
+
+    monkeypatch.setattr(steps, "initial_state", without_numbers)
+    with pytest.raises(loop.DivergedError, match=r"\w+ is nan at step 1, epoch 1"):
+        loop.train_and_evaluate(config_of(dataset), tmp_path / "w", devices=DEVICES)
     assert not (tmp_path / "w" / "model").exists()
 
 
@@ -272,16 +264,17 @@ def tagged_dataset(folder, patches, tags, shuffled: bool) -> None:
 
 @jax.numpy_dtype_promotion("standard")  # Optax's Adam needs it
 def retrieval_after_training(folder, sounds, shuffled: bool) -> tuple[dict, dict]:
-    """The measures on true validation pairs, and those of chance."""
+    """E-C's measures on true validation pairs, and those of chance."""
     tagged_dataset(folder / "dataset", *sounds, shuffled)
     config = config_for(
         folder / "dataset",
-        model__filters=8,
+        case="e_c",
+        seed=1,
         model__tag_hidden=64,
         train__batch_size=16,
-        train__epochs=15,
+        train__epochs=10,
         optimizer__name="adam",
-        optimizer__learning_rate=0.003,
+        optimizer__learning_rate=0.01,
         checkpoint__every_epochs=100,
     )
     model = loop.train_and_evaluate(config, folder / "w", devices=DEVICES[:1])
@@ -291,11 +284,11 @@ def retrieval_after_training(folder, sounds, shuffled: bool) -> tuple[dict, dict
 
 def test_it_finds_the_tags_of_sounds_it_was_not_trained_on(sounds, tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, sounds, shuffled=False)
-    assert found["mrr"] > 3 * by_chance["mrr"]
-    assert found["macro_auc"] > 0.62
+    assert found["mrr"] > 2.5 * by_chance["mrr"]
+    assert found["macro_auc"] > 0.6
 
 
 def test_trained_on_shuffled_pairs_it_does_not(sounds, tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, sounds, shuffled=True)
-    assert found["mrr"] < 1.6 * by_chance["mrr"]
-    assert found["macro_auc"] < 0.58
+    assert found["mrr"] < 1.5 * by_chance["mrr"]
+    assert found["macro_auc"] < 0.55
