@@ -89,7 +89,7 @@ class PytorchArm:
 
     def take(self, count: int) -> dict[str, float]:
         """Takes `count` steps and waits for them; the losses of the last one."""
-        # Settings of all of PyTorch, made anew because arms take turns.
+        # Global settings of PyTorch, set at each turn because the arms share the process.
         torch.backends.cudnn.allow_tf32 = not self._form.exact
         torch.backends.cuda.matmul.allow_tf32 = not (self._form.exact or self._form.released)
         torch.backends.cudnn.benchmark = not self._form.released

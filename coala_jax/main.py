@@ -115,9 +115,8 @@ def parse(argv: list[str], program: str = "coala_jax.main") -> list[str]:
         _CONFIG.value.to_dict()  # the first use raises what went wrong with the file
         return left
     except Exception as error:  # a config is a program: anything may be raised
-        reason = (
-            (str(error).strip() or repr(error)).splitlines()[-1].strip()
-        )  # absl adds more above
+        # absl puts more lines above the reason
+        reason = (str(error).strip() or repr(error)).splitlines()[-1].strip()
         sys.exit(f"{program}: invalid flags or config: {reason}. Fix: --help lists the flags")
 
 

@@ -218,7 +218,7 @@ def _batches(parts: Iterable[Patches], rows: int) -> Iterator[Patches]:
 
 
 def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
-    """The mean of the channels, in float32; raises ValueError for what is no waveform."""
+    """The mean of the channels, in float32; raises ValueError for an invalid waveform."""
     waveform = np.asarray(waveform)
     shape = list(waveform.shape)
     if not np.issubdtype(waveform.dtype, np.floating):

@@ -1,7 +1,7 @@
 """Models side by side on one task: vectors of its clips, classifiers on them, their accuracies.
 
 Vectors are cached by model and file, predictions by all that they follow from, so that a stopped
-evaluation goes on, and one more model costs that model alone.
+evaluation resumes, and adding a model computes that model only.
 """
 
 from collections.abc import Callable, Mapping, Sequence

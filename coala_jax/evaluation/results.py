@@ -153,7 +153,7 @@ def _map(result: TaskResult, tested: np.ndarray, reference: str, seed: int) -> R
     """Test clips in two dimensions, as the first model embeds them."""
     tested = tested[map_projection.choose(len(tested), seed)]
     points = np.empty((0, 2))
-    if len(tested) >= 3:  # fewer are no map
+    if len(tested) >= 3:  # too few to map
         points = map_projection.project(result.vectors[reference][tested], seed)
     labels = [result.task.clips[place].label for place in tested[: len(points)]]
     return {"points": points.round(3).tolist(), "labels": labels}

@@ -103,7 +103,7 @@ def join_processing(name: str, languages: Sequence[str]) -> str:
     """A processing and the languages of its stop words as one text, which datasets and models keep.
 
     Raises:
-        ValueError: if it is no processing (see `normalize_tags`).
+        ValueError: if the processing is unknown (see `normalize_tags`).
     """
     processing = name if tuple(languages) == _ENGLISH else f"{name}:{','.join(languages)}"
     split_processing(processing)

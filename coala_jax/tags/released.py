@@ -35,8 +35,8 @@ def normalize_released(text: str, languages: tuple[str, ...]) -> str:
 def kept(text: str, languages: tuple[str, ...] = ("english",)) -> str:
     """The tag in lower case; empty if it is dropped.
 
-    Dropped are tags with a character that is no letter (of any script), stop words of these
-    languages, and single letters. The plural goes afterwards: `hiss` becomes `his`, and stays.
+    Tags with a character other than a letter (of any script) are dropped, as are stop words of
+    these languages and single letters. The plural goes afterwards: `hiss` becomes `his`, and stays.
     """
     word = text.lower() if text.isalpha() else ""
     return "" if len(word) <= 1 or word in stop_words(languages) else word

@@ -97,11 +97,17 @@ def one_device(steps_taken: int, case: str, **changes: object):
 
 
 def check_against_one_device(
-    devices: int, steps_taken: int, case: str = "ae_c", steps_per_call: int = 1, **changes: object
+    devices: int,
+    steps_taken: int,
+    case: str = "ae_c",
+    steps_per_call: int = 1,
+    shared: bool = True,
+    **changes: object,
 ) -> None:
-    wanted_changes = {name: value for name, value in changes.items() if name != "shared"}
-    _, wanted_state, wanted_pairs = one_device(steps_taken, case, **wanted_changes)
-    _, state, pairs = train(devices, steps_taken, case, steps_per_call=steps_per_call, **changes)
+    _, wanted_state, wanted_pairs = one_device(steps_taken, case, **changes)
+    _, state, pairs = train(
+        devices, steps_taken, case, steps_per_call=steps_per_call, shared=shared, **changes
+    )
     assert len(pairs) == steps_taken
     assert_equal(wanted_pairs, pairs, 1e-9)
     assert_equal(wanted_state, state, 1e-9)
