@@ -4,7 +4,6 @@ extracted = extract(root, files, load_evaluators(["runs/a/model", "mfcc"]), "pap
 """
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding.pooling import at_level, check_policy
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 from coala_jax.evaluation.vector_cache import VectorCache
+from coala_jax.prefetch import prefetch
 
 # A block is cached when either is reached; so much sound takes 256 MiB.
 _BLOCK_CLIPS = 256
@@ -139,19 +139,14 @@ def _decoded(
 ) -> Iterator[tuple[str, Waveform | str]]:
     """Each digest with its waveform, or why it failed; at most `ahead` wait in memory."""
 
-    def one(digest: str, path: Path) -> tuple[str, Waveform | str]:
+    def one(item: tuple[str, Path]) -> tuple[str, Waveform | str]:
+        digest, path = item
         try:
             return digest, at_level(load(path, rate_hz, allow_silence=True), level)
         except DecodeError as error:
             return digest, str(error).removeprefix(f"{path}: ")
 
-    waiting = deque()
-    for digest, path in paths.items():
-        waiting.append(pool.submit(one, digest, path))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    return prefetch(pool, one, paths.items(), ahead)
 
 
 def _blocks(

@@ -1,6 +1,5 @@
 """Writes the shards of a plan: the map from its sounds to records, resumable after a kill."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from coala_jax.data.dataset import RECORDS_PER_SHARD, DatasetWriter
 from coala_jax.data.schema import SPLITS, Example
+from coala_jax.prefetch import prefetch
 from coala_jax.preparation.extract import ExtractionResult, extract
 from coala_jax.preparation.plan import Plan, PlannedShard
 from coala_jax.preparation.settings import Settings
@@ -102,17 +102,7 @@ class _ShardMap:
 
     def _extract_all(self, sounds: Sequence[Sound]) -> Iterator[ExtractionResult]:
         """The results in order, a few of them computed ahead."""
-        waiting = deque()
-        try:
-            for sound in sounds:
-                waiting.append(self.pool.submit(self._extract, sound))
-                if len(waiting) > 2 * self.workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        return prefetch(self.pool, self._extract, sounds, 2 * self.workers)
 
     def _examples(self, sound: Sound, result: ExtractionResult) -> list[Example]:
         tags = self.plan.vocabulary.indices(sound.tags)

@@ -5,9 +5,8 @@ the other.
 """
 
 import dataclasses
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import PATCH_SHAPE
+from coala_jax.prefetch import prefetch
 from coala_jax.training import parallel
 
 # Where the config leaves it open. A CPU allocates memory anew for each call, a sixth of a step at
@@ -167,15 +167,5 @@ def _too_large(training: InputPipeline, memory: int) -> str:
 
 def _prefetched(work: Callable[[T], U], items: Iterable[T]) -> Generator[U, None, None]:
     """The results of `work`, computed ahead of use in a thread that ends with the iterator."""
-    waiting: deque[Future[U]] = deque()
     with ThreadPoolExecutor(1, "prefetch") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > _BLOCKS_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from prefetch(pool, work, items, _BLOCKS_AHEAD)

@@ -29,6 +29,7 @@ TOP = {
     },
     "default_config": set(),
     "logs": set(),
+    "prefetch": set(),
     "storage": set(),
 }
 
@@ -52,7 +53,7 @@ def imported_rooms(path: Path) -> set[str]:
         }
         assert not any(p[0] in ("configs", "data_prep", "tests") for p in parts), path
         assert not any(p[:2] == ["coala_jax", "data_prep"] for p in parts), path
-    return found - {"__version__", "storage"}  # every room may import storage
+    return found - {"__version__", "prefetch", "storage"}  # every room may import these two
 
 
 def test_the_rooms_are_those_of_the_map():
