@@ -3,12 +3,24 @@
 import gc
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 # Many tests run the same program in a new wrapper or process; in one session it is compiled once.
 _CACHE = tempfile.TemporaryDirectory(prefix="coala-jax-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+# Compiling is most of the time of these tests: XLA gets its older emitters, which take half as long
+# (until jax 0.11, which lacks them), and no optimisations. What these could change is claimed of
+# whole runs, which integration/test_optimized.py repeats as users have them.
+OPTIMIZED = "COALA_TESTS_OPTIMIZED" in os.environ
+if not OPTIMIZED:
+    flags = ["--xla_cpu_parallel_codegen_split_count=1"]
+    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
@@ -21,11 +33,6 @@ jaxtyping.install_import_hook("coala_jax", "beartype.beartype")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-# Compiling is most of the time of these tests. What optimisations could change is claimed of whole
-# runs; integration/test_optimized.py turns them on.
-jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_collection_modifyitems(items):

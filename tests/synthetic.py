@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from coala_jax.audio.frontend import FrontEnd
@@ -9,6 +10,7 @@ from coala_jax.data.dataset import write_dataset
 from coala_jax.data.input_pipeline import Batch
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.default_config import get_config
+from coala_jax.training import steps
 
 
 def tiny_config(**changes):
@@ -36,6 +38,21 @@ def random_batch(rows: int, valid: int, tags: int, seed: int = 0) -> Batch:
         tags=(rng.random((rows, tags)) < 0.3).astype(np.uint8),
         valid=np.arange(rows) < valid,
     )
+
+
+def random_state(model, optimizer, seed: int = 0) -> steps.TrainState:
+    """As `steps.initial_state`, drawn by NumPy: what that compiles costs as much as a step."""
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        name = getattr(path[-1], "key", None)
+        if name == "kernel" or (name == "bias" and "norm" not in path[-2].key):
+            bound = np.prod(leaf.shape[:-1]) ** -0.5 if name == "kernel" else 0.2
+            return rng.uniform(-bound, bound, leaf.shape).astype(leaf.dtype)
+        return np.full(leaf.shape, name in ("scale", "var"), leaf.dtype)
+
+    shapes = jax.eval_shape(lambda: steps.initial_state(model, optimizer, seed))
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def random_examples(count: int, tags: int, seed: int = 0) -> list[Example]:

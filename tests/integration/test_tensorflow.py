@@ -1,13 +1,22 @@
-"""TensorFlow reads the event files that a run writes without it, and without PyTorch."""
+"""TensorFlow reads our event files, and TensorFlow Datasets our datasets.
+
+In a process of its own: this one, as all that we write with, must not load it.
+"""
 
 import io
 import json
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+
+from coala_jax.data import dataset as dataset_module
+from coala_jax.data.dataset import SplitReader
+from coala_jax.data.schema import Example
+from tests.synthetic import write_random_dataset
 
 # Both are installed where the tests run.
 WRITE = """
@@ -34,7 +43,9 @@ assert not {"tensorflow", "torch"} & sys.modules.keys()
 READ = """
 import json, sys
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
+events = []
 for event in tf.compat.v1.train.summary_iterator(sys.argv[1]):
     told = {"step": event.step, "time": event.wall_time, "version": event.file_version}
     told["starts"] = event.session_log.status == event.session_log.START
@@ -49,8 +60,25 @@ for event in tf.compat.v1.train.summary_iterator(sys.argv[1]):
             image = value.image
             told["value"] = [image.height, image.width, image.colorspace]
             told["png"] = image.encoded_image_string.hex()
-    print(json.dumps(told))
+    events.append(told)
+
+def examples(split):
+    for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False)):
+        patch, tags = example["patch"], [names[tag] for tag in example["tags"]]
+        yield example["id"].decode(), int(example["frame"]), patch.tobytes().hex(), tags
+
+builder = tfds.builder_from_directory(sys.argv[2])
+names = builder.info.features["tags"].feature.names
+splits = {split: list(examples(split)) for split in builder.info.splits}
+print(json.dumps({"events": events, "splits": splits}))
 """
+
+
+class Read(NamedTuple):
+    """What TensorFlow read: the events in their order, and the examples of each split."""
+
+    events: list[dict]
+    splits: dict[str, list[list]]
 
 
 def run(program, *arguments):
@@ -62,22 +90,47 @@ def run(program, *arguments):
 
 
 @pytest.fixture(scope="module")
-def events(tmp_path_factory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("events")
-    run(WRITE, folder)
-    (file,) = (folder / "tensorboard").glob("events.out.tfevents.*")
-    return [json.loads(line) for line in run(READ, file).splitlines()]
+def dataset(tmp_path_factory):
+    """Of several shards."""
+    folder = tmp_path_factory.mktemp("tensorflow") / "dataset"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_module, "RECORDS_PER_SHARD", 2)
+        write_random_dataset(folder, 7, 3)
+    return folder
 
 
-def test_a_resumed_run_hides_what_came_after_its_checkpoint(events):
+@pytest.fixture(scope="module")
+def read(dataset) -> Read:
+    run(WRITE, dataset.parent)
+    (file,) = (dataset.parent / "tensorboard").glob("events.out.tfevents.*")
+    return Read(**json.loads(run(READ, file, dataset)))
+
+
+def test_tensorflow_datasets_reads_the_same(read, dataset):
+    assert {split: len(examples) for split, examples in read.splits.items()} == {
+        "train": 7,
+        "validation": 3,
+    }
+    for split, examples in read.splits.items():
+        reader = SplitReader(dataset, split)
+        assert examples == [as_text(reader[number]) for number in range(len(reader))], split
+
+
+def as_text(example: Example) -> list:
+    patch, tags = example.patch.tobytes().hex(), [f"tag{tag}" for tag in example.tags]
+    return [example.id, example.frame, patch, tags]
+
+
+def test_a_resumed_run_hides_what_came_after_its_checkpoint(read):
+    events = read.events
     assert events[0]["version"] == "brain.Event:2"
     assert [(e["step"], e["starts"]) for e in events[:2]] == [(0, False), (301, True)]
     assert all(1.7e9 < event["time"] < 1e11 for event in events)
 
 
-def test_scalars_text_and_image_arrive(events):
-    found = {(event["tag"], event["step"]): event for event in events[2:]}
-    assert len(found) == len(events) - 2 == 5
+def test_scalars_text_and_image_arrive(read):
+    found = {(event["tag"], event["step"]): event for event in read.events[2:]}
+    assert len(found) == len(read.events) - 2 == 5
     values = {key: event["value"] for key, event in found.items()}
     picture, text = ("samples/spectrograms", 301), ("samples/tags", 301)
     assert values == {
