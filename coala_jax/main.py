@@ -14,7 +14,6 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from coala_jax import logs
-from coala_jax.data.schema import Manifest
 from coala_jax.default_config import unknown_keys, validate
 
 if TYPE_CHECKING:
@@ -35,8 +34,10 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
         DivergedError: a loss became NaN or infinite.
     """
     validate(config)
-    Manifest.load(config.data.path)
+    from coala_jax.data.schema import Manifest
+
     # JAX takes seconds to import: a wrong flag or path is reported before that.
+    Manifest.load(config.data.path)
     from coala_jax.embedding.embedder import Embedder
     from coala_jax.evaluation import validation
     from coala_jax.evaluation.evaluators import ModelEvaluator

@@ -36,9 +36,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(items):
-    """Each test is marked by its folder: unit, integration or distributed."""
+    """Each test is marked by its folder (unit, integration, distributed), or marks itself."""
     for item in items:
-        item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
+        if not any(item.iter_markers("integration")):
+            item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,15 +1,20 @@
 """Small inputs made by formula, shared by the tests."""
 
+import copy
+import functools
 from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.dataset import write_dataset
 from coala_jax.data.input_pipeline import Batch
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.default_config import get_config
+from coala_jax.models.coala import build_model, initial_variables
+from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import steps
 
 
@@ -40,8 +45,11 @@ def random_batch(rows: int, valid: int, tags: int, seed: int = 0) -> Batch:
     )
 
 
-def random_state(model, optimizer, seed: int = 0) -> steps.TrainState:
-    """As `steps.initial_state`, drawn by NumPy: what that compiles costs as much as a step."""
+def random_weights(shapes: PyTree, seed: int = 0) -> PyTree:
+    """Weights as large as PyTorch's, drawn by NumPy: compiling `init` costs as much as a step.
+
+    All else is as it starts: batch norms do nothing, optimisers have seen nothing.
+    """
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -51,8 +59,39 @@ def random_state(model, optimizer, seed: int = 0) -> steps.TrainState:
             return rng.uniform(-bound, bound, leaf.shape).astype(leaf.dtype)
         return np.full(leaf.shape, name in ("scale", "var"), leaf.dtype)
 
-    shapes = jax.eval_shape(lambda: steps.initial_state(model, optimizer, seed))
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def random_state(model, optimizer, seed: int = 0) -> steps.TrainState:
+    """As `steps.initial_state`, with `random_weights`."""
+    return random_weights(jax.eval_shape(lambda: steps.initial_state(model, optimizer, 0)), seed)
+
+
+MODEL_TAGS = 6
+
+
+@functools.cache
+def _weights(case: str) -> PyTree:
+    config = tiny_config(model__filters=2, model__tag_hidden=8)
+    module = build_model(case, config.model, MODEL_TAGS)
+    return random_weights(jax.eval_shape(lambda: initial_variables(module, jax.random.key(0))))
+
+
+def tiny_model(case: str, **changes) -> PretrainedModel:
+    """A model of two filters with random weights; `changes` of its other fields."""
+    config = tiny_config(model__filters=2, model__tag_hidden=8)
+    fields = {
+        "vocabulary": [f"tag{number}" for number in range(MODEL_TAGS)],
+        "tag_counts": [1] * MODEL_TAGS,
+        "tag_processing": "paper",
+        "front_end": FrontEnd().to_dict(),
+        "level": "recorded",
+        "scaler": {"minimum": -15.0, "maximum": 5.0},
+        "pooling": "mean",
+        "config": {"case": case, "seed": 0, "model": config.model.to_dict()},
+        "dataset_digest": "5" * 64,
+    }
+    return PretrainedModel(case=case, variables=copy.deepcopy(_weights(case)), **fields | changes)
 
 
 def random_examples(count: int, tags: int, seed: int = 0) -> list[Example]:

@@ -87,8 +87,7 @@ def train_and_resume(root: Path) -> None:
     Prints which examples the second reads, and how many sounds and tags this process ranks.
     """
     config = config_for(root / "dataset", train__epochs=1)
-    evaluate_fn = main.make_evaluate_fn(config, main.validation_sounds(config))
-    loop.train_and_evaluate(config, root / "two", evaluate_fn)
+    loop.train_and_evaluate(config, root / "two")
 
     load, train_and_evaluate = input_pipeline.load, loop.train_and_evaluate
 

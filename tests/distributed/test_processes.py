@@ -57,7 +57,6 @@ def start_two(root):
     shared = {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "2",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_NUM_PROCESSES": "2",
     }
@@ -98,10 +97,8 @@ def test_two_processes_compute_what_one_computes_and_resume(trained):
             assert got[name] == pytest.approx(wanted[name], rel=1e-9)
     models = [PretrainedModel.load(workdir / "model").variables for workdir in workdirs]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-7), *models)
-    # Of one, the evaluation of the last epoch; of two, those of both: they stopped after the first.
     for name in FIGURES:
         assert two[3][name] == pytest.approx(one[3][name], abs=1e-6)
-        assert name in two[1] and name not in one[1]
     records = [storage.read_json(workdir / "results.json") for workdir in workdirs]
     for who, figures in records[0]["retrieval"].items():
         assert records[1]["retrieval"][who] == pytest.approx(figures, abs=1e-6)

@@ -19,12 +19,12 @@ LITERAL = {
     # The text's sums are up to 1,536 times the means that the paper's rate of 0.005 belongs to.
     "optimizer__learning_rate": 3e-6,
 }
-# Case, mode, changes and devices; each value of each setting is in one of them. CNN is the same in
-# both modes, and test_steps.py holds the losses' gradients in more combinations of settings.
+# Case, mode, changes and devices; each value of each setting is in one of them. E-C is a part of
+# AE-C, CNN is the same in both modes; unit/training/test_steps.py has the losses' gradients in
+# more combinations.
 RUNS = {
     "ae_c-paper": ("ae_c", "paper", {}, 8),
     "ae_c-released-literal": ("ae_c", "released", LITERAL, 1),
-    "e_c-released": ("e_c", "released", {}, 1),
     "cnn": ("cnn", "paper", {}, 1),
 }
 

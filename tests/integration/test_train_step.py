@@ -15,7 +15,7 @@ SHAPES = Sizes(batch=3)
 
 def test_the_arms_train_the_same_model(monkeypatch):
     monkeypatch.setattr(pytorch_arm, "cores", lambda: 1)
-    largest = train_step.check_same_model("ae_c", NARROW)
+    largest = train_step.check_same_model("e_c", NARROW)
     assert 0 < largest["losses"] < 1e-5 and 0 < largest["update"] < 1e-2
 
 

@@ -25,7 +25,8 @@ ROOMS = {
 PROGRAMS = {"evaluation/run.py": {"logs", "reporting"}}
 TOP = {
     "main": {
-        *("default_config", "embedding", "evaluation", "logs", "models", "reporting", "training"),
+        *("data", "default_config", "embedding", "evaluation", "logs", "models", "reporting"),
+        "training",
     },
     "default_config": set(),
     "logs": set(),

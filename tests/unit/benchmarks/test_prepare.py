@@ -13,6 +13,8 @@ from benchmarks import prepare, released_script
 from benchmarks.measure import ProgramRun
 from coala_jax.audio.frontend import FrontEnd
 
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
 RATE_HZ = 22_000
 # librosa.load asks audioread, which imports modules that Python 3.11 and 3.12 still have.
 audioread_is_old = pytest.mark.filterwarnings("ignore:.*slated for removal:DeprecationWarning")

@@ -9,6 +9,8 @@ from benchmarks import probe as benchmark
 from benchmarks.measure import BenchmarkError
 from coala_jax.evaluation import probe
 
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
 
 @pytest.fixture(scope="module")
 def problem():

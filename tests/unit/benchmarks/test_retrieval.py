@@ -8,6 +8,8 @@ import pytest
 from benchmarks import retrieval as benchmark
 from benchmarks.measure import BenchmarkError
 
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
 
 def test_the_problem_is_as_validation_sounds_are():
     problem = benchmark.make_problem(sounds=2000, dimensions=8)

@@ -13,36 +13,21 @@ from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
 from coala_jax.embedding.embedder import Embedder, load_model, load_untrained
 from coala_jax.models.pretrained import ModelError, PretrainedModel
-from tests.synthetic import tiny_config
+from tests.synthetic import MODEL_TAGS, tiny_model
 
-TAGS, RATE_HZ = 6, 22_000
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
+TAGS, RATE_HZ = MODEL_TAGS, 22_000
 MINIMUM, MAXIMUM = -15.0, 5.0
-
-
-def tiny_model(case: str) -> PretrainedModel:
-    config = tiny_config(model__filters=2, model__tag_hidden=8)
-    model = PretrainedModel(
-        case=case,
-        vocabulary=[f"tag{number}" for number in range(TAGS)],
-        tag_counts=[1] * TAGS,
-        tag_processing="paper",
-        front_end=FrontEnd().to_dict(),
-        level="recorded",
-        scaler={"minimum": MINIMUM, "maximum": MAXIMUM},
-        pooling="mean",
-        config={"model": config.model.to_dict()},
-        dataset_digest="5" * 64,
-        variables={},
-    ).untrained(seed=0)
-    # Small running variances, so that sounds make more of a difference than at the start.
-    for stats in model.variables["batch_stats"]["audio_encoder"].values():
-        stats["var"] = np.full(2, 0.01, np.float32)
-    return model
 
 
 @pytest.fixture(scope="module")
 def ae_c() -> PretrainedModel:
-    return tiny_model("ae_c")
+    model = tiny_model("ae_c")
+    # Small running variances, so that sounds make more of a difference than at the start.
+    for stats in model.variables["batch_stats"]["audio_encoder"].values():
+        stats["var"] = np.full(2, 0.01, np.float32)
+    return model
 
 
 @pytest.fixture(scope="module")

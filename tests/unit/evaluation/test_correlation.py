@@ -11,7 +11,10 @@ from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, correlation
 from coala_jax.evaluation.descriptors import DescriptorError
 from coala_jax.evaluation.evaluators import load_evaluators
-from tests.unit.embedding.test_embedder import RATE_HZ, TAGS, tiny_model
+from tests.synthetic import tiny_model
+from tests.unit.embedding.test_embedder import RATE_HZ, TAGS
+
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
 
 VALIDATION, TRAIN = 12, 16
 

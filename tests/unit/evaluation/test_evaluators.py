@@ -8,7 +8,7 @@ from coala_jax.embedding.embedder import load_model
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator, load_evaluators
 from coala_jax.models.pretrained import ModelError
-from tests.unit.embedding.test_embedder import tiny_model
+from tests.synthetic import tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from coala_jax.evaluation import features, vector_cache
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.features import extract
-from tests.unit.embedding.test_embedder import noise, tiny_model
+from tests.synthetic import tiny_model
+from tests.unit.embedding.test_embedder import noise
 
 
 class Counting:
@@ -92,6 +93,7 @@ def test_rows_are_the_files_in_order_at_each_sample_rate(root, cache):
     assert len(blocks(cache)) == 2 * 3
 
 
+@pytest.mark.integration
 def test_a_model_and_the_baseline_share_the_decoding(root, cache, monkeypatch):
     model, mfcc, loaded = Embedder(tiny_model("ae_c")), Mfcc("paper"), []
 

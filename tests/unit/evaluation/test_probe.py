@@ -12,6 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from coala_jax.evaluation import probe
 
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
 DIMENSIONS = 16
 
 

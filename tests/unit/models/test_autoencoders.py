@@ -15,6 +15,8 @@ from coala_jax.models.layers import BatchInfo, Dropout
 from tests import pytorch_coala
 from tests.pytorch_weights import weights_from_flax
 
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
 torch.set_num_threads(1)  # two cost these narrow networks more than they bring
 BATCH, FILTERS, TAGS, HIDDEN, LATENT, RATE = 4, 2, 11, 7, 18, 0.5
 

@@ -95,6 +95,7 @@ def dense(params, x) -> np.ndarray:
     return np.asarray(x) @ np.asarray(params["kernel"]) + np.asarray(params.get("bias", 0))
 
 
+@pytest.mark.integration
 def test_coala_wires_its_networks():
     """Decoders see the latents, transforms too; every method gives what the call gives."""
     model, variables = build_model("ae_c", SETTINGS, TAGS), weights(0)
@@ -174,6 +175,7 @@ def test_dropout_is_where_the_mode_has_it(mode, audio, tag, transforms):
     }
 
 
+@pytest.mark.integration
 def test_classifier_is_the_encoder_and_two_dense_layers():
     model = build_model("cnn", SETTINGS, TAGS)
     variables = initial_variables(model, jax.random.key(0))

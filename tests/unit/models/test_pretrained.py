@@ -10,7 +10,6 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from coala_jax import storage
-from coala_jax.audio.frontend import FrontEnd
 from coala_jax.models.coala import initial_variables
 from coala_jax.models.pretrained import (
     DESCRIPTION,
@@ -20,27 +19,18 @@ from coala_jax.models.pretrained import (
     PretrainedModel,
 )
 from tests.damage import flipped, truncated
-from tests.synthetic import tiny_config
+from tests.synthetic import tiny_model
 
 
 @pytest.fixture(scope="module")
 def model() -> PretrainedModel:
     """A model whose arrays hold values that a careless writer would change."""
-    config = tiny_config(model__filters=2, model__tag_hidden=8)
-    model = PretrainedModel(
-        case="ae_c",
+    model = tiny_model(
+        "ae_c",
         vocabulary=["café", "chien qui aboie", "dog", "ドラム", "e", "f"],
         tag_counts=[9, 8, 7, 6, 5, 4],
-        tag_processing="paper",
-        front_end=FrontEnd().to_dict(),
-        level="recorded",
         scaler={"minimum": -15.942384719848633, "maximum": 0.1 + 0.2},
-        pooling="mean",
-        config={"case": "ae_c", "seed": 0, "model": config.model.to_dict()},
-        dataset_digest="5" * 64,
-        variables={},
     )
-    model = model.untrained(seed=0)
     special = np.array([-0.0, 1e-42, np.inf, -np.inf, np.nan, 3.4e38, 1 / 3, 1.0], np.float32)
     model.variables["params"]["tag_encoder"]["norm_0"]["bias"] = special
     return model

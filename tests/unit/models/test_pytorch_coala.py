@@ -19,6 +19,8 @@ from tests.pytorch_coala import (
 from tests.pytorch_weights import weights_from_flax, weights_to_flax
 from tests.synthetic import random_batch, tiny_config
 
+pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
+
 torch.set_num_threads(1)  # two cost these narrow networks more than they bring
 TAGS, FILTERS, HIDDEN, ROWS = 11, 2, 7, 4
 RELEASED = {"dropout_placement": "released", "transform": "linear"}

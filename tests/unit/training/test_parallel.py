@@ -95,3 +95,16 @@ def test_a_run_of_several_processes_names_the_variables_it_lacks(monkeypatch):
     monkeypatch.setenv("JAX_PROCESS_ID", "0")
     with pytest.raises(ValueError, match="without JAX_COORDINATOR_ADDRESS"):
         parallel.start("")
+
+
+def test_without_a_folder_for_compiled_steps_a_run_goes_on_after_a_warning(
+    tmp_path, monkeypatch, caplog
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    before = jax.config.jax_compilation_cache_dir
+    parallel.keep_compiled_steps()
+    assert jax.config.jax_compilation_cache_dir == before
+    assert str(tmp_path / "file" / "coala_jax") in caplog.text
+    assert "JAX_COMPILATION_CACHE_DIR" in caplog.text
