@@ -64,6 +64,24 @@ def read_json(name: PathLike) -> Any:
         raise ValueError(f"{name}: not valid JSON in UTF-8 ({error})") from error
 
 
+def read_json_lines(name: PathLike, key: str) -> list[dict[str, Any]]:
+    """The objects of a file that has one per line, without a last line that was cut off.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is no object with this key; the message names file and line.
+    """
+    entries = []
+    for number, line in enumerate(read_bytes(name).split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            entry[key]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{name}, line {number}: invalid entry ({error!r})") from error
+        entries.append(entry)
+    return entries
+
+
 def write_bytes(name: PathLike, data: bytes) -> None:
     """Writes a file completely or not at all, and syncs it to the disk."""
     target = path(name)
@@ -250,7 +268,7 @@ def read_arrays(name: PathLike) -> dict[str, np.ndarray] | None:
         return None
     content, digest = data[:-32], data[-32:]
     if hashlib.sha256(content).digest() != digest:
-        logging.warning("%s: damaged cache of arrays; computing them again", name)
+        logging.warning("%s: damaged arrays; not used", name)
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays.items())

@@ -1,6 +1,5 @@
 """Renders a training run: report.md and plots from its results.json and metrics.jsonl."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,12 +103,8 @@ def table(record: Mapping[str, Any]) -> str:
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
     """The figures of each epoch; a last line that is still being written is left out."""
-    lines = storage.read_bytes(path).split(b"\n")[:-1]
-    try:
-        entries = [json.loads(line) for line in lines]
-        entries = [entry for entry in entries if entry["kind"] in training_plots.KINDS]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: invalid line ({error!r})") from error
+    entries = storage.read_json_lines(path, "kind")
+    entries = [entry for entry in entries if entry["kind"] in training_plots.KINDS]
     if not entries:
         raise ValueError(f"{path}: no epoch yet. Fix: render again when one has ended")
     return entries

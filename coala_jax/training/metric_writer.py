@@ -84,15 +84,10 @@ def read(workdir: Path) -> list[dict]:
         OSError: the file cannot be read.
         ValueError: a line is damaged; the message names it.
     """
-    path, entries = workdir / METRICS, []
-    for number, line in enumerate(storage.read_bytes(path).split(b"\n")[:-1], start=1):
-        try:
-            entry = json.loads(line)
-            int(entry["step"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}, line {number}: invalid entry ({error!r}). Fix: correct the line, or move "
-                "the file aside to continue without the metrics so far"
-            ) from error
-        entries.append(entry)
-    return entries
+    try:
+        return storage.read_json_lines(workdir / METRICS, "step")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. Fix: correct the line, or move the file aside to continue without the "
+            "metrics so far"
+        ) from error
