@@ -64,6 +64,7 @@ def test_placement_and_steps_per_call_change_no_bit(folder):
     to 1e-12 in float64, and see test_devices.py."""
     wanted = leftovers(folder / "whole")
     assert [entry["step"] for entry in wanted[0]] == [7, 7, 14, 14]
+    assert {key for key in wanted[0][0] if "loss" in key} == {"loss", "tag_loss"}
     assert train(folder, "streamed", "host", 3) == wanted
 
 

@@ -251,6 +251,12 @@ OTHER_INPUT = {
 }
 
 
+def test_no_workers_are_refused_before_anything_is_written(tiny: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers is 0"):
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", SETTINGS, workers=0)
+    assert not (tmp_path / "dataset").exists()
+
+
 def test_a_dataset_is_reused_for_the_same_input_alone(tiny: Corpus, tmp_path: Path) -> None:
     dataset = tmp_path / "dataset"
     manifest = prepare(tiny.audio, tiny.table, dataset, SETTINGS)
