@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ./run.sh               sets up, makes the small corpus, trains the quickstart model, reports
 # ./run.sh test          sets up, checks the code and runs the tests; what follows goes to pytest (-m unit: the fast ones)
+# ./run.sh docs          builds the documentation into site/; warnings are errors
 # ./run.sh resolve       checks that every extra resolves on top of requirements.txt; installs nothing
 # ./run.sh --config=...  sets up and passes all flags on to coala_jax.main (paths as from this folder)
 #
@@ -83,9 +84,16 @@ set_up() {
 run_tests() {
   set_up
   install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
-  .venv/bin/ruff check .ci coala_jax configs data_prep experiments benchmarks tests
-  .venv/bin/ruff format --check .ci coala_jax configs data_prep experiments benchmarks tests
+  .venv/bin/ruff check .ci docs/conf.py docs/_ext coala_jax configs data_prep experiments benchmarks tests
+  .venv/bin/ruff format --check .ci docs/conf.py docs/_ext coala_jax configs data_prep experiments benchmarks tests
   .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+}
+
+build_docs() {
+  set_up
+  install docs "what the documentation needs" -c requirements.txt -e '.[docs]'
+  .venv/bin/python -m sphinx -W --keep-going -q docs site
+  say "the documentation is site/index.html"
 }
 
 run_quickstart() {
@@ -115,6 +123,7 @@ case ${1-} in
     shift
     run_tests "$@"
     ;;
+  docs) build_docs ;;
   resolve)
     check_python
     exec "$python" .ci/resolve.py
@@ -123,5 +132,5 @@ case ${1-} in
     set_up
     exec .venv/bin/python -m coala_jax.main "$@"
     ;;
-  *) fail "it takes nothing, 'test', 'resolve', or the flags of coala_jax.main, not '$1'" ;;
+  *) fail "unknown argument '$1': give nothing, 'test', 'docs', 'resolve', or the flags of coala_jax.main" ;;
 esac

@@ -38,7 +38,6 @@ LATER = {
     "webdataset>=1.0": "sounds in tar files",
     "h5py>=3.14": "sounds in HDF5, as the authors have them",
     "onnxruntime>=1.22": "the exported encoder, run",
-    "mkdocs>=1.6": "the documentation",
     "tensorflow-cpu>=2.20": "a dataset read by TensorFlow Datasets",
 }
 

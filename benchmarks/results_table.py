@@ -1,7 +1,7 @@
-"""Writes the README's speed table from benchmarks/results/train_step-*.json.
+"""Writes the speed table of docs/speed.md from benchmarks/results/train_step-*.json.
 
 python -m benchmarks.results_table            # after new results
-python -m benchmarks.results_table --check    # exit code 1 if the README is out of date
+python -m benchmarks.results_table --check    # exit code 1 if it is out of date
 """
 
 import argparse
@@ -85,18 +85,18 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.results_table", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--check", action="store_true", help="write nothing")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "speed.md")
     parser.add_argument("--results", type=Path, default=RESULTS)
     flags = parser.parse_args(argv)
     try:
-        old = flags.readme.read_text(encoding="utf-8")
-        new = with_table(old, table(flags.results), flags.readme)
+        old = flags.page.read_text(encoding="utf-8")
+        new = with_table(old, table(flags.results), flags.page)
         if flags.check and new != old:
             raise BenchmarkError(
-                f"{flags.readme}: not up to date. Fix: python -m benchmarks.results_table"
+                f"{flags.page}: not up to date. Fix: python -m benchmarks.results_table"
             )
         if new != old:
-            flags.readme.write_text(new, encoding="utf-8")
+            flags.page.write_text(new, encoding="utf-8")
     except (BenchmarkError, OSError) as error:
         print(f"results_table: {error}", file=sys.stderr)
         return 1

@@ -62,16 +62,16 @@ def get_config(mode: str = "paper") -> ConfigDict:
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # sgd (paper) or adam
-    config.optimizer.learning_rate = 0.005
+    config.optimizer.learning_rate = 0.005  # paper
 
     config.train = ConfigDict()
     config.train.batch_size = 128  # pairs over all devices together
-    config.train.epochs = 200
+    config.train.epochs = 200  # paper; 20 for CNN
     config.train.steps_per_call = 0  # of the device; 0: 4 on a CPU, 64 on accelerators
     config.train.last_batch = "keep"  # a partial one is masked; drop: left out (released)
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_epochs = 1
+    config.checkpoint.every_epochs = 1  # epochs between checkpoints
     config.checkpoint.keep = 2  # newest checkpoints kept on disk
 
     config.eval = ConfigDict()

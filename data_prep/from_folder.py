@@ -71,7 +71,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tags", type=Path, required=True, help="CSV of files and tags")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset to make")
     parser.add_argument(
-        "--name", help="of the corpus; default: the name in corpus.json beside the CSV"
+        "--name", help="of the corpus; default: the name in corpus.json beside the CSV, or of OUT"
     )
     parser.add_argument(
         "--exclude", type=Path, help="JSON or text list of ids of sounds to leave out"
@@ -120,11 +120,11 @@ def settings_of(flags: argparse.Namespace, name: str) -> Settings:
     )
 
 
-def corpus_name(table: Path) -> str:
-    """The name in `corpus.json` beside the table, or else that of the folder."""
+def corpus_name(table: Path, out: Path) -> str:
+    """The name in `corpus.json` beside the table, or else that of the dataset's folder."""
     description = table.with_name("corpus.json")
     if not description.is_file():
-        return table.resolve().parent.name
+        return out.resolve().name
     try:
         return storage.read_json(description)["name"]
     except (ValueError, KeyError, TypeError) as error:
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             flags.audio,
             flags.tags,
             flags.out,
-            settings_of(flags, flags.name or corpus_name(flags.tags)),
+            settings_of(flags, flags.name or corpus_name(flags.tags, flags.out)),
             exclude=read_exclusions(flags.exclude) if flags.exclude else frozenset(),
             workers=flags.workers,
             allow_missing=flags.allow_missing,

@@ -60,6 +60,10 @@ def load(
 ) -> Float32[np.ndarray, " sample"]:
     """Decodes, averages the channels, resamples; values nominally in [-1, 1].
 
+    sample_rate_hz: of the result.
+    allow_silence: whether digital silence is returned; without it `SilentError` is raised.
+    max_seconds: of the file; a longer one raises `TooLongError`.
+
     Knows every format of libsndfile by its content, whatever its name, and WavPack when `wvunpack`
     or `ffmpeg` is on PATH. Memory is that of the result and a block, whatever a header claims (for
     WavPack, of all channels too). A file cut short is found where `declared_length` can tell.
@@ -218,7 +222,9 @@ def _refusal(
     """The error for a file that libsndfile stops at, with these frames decoded."""
     path, near_the_end = source.path, source.unread_bytes() < _READ_AHEAD_BYTES
     if (content := not_sound(source.file)) is not None:
-        return WrongNameError(f"{path}: it holds {content}, no sound. Fix: download it again")
+        return WrongNameError(
+            f"{path}: it holds {content}, no sound. Fix: correct the path, or leave it out"
+        )
     if sound is None:
         is_cut = error.code == _MALFORMED
     else:

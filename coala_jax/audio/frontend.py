@@ -67,12 +67,16 @@ class FrontEnd:
 
     @classmethod
     def released(cls) -> "FrontEnd":
-        """The settings of the authors' released code."""
+        """The settings of the authors' code: Hann window, magnitudes, reflection, noise."""
         return cls(window="hann", power=1.0, edges="reflect", noise=5e-4)
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "FrontEnd":
-        """Raises ValueError when the settings are not exactly those of this version."""
+        """The inverse of `to_dict`, as datasets and models hold it.
+
+        Raises:
+            ValueError: the settings are not exactly those of this version, or one is out of range.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
         if settings.keys() != known:
             odd = ", ".join(sorted(settings.keys() ^ known))
@@ -80,6 +84,7 @@ class FrontEnd:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
+        """All settings by name, as JSON can hold them."""
         return dataclasses.asdict(self)
 
     @property
@@ -88,17 +93,23 @@ class FrontEnd:
         return np.log(np.float32(self.log_offset))
 
     def log_mel(self, waveform: Waveform, clip_seconds: float | None = None) -> LogMel:
-        """Natural logarithm of `mel_energies`, after `log_offset` is added to them."""
+        """Natural logarithm of `mel_energies`, after `log_offset` is added to them.
+
+        The arguments, and the number of frames, are those of `mel_energies`.
+
+            log_mel = FrontEnd().log_mel(waveform)  # float32[96, 430] for a sound of up to 10 s
+        """
         log_mel = self.mel_energies(waveform, clip_seconds)
         log_mel += np.float32(self.log_offset)
         return np.log(log_mel, out=log_mel)
 
     def mel_energies(self, waveform: Waveform, clip_seconds: float | None = None) -> LogMel:
-        """Sums of |spectrum| ** power over the mel bands; frame f is centred on sample f * hop.
+        """Sums of `|spectrum| ** power` over the mel bands; frame f is centred on sample f * hop.
 
-        `clip_seconds` replaces the default length to pad to; 0 means no padding. A longer sound is
-        kept whole. There are `1 + samples // hop` frames. Frames of padding alone are known and
-        not computed, which saves most of the work for a one-second sound; noise leaves none.
+        The waveform has one channel at `sample_rate_hz`, nominally in [-1, 1]. `clip_seconds`
+        replaces the default length to pad to; 0 means no padding. A longer sound is kept whole.
+        There are `1 + samples // hop` frames. Frames of padding alone are known and not computed,
+        which saves most of the work for a one-second sound; noise leaves none.
 
         Equal waveforms give equal bytes. The noise is a function of the waveform alone: NumPy's
         default generator, seeded with the CRC-32 of its bytes. No BLAS is involved, since its sums
@@ -150,7 +161,10 @@ class FrontEnd:
     def loudest_patch(self, log_mel: LogMel) -> Patch:
         """The patch with the largest sum, of those that start every `patch_step_frames`.
 
-        The first of equals. The spectrogram must have at least `patch_frames` frames.
+        The first of equals.
+
+        Raises:
+            ValueError: the spectrogram has fewer than `patch_frames` frames.
         """
         start = self.patch_starts(log_mel)[0]
         return log_mel[:, start : start + self.patch_frames]

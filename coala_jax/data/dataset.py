@@ -186,6 +186,10 @@ def write_dataset(
     """Writes given examples as a dataset into an existing folder.
 
     Args:
+        name: of the corpus, for reports.
+        fingerprint: of what the examples were made from; any text that differs where they do.
+        front_end: settings of the log-mel, `FrontEnd.to_dict`.
+        vocabulary: the tags, in the order of the examples' indices.
         splits: the examples of each of SPLITS, in their order on disk; each is accessed once.
         scaling: one of SCALINGS; `none` if the patches are scaled already.
         settings: what made the examples; by default, at the level of the recording and resampled by

@@ -1,6 +1,6 @@
 """A pretrained model in use: from sounds and tags to vectors.
 
-embedder = load_model("runs/quickstart/model")
+embedder = load("runs/quickstart/model")
 vector = embedder.embed_file("dog.wav")  # 9 values per filter: 288 here, 1152 at the paper's width
 """
 
@@ -60,7 +60,8 @@ class Embedder:
         sample_rate_hz: of the waveforms that `embed_clips` takes.
 
     `policy` (paper, released or masked) says how a clip that does not fill its patches is padded,
-    and what the padding weighs; see `pooling`.
+    and what the padding weighs; see `pooling`. A method that takes patches, tag sets or clips
+    raises ValueError where the case lacks what it needs, or the rows are none or of a wrong shape.
     """
 
     def __init__(self, model: PretrainedModel) -> None:
@@ -105,7 +106,7 @@ class Embedder:
         return self.embed_clips([mono], policy)[0]
 
     def embed_clips(
-        self, waveforms: Iterable[Float32[np.ndarray, " sample"]], policy: str = "paper"
+        self, waveforms: Iterable[Float32[np.ndarray, " _"]], policy: str = "paper"
     ) -> Float32[np.ndarray, "clip latent"]:
         """The embeddings of many clips, one channel each at the model's sample rate.
 
@@ -146,11 +147,14 @@ class Embedder:
         return self._apply("encode_audio", patches)
 
     def project_audio(self, patches: Patches) -> Vectors:
-        """Patches in the space they share with tags."""
+        """Patches (values in [0, 1]) in the space they share with tags, not normalised.
+
+        Their cosine with `project_tags` says how well a sound and a tag set match.
+        """
         return self._apply("project_audio", patches)
 
     def project_tags(self, multi_hot: UInt8[np.ndarray, "row tag"]) -> Vectors:
-        """Tag sets in the space they share with sounds."""
+        """Tag sets, as `vocabulary.encode` gives each, in the space they share with sounds."""
         return self._apply("project_tags", multi_hot)
 
     def reconstruct(self, patches: Patches) -> Patches:
@@ -253,7 +257,7 @@ def _call(module: nn.Module, method: str, mesh: Mesh, variables: PyTree, rows: A
     )(variables, rows)
 
 
-def load_model(folder: storage.PathLike) -> Embedder:
+def load(folder: storage.PathLike) -> Embedder:
     """The embedder of a pretrained model's folder.
 
     Raises:
@@ -266,7 +270,7 @@ def load_untrained(folder: storage.PathLike, seed: int) -> Embedder:
     """The same model with fresh weights: what training has to beat.
 
     Raises:
-        ModelError: as `load_model`.
+        ModelError: as `load`.
     """
     return _embedder(PretrainedModel.load(folder).untrained(seed), folder)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from coala_jax import storage
 from coala_jax.audio.frontend import Waveform
-from coala_jax.embedding.embedder import Embedder, load_model, load_untrained
+from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.evaluation.baselines import Mfcc
 
 SPECS = "FOLDER of a pretrained model, untrained:FOLDER[:SEED], mfcc or mfcc:released"
@@ -33,7 +33,9 @@ class Evaluator(Protocol):
     digest: str
     sample_rate_hz: int
 
-    def embed_clips(self, waveforms: Iterable[Waveform], policy: str) -> Vectors: ...
+    def embed_clips(self, waveforms: Iterable[Waveform], policy: str) -> Vectors:
+        """One vector for each clip, which has one channel at `sample_rate_hz`, in their order."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,7 @@ def _load(spec: str) -> ModelEvaluator | Mfcc:
     weights = "*.safetensors"
     if not any(folder.glob(weights)) and any((folder / "model").glob(weights)):
         raise ValueError(f"{folder}: a run, not a model. Fix: give {folder / 'model'}")
-    embedder = load_model(folder)
+    embedder = load(folder)
     return ModelEvaluator(name or _run_name(folder), embedder, embedder.case)
 
 

@@ -64,6 +64,12 @@ def mlp(
 
     A class without training clips is never predicted.
 
+    Args:
+        train, test: embeddings, not standardised.
+        classes: of the training clips, in [0, class_count).
+        seeds: each is a training of its own.
+        max_epochs, patience: as in `fit`.
+
     Raises:
         ValueError: features or the loss are not finite, a class is not in [0, class_count), or all
             training clips are of one class.

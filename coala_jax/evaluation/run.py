@@ -63,7 +63,7 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
     if not flags.overwrite:
         results.check_out(flags.out, requested)
     device = jax.devices()[0]
-    logging.info("%d models on %s (%s)", len(evaluators), device.platform, device.device_kind)
+    logging.info("models: %d, on %s (%s)", len(evaluators), device.platform, device.device_kind)
     work = flags.cache or flags.out / "work"
     correlations = {}
     if flags.dataset:

@@ -132,7 +132,7 @@ def _read(spec: str, seed: int) -> Listing:
         raise TaskError(f"the task {spec!r} names no folder. Fix: give one of {known}")
     folder = Path(path).expanduser() if path.startswith("~/") else Path(path)
     if (reader and not folder.is_dir()) or not folder.exists():
-        raise TaskError(f"{folder}: no such folder. Fix: give one of {known}")
+        raise TaskError(f"{folder}: no such file or folder. Fix: give one of {known}")
     if reader:
         return reader(folder)
     own = read_own(folder)

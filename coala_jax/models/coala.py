@@ -168,6 +168,14 @@ def build_model(
 ) -> Coala | TagClassifier:
     """The model of a case from the `model` part of a config.
 
+    Args:
+        case: ae_c, e_c or cnn.
+        settings: `config.model`.
+        tags: size of the vocabulary.
+        axis_name: of the devices that share a batch; None where one device has all of it.
+        param_dtype: of parameters, statistics and all that is between the products.
+        product_dtype: of matrix products and convolutions; None for the same.
+
     Raises:
         ValueError: the case is not one of CASES.
     """

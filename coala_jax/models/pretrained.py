@@ -58,6 +58,7 @@ class PretrainedModel:
             raise ValueError(f"{len(self.tag_counts)} tag_counts for {len(self.vocabulary)} tags")
 
     def module(self) -> nn.Module:
+        """The Flax module that takes `variables`: `Coala` or `TagClassifier`."""
         return build_model(self.case, ConfigDict(self.config["model"]), len(self.vocabulary))
 
     def untrained(self, seed: int) -> "PretrainedModel":
@@ -71,7 +72,7 @@ class PretrainedModel:
         return self._files()[2]
 
     def save_pretrained(self, folder: storage.PathLike) -> None:
-        """Writes the folder, or replaces it as a whole."""
+        """Writes the folder (`model.safetensors`, `model.json`), or replaces it as a whole."""
         weights, description, _ = self._files()
         target = storage.path(folder)
         new = target.with_name(target.name + ".tmp")
@@ -101,6 +102,8 @@ class PretrainedModel:
     def load(cls, folder: storage.PathLike) -> "PretrainedModel":
         """Reads a folder. Raises ModelError if it is missing, damaged, or of another format."""
         folder = storage.path(folder)
+        if not folder.is_dir():
+            raise ModelError(f"{folder}: no such folder. Fix: name the folder of a model")
         for name in (DESCRIPTION, WEIGHTS):
             if not (folder / name).is_file():
                 raise ModelError(

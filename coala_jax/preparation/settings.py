@@ -13,7 +13,14 @@ from coala_jax.tags.normalize import PROCESSINGS, join_processing
 
 @dataclass(frozen=True)
 class Settings:
-    """The defaults follow the paper (section 3.1 and "Tag processing")."""
+    """How sounds and tags become a dataset, as `prepare` takes it.
+
+    The defaults follow the paper (section 3.1 and "Tag processing"); `Settings.released` follows
+    its authors' code.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
 
     name: str  # of the corpus, for reports
     columns: Columns = field(default_factory=Columns)

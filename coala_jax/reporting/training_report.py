@@ -68,6 +68,11 @@ def render(workdir: Path) -> list[Path]:
     if record is None:
         parts.append("The run is not finished; its end writes the rest of this report.")
     else:
+        if record["epochs"] < entries[-1]["epoch"]:
+            parts.append(
+                "Training goes on, or was interrupted: the model and what follows are of epoch "
+                f"{record['epochs']}."
+            )
         software = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         parts.append(_RECORD.format(**record, software=software, table=table(record)))
     for name in figures:

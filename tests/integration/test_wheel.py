@@ -43,9 +43,9 @@ program(
     "--config.data.path=dataset", "--config.train.epochs=1", "--config.train.batch_size=8",
     "--config.model.filters=2", "--config.model.tag_hidden=8", "--config.case=cnn",
 )
-from coala_jax.embedding.embedder import load_model
+from coala_jax.embedding.embedder import load
 import numpy
-vector = load_model("run/model").embed_file("corpus/audio/synthetic/000000.wav")
+vector = load("run/model").embed_file("corpus/audio/synthetic/000000.wav")
 numpy.save("vector.npy", vector)
 outside = [
     name for name, module in list(sys.modules.items())

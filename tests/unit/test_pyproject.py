@@ -1,11 +1,15 @@
-"""What pyproject.toml installs: every package, and every file in one that is not code."""
+"""What pyproject.toml installs: packages, and their files that are not code; its version."""
 
 import glob
+import re
 import tomllib
 from pathlib import Path
 
+import coala_jax
+
 ROOT = Path(__file__).parents[2]
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 # Where each top-level folder of packages is installed.
 PLACES = {folder: package for package, folder in SETUPTOOLS["package-dir"].items()}
 PLACES["coala_jax"] = "coala_jax"
@@ -37,3 +41,8 @@ def test_every_file_that_is_not_code_is_package_data():
     files = {path for top in PLACES for path in (ROOT / top).rglob("*") if path.is_file()}
     data = {path for path in files if path.suffix not in (".py", ".pyc")}
     assert data and {path for path in installed if path.is_file()} == data
+
+
+def test_the_version_is_the_same_everywhere():
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    assert PYPROJECT["project"]["version"] == coala_jax.__version__ == cited[1]

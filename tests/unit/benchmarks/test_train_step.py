@@ -123,7 +123,7 @@ def test_unlike_devices_are_not_compared(monkeypatch, capsys):
     assert "CUDA_VISIBLE_DEVICES" in capsys.readouterr().err
 
 
-# --- The README's table ---------------------------------------------------------------------------
+# --- The table of the docs ------------------------------------------------------------------------
 
 
 def arm(rate, precision="float32"):
@@ -143,21 +143,21 @@ def results(tmp_path):
     case |= {f"ratio_to_{AS_RELEASED}": 2.999, f"ratio_to_{BEST}": 1.874}
     result = {"device": "H100", "cases": {"cnn": case, "ae_c": case}}
     (tmp_path / "results" / "train_step-h100.json").write_text(json.dumps(result))
-    (tmp_path / "README.md").write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
+    (tmp_path / "speed.md").write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
     return tmp_path
 
 
 def write_table(results, *flags):
-    places = [f"--results={results / 'results'}", f"--readme={results / 'README.md'}"]
+    places = [f"--results={results / 'results'}", f"--page={results / 'speed.md'}"]
     return results_table.main([*places, *flags])
 
 
 def test_the_table(results):
     assert write_table(results, "--check") == 1
-    assert "\nold\n" in (results / "README.md").read_text()
+    assert "\nold\n" in (results / "speed.md").read_text()
     assert write_table(results) == write_table(results, "--check") == 0
     before, *rows, end, _, after = (
-        (results / "README.md").read_text().split("\n\n", 1)[1].split("\n")[:-1]
+        (results / "speed.md").read_text().split("\n\n", 1)[1].split("\n")[:-1]
     )
     assert (before, end, after) == (BEGIN, END, "After.")
     figures = "41,234 (bfloat16) | 20.1 | 32.0 | 3.00 | 1.87 | 103,086 | 37%"
@@ -165,16 +165,16 @@ def test_the_table(results):
     assert {row.count("|") for row in rows} == {10}
 
 
-def test_the_readme_shows_the_results():
+def test_the_docs_show_the_results():
     assert results_table.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}"])
-def test_a_readme_without_its_marks_is_left_alone(results, capsys, text):
-    (results / "README.md").write_text(text)
+def test_a_page_without_its_marks_is_left_alone(results, capsys, text):
+    (results / "speed.md").write_text(text)
     assert write_table(results) == 1
-    assert "README.md" in capsys.readouterr().err
-    assert (results / "README.md").read_text() == text
+    assert "speed.md" in capsys.readouterr().err
+    assert (results / "speed.md").read_text() == text
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"device": "x"}', '{"cases": {"cnn": {}}}'])

@@ -110,10 +110,10 @@ def test_a_dataset_that_was_damaged_is_not_reused(
 
 
 def test_name_of_the_corpus(corpus: Path) -> None:
-    """Of the folder, of its corpus.json, or as it is asked for."""
-    assert corpus_name(corpus / "sounds.csv") == "mine"
+    """Of the dataset, of the corpus.json, or as it is asked for."""
+    assert corpus_name(corpus / "sounds.csv", corpus / "out") == "out"
     (corpus / "corpus.json").write_text('{"name": "debian-small"}', encoding="utf-8")
-    assert corpus_name(corpus / "sounds.csv") == "debian-small"
+    assert corpus_name(corpus / "sounds.csv", corpus / "out") == "debian-small"
     (corpus / "corpus.json").write_text('{"no": "name"}', encoding="utf-8")
     assert run(corpus, "--name=other") == 0
     assert Manifest.load(corpus / "out").name == "other"

@@ -11,7 +11,7 @@ import soxr
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
-from coala_jax.embedding.embedder import Embedder, load_model, load_untrained
+from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.models.pretrained import ModelError, PretrainedModel
 from tests.synthetic import MODEL_TAGS, tiny_model
 
@@ -243,7 +243,7 @@ def test_a_file_is_its_waveform_with_channels_averaged_and_resampled(embedder, t
 def test_a_saved_model_embeds_as_before_and_untrained_with_fresh_weights(ae_c, embedder, tmp_path):
     ae_c.save_pretrained(tmp_path / "model")
     waveform = noise(30_000)
-    loaded = load_model(str(tmp_path / "model"))
+    loaded = load(str(tmp_path / "model"))
     assert (loaded.case, loaded.vocabulary.tags) == ("ae_c", tuple(ae_c.vocabulary))
     assert loaded.dataset_digest == ae_c.dataset_digest and loaded.sample_rate_hz == RATE_HZ
     untrained = load_untrained(tmp_path / "model", seed=5)
@@ -285,7 +285,7 @@ def test_a_model_of_peak_level_makes_every_clip_as_loud(ae_c, embedder):
     assert np.abs(quiet - wanted).max() > 1e-3 * wanted.max()
 
 
-@pytest.mark.parametrize("load", [load_model, functools.partial(load_untrained, seed=0)])
+@pytest.mark.parametrize("load", [load, functools.partial(load_untrained, seed=0)])
 @pytest.mark.parametrize(
     ("changes", "token"),
     [

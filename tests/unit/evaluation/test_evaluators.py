@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from coala_jax.embedding.embedder import load_model
+from coala_jax.embedding.embedder import load
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator, load_evaluators
 from coala_jax.models.pretrained import ModelError
@@ -31,7 +31,7 @@ def test_each_kind_of_model(run):
     kinds = [ModelEvaluator, Mfcc, Mfcc, ModelEvaluator, ModelEvaluator, ModelEvaluator]
     assert [type(one) for one in found] == kinds
     digests = [one.digest for one in found]
-    assert digests[0] == digests[5] == load_model(run / "model").digest
+    assert digests[0] == digests[5] == load(run / "model").digest
     assert len(set(digests)) == 5  # what differs in seed or mode differs
 
 

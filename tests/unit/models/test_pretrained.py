@@ -168,7 +168,7 @@ SETTINGS = {"filters": 0, "tag_hidden": 8, "dropout_rate": 0.25}
 
 # What is done to a folder, and what the message names.
 DAMAGE = {
-    "no-folder": (shutil.rmtree, DESCRIPTION),
+    "no-folder": (shutil.rmtree, "no such folder"),
     "no-description": (lambda folder: (folder / DESCRIPTION).unlink(), DESCRIPTION),
     "no-weights": (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS),
     "older-format": (change(format=2, digest=..., dataset_digest=...), "format 2", "format 3"),

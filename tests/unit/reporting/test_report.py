@@ -89,6 +89,13 @@ def test_a_damaged_record_ends_the_program_with_its_path(damage, path, tmp_path)
     assert not list(tmp_path.glob("*.png"))
 
 
+def test_a_longer_run_that_is_not_finished_says_whose_model_it_is(tmp_path):
+    write_record(tmp_path, epochs=1)
+    report.render(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "After 2 epochs" in text and "are of epoch 1." in text
+
+
 def test_each_record_goes_to_its_renderer(tmp_path, monkeypatch):
     for kind in list(report.RENDERERS):
         monkeypatch.setitem(report.RENDERERS, kind, lambda folder, kind=kind: [folder / kind])

@@ -1,0 +1,181 @@
+"""The documentation: its site builds without a warning, and its Python examples run."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import numpy as np
+import pytest
+import soundfile
+
+from coala_jax.default_config import get_config
+from tests.synthetic import tiny_model, write_random_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RATE_HZ = 22_050
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+
+# Nothing may be fetched while the site is built: this fails whatever opens a connection.
+OFFLINE = """
+import socket, sys
+
+
+def refuse(*arguments, **options):
+    raise OSError("the build of the documentation wants the network")
+
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from sphinx.cmd.build import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+# As users run them: without the checks of types and the strict promotion of the tests. One process
+# for all pages, since importing JAX takes longer than most of them.
+EXAMPLES = """
+import json, sys, traceback
+
+failures = {}
+for page, program in json.load(sys.stdin).items():
+    try:
+        exec(compile(program, page, "exec"), {"__name__": "__main__"})
+    except BaseException:
+        failures[page] = traceback.format_exc()
+with open("failures.json", "w") as file:
+    json.dump(failures, file)
+"""
+
+
+def examples(page: Path) -> str:
+    """The Python examples of a page as one program, at the lines that they have on the page."""
+    text = page.read_text(encoding="utf-8")
+    program = ""
+    for block in BLOCK.finditer(text):
+        above = text.count("\n", 0, block.start(1)) - program.count("\n")
+        program += "\n" * above + block[1]
+    return program
+
+
+PAGES_WITH_EXAMPLES = [page for page in PAGES if examples(page)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the examples find: a trained model, its dataset, sounds and their tags."""
+    folder = tmp_path_factory.mktemp("examples")
+    tiny_model("ae_c").save_pretrained(folder / "runs" / "quickstart" / "model")
+    write_random_dataset(folder / "dataset" / "mine", train=16, validation=4)
+    sounds, names = folder / "sounds", ["dog", "rain", "bell"]
+    sounds.mkdir()
+    rng = np.random.default_rng(0)
+    for name in names:
+        soundfile.write(sounds / f"{name}.wav", rng.uniform(-0.5, 0.5, RATE_HZ), RATE_HZ)
+    rows = [f"{name}.wav,{name}" for name in names]
+    (folder / "tags.csv").write_text("\n".join(["file,tags", *rows, ""]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site; a warning, or anything that is fetched, fails."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-c", OFFLINE, "-W", "--keep-going", "-q"]
+    command += ["-d", str(out / "doctrees"), str(DOCS), str(out / "html")]
+    built = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **PIPES)
+    assert built.returncode == 0, built.stdout
+    return out / "html"
+
+
+@pytest.fixture(scope="module")
+def failures(folder):
+    """The traceback of each page whose examples fail, by its path."""
+    programs = {str(page): examples(page) for page in PAGES_WITH_EXAMPLES}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", EXAMPLES]
+    ran = subprocess.run(command, input=json.dumps(programs), env=environment, cwd=folder, **PIPES)
+    assert ran.returncode == 0, ran.stdout
+    return json.loads((folder / "failures.json").read_text())
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_examples_run(page, failures):
+    assert str(page) not in failures, failures[str(page)]
+
+
+def test_the_tutorial_is_a_notebook():
+    page = DOCS / "tutorial.md"
+    notebook = jupytext.read(page)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    assert code == [block.rstrip("\n") for block in blocks] and len(code) > 3
+
+
+def test_tests_that_pages_name_exist():
+    """As `unit/training/test_losses.py::test_x`, below tests/."""
+    named = set()
+    for page in DOCS.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        named |= set(re.findall(r"`(?:tests/)?([\w/]+\.py)::(\w+)", text))
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (REPOSITORY / "tests" / file).read_text(encoding="utf-8"), test
+
+
+def test_every_page_is_built(site):
+    pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
+    assert not [str(page) for page in pages if not (site / page).is_file()]
+
+
+def test_reference_shows_shapes_and_sections(site):
+    page = plain((site / "reference" / "embedding.html").read_text(encoding="utf-8"))
+    assert "patches: Float32[ndarray, 'patch 96 96']" in page
+    assert "DecodeError \N{EN DASH} the file cannot be decoded" in page  # a list, from Raises:
+    losses = plain((site / "reference" / "training.html").read_text(encoding="utf-8"))
+    assert "own \N{EN DASH} for each sound, the candidate that is its own tag set." in losses
+    assert "jaxlib" not in losses
+
+
+def test_config_table_has_every_key(site):
+    page = plain((site / "reference" / "config.html").read_text(encoding="utf-8"))
+    config = get_config().to_dict()
+    for section, value in config.items():
+        keys = [f"{section}.{name}" for name in value] if isinstance(value, dict) else [section]
+        for key in keys:
+            assert f" {key} " in page, key
+    row = "loss.contrastive 'cross_modal' released: 'nt_xent' Eq. 10, may be negative"
+    assert row in page
+
+
+def test_config_table_reads_the_comments():
+    keys = {key.name: key for key in config_table().read_keys()}
+    temperature = keys["loss.temperature"]
+    assert (temperature.paper, temperature.released) == ("0.1", "0.1")
+    assert temperature.comment == "tau of Eq. 11"
+    assert keys["loss.kl_offset"].released == "1e-05"
+    above = keys["data.patch_dtype"].comment.split("\n\n")[1]
+    assert above.startswith("Training patches are rounded to this")
+    assert above.endswith("never rounded.")
+
+
+def config_table():
+    """The extension of the site, which is no package."""
+    path = DOCS / "_ext" / "config_table.py"
+    spec = importlib.util.spec_from_file_location("config_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def plain(html: str) -> str:
+    """The text of a page on one line."""
+    text = re.sub(r"<[^>]+>", "", html.replace("</p>", " ").replace("</dt>", " "))
+    for entity, character in {"&#39;": "'", "&quot;": '"', "&lt;": "<", "&gt;": ">"}.items():
+        text = text.replace(entity, character)
+    return " ".join(text.split())
