@@ -128,6 +128,16 @@ def test_tests_that_pages_name_exist():
         assert f"def {test}(" in (REPOSITORY / "tests" / file).read_text(encoding="utf-8"), test
 
 
+def test_config_keys_that_pages_name_exist():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    config = get_config().to_dict()
+    sections = "|".join(name for name, value in config.items() if isinstance(value, dict))
+    named = set(re.findall(rf"(?:`|config\.)({sections})\.(?!md|png)(\w+)", text))
+    assert len(named) > 20
+    # One is wrong on purpose, in a message about wrong keys.
+    assert {(s, key) for s, key in named if key not in config[s]} == {("loss", "tau")}
+
+
 def test_every_page_is_built(site):
     pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
     assert not [str(page) for page in pages if not (site / page).is_file()]
