@@ -1,6 +1,7 @@
 """Trains COALA: python -m coala_jax.main --config=configs/ae_c.py --workdir=W --config.data.path=D
 
-Flags and dispatch. The same command resumes an interrupted run from its last checkpoint.
+The same command resumes an interrupted run from its last checkpoint. Every key of the config is
+a flag: --config.train.epochs=5; coala_jax/default_config.py lists them.
 """
 
 import os

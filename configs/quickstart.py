@@ -2,6 +2,8 @@
 
     python -m coala_jax.main --config=configs/quickstart.py --workdir=W --config.data.path=DATASET
 
+`configs/quickstart.py:released` follows the authors' code where it differs from their text.
+
 `./run.sh` calls it on the small corpus of 565 real sounds.
 """
 
@@ -10,8 +12,8 @@ from ml_collections import ConfigDict
 from coala_jax.default_config import get_config as get_default_config
 
 
-def get_config() -> ConfigDict:
-    config = get_default_config()
+def get_config(mode: str = "paper") -> ConfigDict:
+    config = get_default_config(mode)
     config.model.filters = 32  # a quarter of the paper's: a tenth of the time
     config.optimizer.name = "adam"  # the paper's SGD needs its 267,000 steps
     config.optimizer.learning_rate = 0.003

@@ -159,7 +159,8 @@ def read_own(path: Path) -> Listing:
     header = read_header(source)
     if ("fold" in header) == ("split" in header):
         raise TaskError(
-            f"{source}: {'both' if 'fold' in header else 'neither'} of the columns fold and split. "
+            f"{source}: it has {'both' if 'fold' in header else 'neither'} a column fold "
+            f"{'and' if 'fold' in header else 'nor'} a column split. "
             "Fix: give fold for cross-validation, or split with train and test"
         )
     column = "fold" if "fold" in header else "split"
