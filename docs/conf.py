@@ -1,4 +1,4 @@
-"""The site of the documentation: sphinx-build -W docs docs/_build/html
+"""The documentation site, which ./run.sh docs builds.
 
 Nothing is fetched while it is built. Pages are MyST Markdown, the API reference comes from the
 docstrings.
@@ -15,7 +15,7 @@ import coala_jax  # noqa: E402
 
 
 def link_out_of_docs(app, page, text):
-    """Makes a link to a Markdown file outside docs/, which is no page, a download."""
+    """Turns links to Markdown files outside docs/, which are not pages, into downloads."""
     text[0] = re.sub(r"\]\((\.\./[^)#]+\.md)\)", r"](path:\1)", text[0])
 
 
@@ -35,7 +35,6 @@ extensions = [
     "config_table",  # these two are in _ext
     "docstrings",
 ]
-exclude_patterns = ["_build"]
 
 # `name` in a docstring is a link where it is the name of something documented, and code elsewhere.
 default_role = "py:obj"

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import jupytext
@@ -175,7 +176,7 @@ def test_config_table_reads_the_comments():
 
 
 def config_table():
-    """The extension of the site, which is no package."""
+    """The Sphinx extension, which is not part of a package."""
     path = DOCS / "_ext" / "config_table.py"
     spec = importlib.util.spec_from_file_location("config_table", path)
     module = importlib.util.module_from_spec(spec)
@@ -186,6 +187,4 @@ def config_table():
 def plain(html: str) -> str:
     """The text of a page on one line."""
     text = re.sub(r"<[^>]+>", "", html.replace("</p>", " ").replace("</dt>", " "))
-    for entity, character in {"&#39;": "'", "&quot;": '"', "&lt;": "<", "&gt;": ">"}.items():
-        text = text.replace(entity, character)
-    return " ".join(text.split())
+    return " ".join(unescape(text).split())
