@@ -107,7 +107,7 @@ run_quickstart() {
   fi
   [[ $corpus == debian || $corpus == synthetic ]] ||
     fail "COALA_CORPUS is $corpus; it must be debian or synthetic"
-  say "quickstart on the $corpus corpus$remark; about 3 minutes, results in $workdir"
+  say "quickstart on the $corpus corpus$remark; 3 to 5 minutes, results in $workdir"
   set_up
   .venv/bin/python -m coala_jax.data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
   .venv/bin/python -m coala_jax.data_prep.from_folder --audio="corpus/$corpus/audio" \

@@ -4,7 +4,6 @@ Nothing is fetched while it is built. Pages are MyST Markdown, the API reference
 docstrings.
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -12,16 +11,6 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS / "_ext")]  # this checkout, not an installed package
 
 import coala_jax  # noqa: E402
-
-
-def link_out_of_docs(app, page, text):
-    """Turns links to Markdown files outside docs/, which are not pages, into downloads."""
-    text[0] = re.sub(r"\]\((\.\./[^)#]+\.md)\)", r"](path:\1)", text[0])
-
-
-def setup(app):
-    app.connect("source-read", link_out_of_docs)
-
 
 project = "coala_jax"
 author = "The authors of coala_jax"

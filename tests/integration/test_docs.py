@@ -133,7 +133,7 @@ def test_config_keys_that_pages_name_exist():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     config = get_config().to_dict()
     sections = "|".join(name for name, value in config.items() if isinstance(value, dict))
-    named = set(re.findall(rf"(?:`|config\.)({sections})\.(?!md|png)(\w+)", text))
+    named = set(re.findall(rf"(?:`|config\.)({sections})\.(?!md|png|json|safetensors)(\w+)", text))
     assert len(named) > 20
     # One is wrong on purpose, in a message about wrong keys.
     assert {(s, key) for s, key in named if key not in config[s]} == {("loss", "tau")}
@@ -142,6 +142,13 @@ def test_config_keys_that_pages_name_exist():
 def test_every_page_is_built(site):
     pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
     assert not [str(page) for page in pages if not (site / page).is_file()]
+
+
+def test_links_open_pages_and_download_nothing(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 20
+    loads = [page for page in pages if 'class="reference download' in page.read_text("utf-8")]
+    assert not [str(page.relative_to(site)) for page in loads]
 
 
 def test_reference_shows_shapes_and_sections(site):
