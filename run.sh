@@ -51,12 +51,13 @@ python=${PYTHON:-python3}
 
 check_python() {
   command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or newer"
+  local version
+  version=$("$python" -V 2>&1) || fail "$python cannot be run: $version; PYTHON=... chooses another"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$python is $("$python" -V); Python 3.11 or newer is needed (PYTHON=... chooses it)"
+    fail "$python is $version; Python 3.11 or newer is needed (PYTHON=... chooses it)"
 }
 
-set_up() {
-  check_python
+check_device() {
   export COALA_DEVICE=${COALA_DEVICE:-$(find_device)}
   case $COALA_DEVICE in
     cpu) export JAX_PLATFORMS=cpu ;;
@@ -67,18 +68,29 @@ set_up() {
     tpu) ;;
     *) fail "COALA_DEVICE is $COALA_DEVICE; it must be cpu, cuda or tpu" ;;
   esac
+}
+
+set_up() {
+  check_python
+  check_device
   if [[ ! -x .venv/bin/pip ]]; then
     say "making the environment .venv with $("$python" -V)"
     "$python" -m venv .venv ||
       fail "$python cannot make an environment; on Debian, apt-get install python3-venv"
   fi
-  install locked "the packages of requirements.txt (about a minute)" -r requirements.txt
+  install locked "the packages of requirements.txt (1 to 2 minutes)" -r requirements.txt
   # The lock is complete; what an extra adds is resolved on top of it and cannot change it.
   if [[ $COALA_DEVICE == cpu ]]; then
     install project "coala_jax itself" --no-deps -e .
   else
     install project "coala_jax and JAX for $COALA_DEVICE" -c requirements.txt -e ".[$COALA_DEVICE]"
   fi
+  # A plain path, too: beside a checkout that is called coala_jax, Python takes the folder of that
+  # name for the package, unless the package lies on its path.
+  local site
+  for site in .venv/lib/python3.*/site-packages; do
+    [[ ! -d $site ]] || printf '%s\n' "$PWD" >"$site/coala_jax_checkout.pth"
+  done
 }
 
 run_tests() {
@@ -107,6 +119,7 @@ run_quickstart() {
   fi
   [[ $corpus == debian || $corpus == synthetic ]] ||
     fail "COALA_CORPUS is $corpus; it must be debian or synthetic"
+  check_device
   say "quickstart on the $corpus corpus$remark; 3 to 5 minutes, results in $workdir"
   set_up
   .venv/bin/python -m coala_jax.data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
@@ -128,6 +141,7 @@ case ${1-} in
     check_python
     exec "$python" .ci/resolve.py
     ;;
+  -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
   --*)
     set_up
     exec .venv/bin/python -m coala_jax.main "$@"

@@ -10,6 +10,7 @@ when it is complete.
 import csv
 import importlib.metadata
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
@@ -33,6 +34,7 @@ from coala_jax.preparation.table import Sound, TableError, read_table
 
 FAILURES = "failures.csv"  # lists every sound that was skipped, and why
 UNTAGGED = "untagged.csv"  # lists the sounds without a tag of the vocabulary
+_FORMS = ("NFC", "NFD")  # how file names may write an accent
 _NAMED = 5  # failures in the log; the file lists them all
 # What the bytes of a shard depend on besides sounds and settings.
 _LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
@@ -128,6 +130,13 @@ def _without_excluded(listed: Sequence[Sound], ids: frozenset[str], table: Path)
     logging.info(
         "%d of %d sounds excluded by %d of %d ids", excluded, len(listed), matched, len(ids)
     )
+    if not matched:
+        logging.warning(
+            "%s: no sound matches any of the %d ids of --exclude. Fix: check that they are ids, "
+            "files or file names of this table",
+            table,
+            len(ids),
+        )
     if not sounds:
         raise TableError(f"{table}: all {len(listed)} sounds are excluded. Fix: correct --exclude")
     return sounds
@@ -139,6 +148,8 @@ def _check_missing(sizes: dict[str, int], audio: Path, table: Path, allow_missin
     missing = [file for file, size in sizes.items() if size < 0]
     if missing and not allow_missing:
         named = ", ".join(missing[:_NAMED]) + (" ..." if len(missing) > _NAMED else "")
+        if any((audio / unicodedata.normalize(form, missing[0])).exists() for form in _FORMS):
+            named += " (a file of that name is there, with its accents in another Unicode form)"
         raise TableError(
             f"{table}: {len(missing)} of {len(sizes)} sounds are not in {audio}: {named}. "
             "Fix: correct --audio or the table, or skip them with --allow_missing"

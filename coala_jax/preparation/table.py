@@ -63,10 +63,20 @@ def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> l
         ) from error
     delimiter = _delimiter(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    sounds: list[Sound] = []
     try:
         reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
         found = _find_columns(path, reader.fieldnames, columns)
-        sounds = [_sound(path, reader.line_num, row, found, tag_processing) for row in reader]
+        lines: dict[str, int] = {}
+        for row in reader:
+            sound = _sound(path, reader.line_num, row, found, tag_processing)
+            if sound.file in lines:
+                raise TableError(
+                    f"{path}: lines {lines[sound.file]} and {reader.line_num}: {sound.file} is in "
+                    "both. Fix: keep one, with all its tags"
+                )
+            lines[sound.file] = reader.line_num
+            sounds.append(sound)
     except csv.Error as error:
         raise TableError(
             f"{path}: invalid CSV up to line {reader.line_num} ({error}). Fix: close all quotation "
@@ -74,7 +84,7 @@ def read_table(path: Path, columns: Columns, tag_processing: str = "paper") -> l
         ) from error
     if not sounds:
         raise TableError(f"{path}: no sounds in it. Fix: add a row per sound")
-    return sorted(_without_repeats(path, sounds), key=lambda sound: sound.file)
+    return sorted(sounds, key=lambda sound: sound.file)
 
 
 def _delimiter(header: str) -> str:
@@ -125,14 +135,3 @@ def _sound(
         id=row[columns.id] if columns.id else "",
         source=row[columns.source] if columns.source else "",
     )
-
-
-def _without_repeats(path: Path, sounds: list[Sound]) -> list[Sound]:
-    seen: set[str] = set()
-    for sound in sounds:
-        if sound.file in seen:
-            raise TableError(
-                f"{path}: {sound.file} is in two rows. Fix: keep one, with all its tags"
-            )
-        seen.add(sound.file)
-    return sounds

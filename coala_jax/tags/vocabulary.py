@@ -182,11 +182,18 @@ def build_vocabulary(
         for tag, count in sound_counts.items()
         if count >= min_sounds and count / len(tag_sets) <= max_document_fraction
     }
+    if not sound_counts:
+        raise ValueError(
+            f"no tag is left for a vocabulary: none of the {len(tag_sets)} sounds has one. Fix: "
+            "fill the column of tags, or name another with --tags_column"
+        )
     if not kept:
         rare = f"in fewer than {min_sounds} sounds or " if min_sounds > 1 else ""
         raise ValueError(
             f"no tag is left for a vocabulary: {len(tag_sets)} sounds have {len(sound_counts)} "
-            f"distinct tags, each {rare}in more than {max_document_fraction:.0%} of the sounds"
+            f"distinct tags, each {rare}in more than {max_document_fraction:.0%} of the sounds. "
+            "Fix: add sounds with other tags, or change --max_document_fraction or "
+            "--min_tag_sounds"
         )
     most_frequent = sorted(kept, key=lambda tag: (-kept[tag], tag))[:size]
     return Vocabulary(tuple(most_frequent), processing)

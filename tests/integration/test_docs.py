@@ -78,6 +78,10 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name in names:
         soundfile.write(sounds / f"{name}.wav", rng.uniform(-0.5, 0.5, RATE_HZ), RATE_HZ)
+    # What ./run.sh would have left.
+    fetched = folder / "corpus/debian/audio/sonic-pi-samples/sonic-pi/samples/perc_bell.flac"
+    fetched.parent.mkdir(parents=True)
+    soundfile.write(fetched, rng.uniform(-0.5, 0.5, RATE_HZ), RATE_HZ)
     rows = [f"{name}.wav,{name}" for name in names]
     (folder / "tags.csv").write_text("\n".join(["file,tags", *rows, ""]))
     return folder

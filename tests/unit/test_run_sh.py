@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("bash", "awk", "cat", "cksum", "dirname", "grep")
+TOOLS = ("bash", "awk", "cat", "cksum", "dirname", "grep", "sed")
 FAKE_PYTHON = """#!/bin/bash
 echo "$*" >>"{log}"
 [[ "$*" == *"sys.exit(sys.version_info"* ]] && exit {too_old}
@@ -53,8 +53,12 @@ def calls(checkout):
 
 
 def test_flags_are_passed_on_to_training(checkout):
+    site = checkout / ".venv/lib/python3.12/site-packages"
+    site.mkdir(parents=True)
     process = run(checkout, "--config=configs/ae_c.py", "--workdir=a folder")
     assert process.returncode == 0, process.stderr
+    # Found before a folder of the package's name, from wherever Python is started.
+    assert (site / "coala_jax_checkout.pth").read_text() == f"{checkout}\n"
     assert calls(checkout)[-1] == "-m coala_jax.main --config=configs/ae_c.py --workdir=a folder"
 
 
@@ -111,6 +115,12 @@ def test_a_stage_that_fails_stops_the_rest(checkout):
     assert process.returncode != 0
     assert "done" not in process.stdout
     assert not any("coala_jax.main" in call for call in calls(checkout))
+
+
+def test_help_is_the_head_of_the_script(checkout):
+    process = run(checkout, "--help")
+    assert process.returncode == 0 and process.stderr == ""
+    assert process.stdout.startswith("./run.sh   ") and "COALA_DEVICE=" in process.stdout
 
 
 @pytest.mark.parametrize(

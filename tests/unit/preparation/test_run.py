@@ -158,6 +158,18 @@ def test_excluded_sounds_are_not_even_read(tiny: Corpus, tmp_path: Path) -> None
     assert str(tiny.table) in str(error.value)
 
 
+def test_exclusions_that_match_nothing_and_names_in_another_form_are_told(
+    tiny: Corpus, tmp_path: Path, caplog
+) -> None:
+    prepare(tiny.audio, tiny.table, tmp_path / "all", SETTINGS, exclude=frozenset({"99"}))
+    assert "no sound matches any of the 1 ids of --exclude" in caplog.text
+    composed, decomposed = "\u00e9.flac", "e\u0301.flac"
+    (tiny.audio / "05.flac").rename(tiny.audio / composed)
+    tiny.table.write_text(tiny.table.read_text().replace("05.flac", decomposed))
+    with pytest.raises(TableError, match="another Unicode form"):
+        prepare(tiny.audio, tiny.table, tmp_path / "none", SETTINGS)
+
+
 def test_all_patches_of_a_sound_are_in_one_split(tiny: Corpus, tmp_path: Path) -> None:
     """Sounds of 0.2 s end in frame 9, of 0.275 s in frame 12, where a second candidate begins."""
     settings = dataclasses.replace(

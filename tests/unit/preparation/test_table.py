@@ -76,7 +76,7 @@ INVALID = {
     "no tags cell": (f"file,tags{ROW}b.wav\n", DEFAULT, "line 3"),
     "no group cell": (f"file,tags,group{ROW}", DEFAULT, "line 2"),
     "commas, no quotes": ("file,tags,group\na.wav,dog,loud,g\n", DEFAULT, "line 2"),
-    "twice": (f"file,tags{ROW}b.wav,cat\na.wav,cow\n", DEFAULT, "a.wav"),
+    "twice": (f"file,tags{ROW}b.wav,cat\na.wav,cow\n", DEFAULT, "lines 2 and 4: a.wav"),
     "open quote": ('file,tags\na.wav,"dog\n', DEFAULT, ""),
 }
 

@@ -107,6 +107,11 @@ def test_what_is_invalid_is_refused(name: str) -> None:
         INVALID[name]()
 
 
+def test_sounds_without_any_tag_are_not_told_that_their_tags_are_too_common() -> None:
+    with pytest.raises(ValueError, match="none of the 2 sounds has one"):
+        build_vocabulary([set(), set()])
+
+
 def test_encode_and_decode() -> None:
     expected = {
         "": [0, 0, 0, 0], "dog": [1, 0, 0, 0], "cow cat": [0, 1, 0, 1], "cat cat": [0, 1, 0, 0],
