@@ -4,7 +4,6 @@
 authors' code, which differs in a few places: `--config=configs/ae_c.py:released`.
 """
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +34,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.precision = "float32"  # float32, float64 or bfloat16
 
     config.data = ConfigDict()
-    config.data.path = ""  # dataset folder, as data_prep/from_folder.py writes it
+    config.data.path = ""  # dataset folder, as `coala prepare` writes it
     # device: all training patches lie there; host: they are read from disk ahead of use; auto: on
     # the device if they take at most half of its memory (a quarter of a CPU's).
     config.data.placement = "auto"  # auto, device or host
@@ -143,35 +142,22 @@ def validate(config: ConfigDict) -> None:
         require(count >= 0, f"report.{name}", count, "0 or more")
 
 
-def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that shape a run's result, all but `NO_RESULT`, by dotted key."""
-    flat = {}
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings by dotted key."""
+    found = {}
     for section, value in config.items():
         if isinstance(value, Mapping):
-            flat |= {f"{section}.{name}": item for name, item in value.items()}
+            found |= {f"{section}.{name}": item for name, item in value.items()}
         else:
-            flat[section] = value
-    return {key: value for key, value in flat.items() if not is_no_result(key)}
+            found[section] = value
+    return found
+
+
+def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that shape a run's result, all but `NO_RESULT`, by dotted key."""
+    return {key: value for key, value in flat(config).items() if not is_no_result(key)}
 
 
 def is_no_result(key: str) -> bool:
     """Whether a dotted key is one of `NO_RESULT`."""
     return key in NO_RESULT or key.split(".")[0] in NO_RESULT
-
-
-def unknown_keys(arguments: list[str]) -> list[str]:
-    """A message for each `--config.key=value` whose key does not exist, with the nearest key."""
-    known = list(get_config().to_dict().keys())
-    for section, value in get_config().to_dict().items():
-        if isinstance(value, dict):
-            known += [f"{section}.{name}" for name in value]
-    prefix = "--config."
-    given = [a.removeprefix(prefix).split("=")[0] for a in arguments if a.startswith(prefix)]
-    complaints = []
-    for key in given:
-        if key not in known:
-            longer = [name for name in known if name.startswith(key)]
-            near = longer or difflib.get_close_matches(key, known, n=1)
-            hint = f"the nearest key is config.{near[0]}" if near else f"keys: {', '.join(known)}"
-            complaints.append(f"config.{key} does not exist; {hint}")
-    return complaints

@@ -24,10 +24,11 @@ from absl import app, flags, logging
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict, config_flags
 
-from coala_jax import logs, storage
+from coala_jax import config_keys, logs, storage
+from coala_jax import flags as program_flags
 from coala_jax import main as training_program
 from coala_jax.data.schema import Manifest
-from coala_jax.default_config import result_settings, unknown_keys, validate
+from coala_jax.default_config import flat, result_settings, validate
 from coala_jax.reporting import style
 
 _GRID = flags.DEFINE_string("grid", None, "Settings and their values: 'KEY=VALUE,VALUE;KEY=...'.")
@@ -41,7 +42,7 @@ RETRIEVAL = {"macro_auc": "Macro AUC", "mrr": "MRR", "map": "MAP", "recall_at_10
 COLUMNS = ("epoch", *LOSSES, *RETRIEVAL, "best_mrr", "best_epoch", "untrained_mrr", "seconds")
 BASELINES = {"chance": ":", "popularity": "-."}  # of the sounds alone, the same for all points
 
-Value = bool | int | float | str
+Value = config_keys.Value
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -112,14 +113,7 @@ def make_points(config: ConfigDict, grid: str, folder: Path) -> list[Point]:
     """
     settings, values = result_settings(config.to_dict()), {}
     for part in grid.split(";"):
-        key, _, texts = (piece.strip() for piece in part.partition("="))
-        key = key.removeprefix("config.")
-        if not (key and texts):
-            raise ValueError(f"--grid: {part.strip()!r} is not KEY=VALUE,VALUE")
-        if key not in settings:
-            hint = f"config.{key} is a section, or the same for all points by its nature"
-            raise ValueError("--grid: " + "".join(unknown_keys([f"--config.{key}="])[:1] or hint))
-        found = [_value(key, text.strip(), settings[key]) for text in texts.split(",")]
+        key, found = _values_of(part, config, settings)
         if key in values or len(set(found)) < len(found):
             raise ValueError(f"--grid: config.{key} or one of its values is given twice")
         values[key] = found
@@ -136,16 +130,23 @@ def make_points(config: ConfigDict, grid: str, folder: Path) -> list[Point]:
     return points
 
 
-def _value(key: str, text: str, default: Value) -> Value:
+def _values_of(
+    part: str, config: ConfigDict, settings: Mapping[str, Value]
+) -> tuple[str, list[Value]]:
+    """The key and the values of 'KEY=VALUE,VALUE', as `make_points` takes it."""
+    key, _, text = (piece.strip() for piece in part.partition("="))
+    key = key.removeprefix("config.")
+    words = [word.strip() for word in text.split(",")]
+    if not (key and all(words)):
+        raise ValueError(f"--grid: {part.strip()!r} is not KEY=VALUE,VALUE")
+    if key not in settings and (key in config or key in flat(config.to_dict())):
+        raise ValueError(
+            f"--grid: config.{key} is a section, or the same for all points by its nature"
+        )
     try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        if not text:
-            raise ValueError
-        return type(default)(text)
-    except (ValueError, KeyError):
-        kind = type(default).__name__
-        raise ValueError(f"--grid: config.{key} is {text!r}; it must be of type {kind}") from None
+        return key, [config_keys.parse_value(key, word, settings) for word in words]
+    except ValueError as error:
+        raise ValueError(f"--grid: {error}") from error
 
 
 def _check_folders(points: Sequence[Point], data_digest: str) -> None:
@@ -169,7 +170,8 @@ def _train(point: Point, flags_given: Sequence[str]) -> None:
     # The record of fewer epochs must not pass for that of the run that follows.
     (point.folder / RECORD).unlink(missing_ok=True)
     changes = [f"--config.{key}={value}" for key, value in point.changes.items()]
-    command = [*flags_given, f"--workdir={point.folder}", *changes]
+    command = ["python", "-m", "coala_jax.main", *flags_given]
+    command += [f"--workdir={point.folder}", *changes]
     try:
         training_program.run(point.config, point.folder, command)
     except DivergedError as error:
@@ -270,22 +272,21 @@ def _short(value: Value) -> str:
 
 
 def main(argv: list[str]) -> None:
+    """Runs the program and ends it."""
     logs.start()
     config_flag = flags.FLAGS["config"]
     overrides = config_flags.get_override_values(config_flag)
     given = [f"--config={config_flags.get_config_filename(config_flag)}"]
     given += [f"--config.{key}={value}" for key, value in overrides.items()]
-    try:
+
+    def sweep() -> None:
         if argv[1:]:
             raise ValueError(f"unexpected arguments {' '.join(argv[1:])}: it takes flags only")
         run(config_flag.value, _GRID.value, Path(flags.FLAGS.workdir), given)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"experiments.sweep: {error}")
-    except KeyboardInterrupt:
-        sys.exit("experiments.sweep: interrupted; the same command resumes it")
+
+    sys.exit(program_flags.run("experiments.sweep", sweep, "the same command resumes it"))
 
 
 if __name__ == "__main__":
-    app.run(
-        main, flags_parser=functools.partial(training_program.parse, program="experiments.sweep")
-    )
+    parse = functools.partial(training_program.parse, program="experiments.sweep", about=__doc__)
+    app.run(main, flags_parser=parse)

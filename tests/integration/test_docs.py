@@ -1,6 +1,5 @@
 """The documentation: its site builds without a warning, and its Python examples run."""
 
-import importlib.util
 import json
 import os
 import re
@@ -173,26 +172,6 @@ def test_config_table_has_every_key(site):
             assert f" {key} " in page, key
     row = "loss.contrastive 'cross_modal' released: 'nt_xent' Eq. 10, may be negative"
     assert row in page
-
-
-def test_config_table_reads_the_comments():
-    keys = {key.name: key for key in config_table().read_keys()}
-    temperature = keys["loss.temperature"]
-    assert (temperature.paper, temperature.released) == ("0.1", "0.1")
-    assert temperature.comment == "tau of Eq. 11"
-    assert keys["loss.kl_offset"].released == "1e-05"
-    above = keys["data.patch_dtype"].comment.split("\n\n")[1]
-    assert above.startswith("Training patches are rounded to this")
-    assert above.endswith("never rounded.")
-
-
-def config_table():
-    """The Sphinx extension, which is not part of a package."""
-    path = DOCS / "_ext" / "config_table.py"
-    spec = importlib.util.spec_from_file_location("config_table", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def plain(html: str) -> str:

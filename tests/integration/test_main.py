@@ -93,16 +93,10 @@ CONFIG, WORKDIR = "--config=configs/quickstart.py", "--workdir={folder}/w"
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ([], "--config"),
-        (["--config.data.path=d", WORKDIR], "--config"),
-        ([CONFIG], "--workdir"),
         (["--config=configs/none.py", WORKDIR], "configs/none.py"),
         (["--config={folder}/wrong.py", WORKDIR], "broken on purpose"),
         (["--config=configs/ae_c.py:novel", WORKDIR], "'novel'"),
-        ([CONFIG, WORKDIR, "--config.train.batch=8"], "config.train.batch_size"),
-        ([CONFIG, WORKDIR, "--config.seed=a"], "config.seed"),
         ([CONFIG, WORKDIR, "--config.case=vae"], "config.case"),
-        ([CONFIG, WORKDIR, "--rate=3"], "'rate'"),
         ([CONFIG, WORKDIR, "stray"], "stray"),
         ([CONFIG, WORKDIR], "config.data.path"),
     ],

@@ -33,9 +33,9 @@ class FakeTraining:
     def __init__(self):
         self.names, self.commands, self.raises = [], [], {}
 
-    def __call__(self, config, workdir, flags_given):
+    def __call__(self, config, workdir, command):
         self.names.append(workdir.name)
-        self.commands.append(list(flags_given))
+        self.commands.append(list(command))
         digest = sweep.Manifest.load(config.data.path).digest
         checkpoint.check_or_write_config(workdir, config, digest)
         entries = []
@@ -74,7 +74,8 @@ def test_each_point_is_the_run_that_its_command_makes(dataset, tmp_path, trainin
     sweep.run(config_for(dataset), GRID, tmp_path, ["--config=c.py", "--config.seed=0"])
     assert training.names == NAMES
     assert training.commands[1] == [
-        *("--config=c.py", "--config.seed=0", f"--workdir={tmp_path / 'points' / NAMES[1]}"),
+        *("python", "-m", "coala_jax.main", "--config=c.py", "--config.seed=0"),
+        f"--workdir={tmp_path / 'points' / NAMES[1]}",
         *("--config.loss.contrastive_weight=5.0", "--config.loss.temperature=0.2"),
     ]
 
@@ -183,9 +184,9 @@ def test_values_have_the_type_of_the_setting(tmp_path):
         ("loss.temperature=0.1;loss.temperature=0.2", "config.loss.temperature"),
         ("loss.temperature=0.1,0.10", "config.loss.temperature"),
         ("loss.temperature=0.1,warm", "'warm'"),
-        ("loss.temperature=0.1,,0.2", "''"),
+        ("loss.temperature=0.1,,0.2", ",,"),
         ("train.batch_size=8.5", "'8.5'"),
-        ("loss.equal_tags_are_negatives=1", "'1'"),
+        ("loss.equal_tags_are_negatives=2", "'2'"),
         ("optimizer.name=sgd,lion", "'lion'"),
         ("loss.temperature=0.1,0", "config.loss.temperature is 0.0"),
         ("precision=float32,float64", "float64"),
