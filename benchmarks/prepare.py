@@ -27,7 +27,9 @@ import soundfile
 from benchmarks.measure import BenchmarkError, ProgramRun, in_turn, measure, say
 from benchmarks.result import finish
 from benchmarks.sounds import FEW_SOUNDS, SoundSet, few_of, make_clips, make_mixed, read_corpus
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "benchmarks.prepare"
 OURS, SCRIPT = "coala_jax.data_prep.from_folder", "benchmarks.released_script"
 LEAST_KEPT = 0.95  # of the sounds that the script prepares, or the two do not do the same work
 FREESOUND_SOUNDS = 190_000  # about what the paper was trained on
@@ -90,7 +92,7 @@ def median_s(runs: Sequence[ProgramRun]) -> float:
 
 def benchmark(flags: argparse.Namespace, work: Path) -> dict[str, Any]:
     """All of it, in the empty folder `work`; the figures."""
-    corpus, rows = read_corpus(flags.corpus)
+    corpus, rows = read_corpus(flags.corpus_folder)
     (work / "audio").mkdir()
     mixed = make_mixed(corpus, rows, work / "audio")
     clips = make_clips(corpus, rows, work / "audio", flags.clips)
@@ -134,40 +136,45 @@ def benchmark(flags: argparse.Namespace, work: Path) -> dict[str, Any]:
     }
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.prepare", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--corpus", type=Path, help="default: the one that ./run.sh makes")
-    parser.add_argument("--workers", type=int, default=2, help="of from_folder (2)")
-    parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
-    parser.add_argument("--clips", type=int, default=400, help="sounds of 5 s (400)")
-    flags = parser.parse_args(argv)
-    if min(flags.workers, flags.rounds) < 1 or flags.clips <= FEW_SOUNDS:
-        parser.error(f"--workers and --rounds must be at least 1, --clips above {FEW_SOUNDS}")
-    return flags
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--corpus_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="corpus of real sounds (the one that ./run.sh makes)",
+    )
+    parser.add_argument(
+        "--workers", type=at_least(1), default=2, help="threads of coala prepare (%(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=at_least(1), default=3, help="rounds, whose median counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--clips",
+        type=at_least(FEW_SOUNDS + 1),
+        default=400,
+        help="number of sounds of 5 s (%(default)s)",
+    )
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
-    flags, load = parse(argv), os.getloadavg()[0]
-    try:
-        import resampy  # noqa: F401 - the released script needs it, and would end in a traceback
+    flags, load = parser().parse_args(argv), os.getloadavg()[0]
 
-        with tempfile.TemporaryDirectory(prefix="coala-prepare-") as work:
-            figures = benchmark(flags, Path(work).resolve())
-    except ImportError as error:
-        print(f"prepare: {error}. Fix: pip install -e '.[benchmark]'", file=sys.stderr)
-        return 1
-    except (BenchmarkError, OSError) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 1
-    finish("prepare", figures | {"load_before": load}, argv, packages=PACKAGES)
-    return 0
+    def work() -> None:
+        try:
+            import resampy  # noqa: F401 - the released script needs it, and would end in a traceback
+        except ImportError as error:
+            raise BenchmarkError(f"{error}. Fix: pip install -e '.[benchmark]'") from error
+        with tempfile.TemporaryDirectory(prefix="coala-prepare-") as folder:
+            figures = benchmark(flags, Path(folder).resolve())
+        finish("prepare", figures | {"load_before": load}, argv, packages=PACKAGES)
+
+    return run(PROGRAM, work)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("prepare: terminated"))  # and cleaned up
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("prepare: interrupted")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"{PROGRAM}: terminated"))  # and cleaned up
+    sys.exit(main(sys.argv[1:]))

@@ -29,7 +29,9 @@ from benchmarks.measure import BenchmarkError, say
 from benchmarks.result import RESULTS, finish
 from coala_jax.evaluation import probe
 from coala_jax.evaluation.significance import mean_interval
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "benchmarks.probe"
 CLASSES = 10
 
 
@@ -119,41 +121,53 @@ def agreement(problem: Problem, seeds: Sequence[int], epochs: int) -> dict[str, 
     return {"accuracy": accuracy, "same_predictions": float((found == theirs).mean())}
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.probe", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seeds", type=int, default=10, help="(10)")
-    parser.add_argument("--epochs", type=int, default=3, help="of scikit-learn's seeds (3)")
-    parser.add_argument("--our-epochs", type=int, default=0, help="0: 3 on a CPU, else 50")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3)")
-    parser.add_argument("--clips", type=int, default=20_000, help="(20000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder ({RESULTS})")
-    flags = parser.parse_args(argv)
-    if min(flags.seeds, flags.epochs, flags.rounds, flags.clips) < 1 or flags.our_epochs < 0:
-        parser.error("--seeds, --epochs, --rounds and --clips must be at least 1")
-    return flags
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=10, help="trainings at a time (%(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=at_least(1), default=3, help="epochs of scikit-learn's (%(default)s)"
+    )
+    parser.add_argument(
+        "--our_epochs", type=at_least(0), default=0, help="epochs of ours (0: 3 on a CPU, else 50)"
+    )
+    parser.add_argument(
+        "--rounds", type=at_least(1), default=3, help="rounds, whose median counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--clips", type=at_least(1), default=20_000, help="training clips (%(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        metavar="FOLDER",
+        help="folder of the results (benchmarks/results)",
+    )
+    return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the program; returns its exit code."""
-    flags = parse(argv)
+def measure(flags: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Measures, and prints and writes the figures."""
     our_epochs = flags.our_epochs or (3 if jax.default_backend() == "cpu" else 50)
     seeds = range(flags.seeds)
-    try:
-        problem = make_problem(flags.clips, dimensions=1152, test_clips=1)
-        figures = speed(problem, seeds, flags.epochs, our_epochs, flags.rounds)
-        hard = make_problem(clips=1000, dimensions=64, test_clips=2000)
-        figures |= agreement(hard, seeds, probe.MAX_EPOCHS)
-    except BenchmarkError as error:
-        print(f"probe: {error}", file=sys.stderr)
-        return 1
+    problem = make_problem(flags.clips, dimensions=1152, test_clips=1)
+    figures = speed(problem, seeds, flags.epochs, our_epochs, flags.rounds)
+    hard = make_problem(clips=1000, dimensions=64, test_clips=2000)
+    figures |= agreement(hard, seeds, probe.MAX_EPOCHS)
     say(
         f"{figures['ratio_to_scikit_learn']:.2f} times as fast as scikit-learn; "
         f"{figures['same_predictions']:.2%} of the predictions the same"
     )
     figures |= {"seeds": flags.seeds, "clips": flags.clips}
     finish("probe", figures | {"scikit_learn": version("scikit-learn")}, argv, flags.out)
-    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the program; returns its exit code."""
+    flags = parser().parse_args(argv)
+    return run(PROGRAM, lambda: measure(flags, argv))
 
 
 if __name__ == "__main__":

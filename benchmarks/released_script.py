@@ -1,13 +1,12 @@
 """What the released preparation does to sounds, written straightforwardly: one process, librosa.
 
-    python -m benchmarks.released_script --audio DIR --tags CSV --out FILE.npz
+    python -m benchmarks.released_script --audio=sounds --tags=tags.csv --out=x.npz
 
 What `benchmarks.prepare` compares with. Sounds are loaded one after the other, scaled at the end
 and written to one file. Vocabulary, split and records with checksums, which
 `coala_jax.data_prep.from_folder` makes as well, are left out.
 """
 
-import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import librosa
 import numpy as np
 from jaxtyping import Float32
+
+from coala_jax.flags import Parser
 
 SAMPLE_RATE_HZ = 22_000
 CLIP_SAMPLES = 10 * SAMPLE_RATE_HZ
@@ -51,13 +52,22 @@ def scale(patches: Float32[np.ndarray, "sound mel time"]) -> Float32[np.ndarray,
     return (patches - minimum) / (patches.max(axis=(0, 1)) - minimum)
 
 
+def parser() -> Parser:
+    parser = Parser("benchmarks.released_script", __doc__)
+    parser.add_argument(
+        "--audio", type=Path, required=True, metavar="FOLDER", help="folder of the sounds"
+    )
+    parser.add_argument(
+        "--tags", type=Path, required=True, metavar="CSV", help="table with columns file and tags"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the .npz file to write"
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.released_script", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--audio", type=Path, required=True, help="folder of the sounds")
-    parser.add_argument("--tags", type=Path, required=True, help="CSV with columns file and tags")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz file to write")
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     with flags.tags.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     rng = np.random.default_rng(0)

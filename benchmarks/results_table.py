@@ -4,7 +4,6 @@ python -m benchmarks.results_table            # after new results
 python -m benchmarks.results_table --check    # exit code 1 if it is out of date
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,9 @@ from typing import Any
 from benchmarks.comparison import AS_RELEASED, BEST
 from benchmarks.measure import ROOT, BenchmarkError
 from benchmarks.result import RESULTS
+from coala_jax.flags import Parser, run
 
+PROGRAM = "benchmarks.results_table"
 BEGIN = "<!-- speed table: python -m benchmarks.results_table -->"
 END = "<!-- end of speed table -->"
 CASES = {"ae_c": "AE-C", "e_c": "E-C", "cnn": "CNN"}
@@ -80,27 +81,39 @@ def with_table(text: str, new: str, path: Path) -> str:
     return f"{before}{BEGIN}\n{new}\n{END}{after}"
 
 
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=ROOT / "docs" / "speed.md",
+        metavar="FILE",
+        help="page that has the table (docs/speed.md)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="FOLDER",
+        help="folder of the results (benchmarks/results)",
+    )
+    return parser
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="benchmarks.results_table", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "speed.md")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    flags = parser.parse_args(argv)
-    try:
+    flags = parser().parse_args(argv)
+
+    def work() -> None:
         old = flags.page.read_text(encoding="utf-8")
         new = with_table(old, table(flags.results), flags.page)
         if flags.check and new != old:
-            raise BenchmarkError(
-                f"{flags.page}: not up to date. Fix: python -m benchmarks.results_table"
-            )
+            raise BenchmarkError(f"{flags.page}: not up to date. Fix: python -m {PROGRAM}")
         if new != old:
             flags.page.write_text(new, encoding="utf-8")
-    except (BenchmarkError, OSError) as error:
-        print(f"results_table: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run(PROGRAM, work)
 
 
 if __name__ == "__main__":

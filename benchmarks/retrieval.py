@@ -27,7 +27,9 @@ from benchmarks.measure import BenchmarkError, say
 from benchmarks.result import RESULTS, finish
 from coala_jax.evaluation import retrieval
 from coala_jax.evaluation.scores import cosine
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "benchmarks.retrieval"
 SOUNDS, TAGS, DIMENSIONS, TAGS_DRAWN = 18_990, 1000, 1152, 8
 _NOISE = 25.0  # of a projection; a value of its tags' sum deviates by 2.5 or so
 
@@ -127,35 +129,42 @@ def benchmark(flags: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.retrieval", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--sounds", type=int, default=SOUNDS, help=f"({SOUNDS})")
-    parser.add_argument("--subset", type=int, default=2000, help="sounds of scikit-learn's (2000)")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder ({RESULTS})")
-    flags = parser.parse_args(argv)
-    if min(flags.sounds, flags.subset) < 100 or flags.rounds < 1:
-        parser.error("--sounds and --subset must be at least 100, and --rounds at least 1")
-    return flags
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--sounds", type=at_least(100), default=SOUNDS, help="sounds of the whole (%(default)s)"
+    )
+    parser.add_argument(
+        "--subset", type=at_least(100), default=2000, help="sounds of scikit-learn's (%(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=at_least(1), default=3, help="rounds, whose median counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        metavar="FOLDER",
+        help="folder of the results (benchmarks/results)",
+    )
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
-    flags = parse(argv)
-    try:
+    flags = parser().parse_args(argv)
+
+    def work() -> None:
         figures = benchmark(flags)
-    except BenchmarkError as error:
-        print(f"retrieval: {error}", file=sys.stderr)
-        return 1
-    say(
-        f"{flags.sounds} sounds x {TAGS} tags took {figures['seconds']:.1f} s "
-        f"({figures['cpu_seconds']:.1f} s of CPU time), at most {figures['peak_resident_mb']:.0f} "
-        f"MB; on a subset {figures['subset']['ratio_to_scikit_learn']:.1f} times as fast as "
-        "scikit-learn"
-    )
-    finish("retrieval", figures, argv, flags.out)
-    return 0
+        say(
+            f"{flags.sounds} sounds x {TAGS} tags took {figures['seconds']:.1f} s "
+            f"({figures['cpu_seconds']:.1f} s of CPU time), at most "
+            f"{figures['peak_resident_mb']:.0f} MB; on a subset "
+            f"{figures['subset']['ratio_to_scikit_learn']:.1f} times as fast as scikit-learn"
+        )
+        finish("retrieval", figures, argv, flags.out)
+
+    return run(PROGRAM, work)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """The paper's whole schedule of AE-C, end to end, and where its minutes go.
 
-    python -m benchmarks.schedule --out DIR                     # for an accelerator: 200 epochs
-    python -m benchmarks.schedule --out DIR --patches 1000 --epochs 2 --validation 200 \\
+    python -m benchmarks.schedule --out=schedule                # for an accelerator: 200 epochs
+    python -m benchmarks.schedule --out=schedule --patches=1000 --epochs=2 --validation=200 \\
         --set model.filters=16                                  # a minute on a CPU
 
 Reading, training, validation, evaluation (tag retrieval, samples) and checkpoints run as in
-`coala_jax.main`, on random patches (written first, which does not count) or those of --dataset.
+`coala_jax.main`, on random patches (written first, which does not count) or those of --data.
 With `--set data.placement=host` patches are streamed from disk; `input_s` is the time that steps
 wait for them. Stopped at any moment, the same command goes on from the last checkpoint. The last
 line is a JSON object, also written to --out.
 """
 
 import argparse
-import ast
 import os
 import statistics
 import sys
@@ -23,7 +22,9 @@ from typing import Any
 
 from benchmarks.measure import BenchmarkError, say
 from benchmarks.result import finish
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "benchmarks.schedule"
 PAPER_PATCHES, PAPER_VALIDATION, PAPER_EPOCHS = 170_906, 18_990, 200
 TAGS = 1000
 _COMPILING = "/jax/core/compile/backend_compile_duration"  # JAX's name of that event
@@ -42,8 +43,8 @@ def find_dataset(flags: argparse.Namespace) -> tuple[Path, float]:
     from benchmarks.random_dataset import write_random_dataset
     from coala_jax.data.schema import Manifest
 
-    if flags.dataset is not None:
-        return flags.dataset, 0.0
+    if flags.data is not None:
+        return flags.data, 0.0
     dataset, wanted = (
         flags.out / "dataset",
         {"train": flags.patches, "validation": flags.validation},
@@ -59,7 +60,8 @@ def find_dataset(flags: argparse.Namespace) -> tuple[Path, float]:
 
 def make_config(flags: argparse.Namespace, dataset: Path) -> Any:
     """Raises ValueError when a setting does not exist or has an invalid value."""
-    from coala_jax.default_config import get_config, validate
+    from coala_jax import config_keys
+    from coala_jax.default_config import flat, get_config, validate
 
     config = get_config()
     config.data.path = str(dataset)
@@ -68,13 +70,10 @@ def make_config(flags: argparse.Namespace, dataset: Path) -> Any:
     for setting in flags.set:
         key, _, text = setting.partition("=")
         try:
-            value: object = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        try:
-            config.update_from_flattened_dict({key: value})
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"--set {setting}: config.{key} cannot be set ({error})") from error
+            value = config_keys.parse_value(key, text, flat(config.to_dict()))
+        except ValueError as error:
+            raise ValueError(f"--set {setting}: {error}") from error
+        config.update_from_flattened_dict({key: value})
     validate(config)
     return config
 
@@ -202,22 +201,43 @@ def say_result(figures: dict[str, Any]) -> None:
         say(f"minutes at the device's peaks: {flop:.2f} (products), {memory:.2f} (memory)")
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.schedule", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, help="folder for dataset and run")
-    parser.add_argument("--dataset", type=Path, help="default: a random one in --out")
-    parser.add_argument("--patches", type=int, default=PAPER_PATCHES, help="of the random one")
-    parser.add_argument("--validation", type=int, default=PAPER_VALIDATION, help="likewise")
-    parser.add_argument("--epochs", type=int, default=PAPER_EPOCHS)
-    parser.add_argument("--precision", default="bfloat16", help="config.precision (bfloat16)")
-    parser.add_argument("--patch_dtype", default="uint8", help="config.data.patch_dtype (uint8)")
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], help="KEY=VALUE of the config"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for dataset and run"
     )
-    flags = parser.parse_args(argv)
-    if min(flags.patches, flags.validation) < 2:
-        parser.error("--patches and --validation must be at least 2")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="dataset to train on (a random one in --out)"
+    )
+    parser.add_argument(
+        "--patches",
+        type=at_least(2),
+        default=PAPER_PATCHES,
+        help="training patches of the random one (%(default)s)",
+    )
+    parser.add_argument(
+        "--validation",
+        type=at_least(2),
+        default=PAPER_VALIDATION,
+        help="validation patches of the random one (%(default)s)",
+    )
+    parser.add_argument("--epochs", type=int, default=PAPER_EPOCHS, help="epochs (%(default)s)")
+    parser.add_argument("--precision", default="bfloat16", help="config.precision (%(default)s)")
+    parser.add_argument(
+        "--patch_dtype", default="uint8", help="config.data.patch_dtype (%(default)s)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the config; may be given several times",
+    )
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    flags = parser().parse_args(argv)
     flags.out = flags.out.resolve()
     return flags
 
@@ -225,21 +245,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
     flags = parse(argv)
-    try:
-        figures = benchmark(flags)
-    except ImportError as error:
-        print(f"schedule: {error}. Fix: pip install -r requirements.txt", file=sys.stderr)
-        return 1
-    except (BenchmarkError, ValueError, RuntimeError, OSError) as error:
-        print(f"schedule: {error}", file=sys.stderr)
-        return 1
-    say_result(figures)
-    finish("schedule", figures, argv, flags.out)
-    return 0
+
+    def work() -> None:
+        try:
+            figures = benchmark(flags)
+        except ImportError as error:
+            raise BenchmarkError(f"{error}. Fix: pip install -r requirements.txt") from error
+        say_result(figures)
+        finish("schedule", figures, argv, flags.out)
+
+    return run(PROGRAM, work, "the same command goes on from the last checkpoint")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("schedule: interrupted; the same command goes on from the last checkpoint")
+    sys.exit(main(sys.argv[1:]))

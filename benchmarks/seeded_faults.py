@@ -1,6 +1,6 @@
 """Puts one known bug after the other into a copy of the code, and counts those that tests notice.
 
-    python -m benchmarks.seeded_faults --out faults.json               # about half an hour
+    python -m benchmarks.seeded_faults --out=faults.json               # about half an hour
     python -m benchmarks.seeded_faults --only not_clipped temperature_forgotten
 
 The bugs are in `benchmarks/fault_table.py`, each with the test files that should fail. First these
@@ -8,7 +8,6 @@ are run without a bug, where they must pass. Started again with the same --out, 
 bugs that are not there yet. The last line is a JSON object.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -26,7 +25,9 @@ from benchmarks.fault_table import FAULTS, Fault
 from benchmarks.measure import ROOT, BenchmarkError, say
 from benchmarks.result import finish
 from coala_jax import storage
+from coala_jax.flags import Parser, run
 
+PROGRAM = "benchmarks.seeded_faults"
 VERDICTS = {1: "caught", 0: "missed"}  # by pytest's exit status; otherwise: error
 LIMIT_S = 3600  # for the tests of one fault: a bug may make them wait for ever
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -168,30 +169,37 @@ def summary(trials: dict[str, Trial]) -> dict[str, Any]:
     }
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parser() -> Parser:
     names = [fault.name for faults in FAULTS.values() for fault in faults]
-    parser = argparse.ArgumentParser(prog="benchmarks.seeded_faults", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--out", type=Path, help="file that keeps the results as they come")
-    return parser.parse_args(argv)
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help="faults to try (all): " + ", ".join(names),
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file that keeps the results as they come"
+    )
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code: 0 if every fault could be tried."""
-    flags = parse(argv)
+    flags = parser().parse_args(argv)
     everything = [fault for faults in FAULTS.values() for fault in faults]
     faults = [fault for fault in everything if not flags.only or fault.name in flags.only]
-    try:
+
+    def work() -> int:
         with tempfile.TemporaryDirectory(prefix="seeded-faults-") as folder:
             copy = Path(folder).resolve()
             trials = run_trials(faults, copy, flags.out, copy_tree(ROOT, copy))
-    except (BenchmarkError, ValueError) as error:
-        print(f"seeded_faults: {error}", file=sys.stderr)
-        return 1
-    figures = summary(trials)
-    finish("seeded_faults", figures, argv)
-    return 1 if figures["errors"] else 0
+        figures = summary(trials)
+        finish("seeded_faults", figures, argv)
+        return 1 if figures["errors"] else 0
+
+    return run(PROGRAM, work, "with --out, run it again; it goes on")
 
 
 if __name__ == "__main__":

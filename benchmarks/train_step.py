@@ -22,7 +22,9 @@ from typing import Any
 from benchmarks.comparison import AS_RELEASED, BEST, arm_figures, disagreement, ratios
 from benchmarks.measure import BenchmarkError, in_turn, measure, say
 from benchmarks.result import PACKAGES, RESULTS, finish
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "benchmarks.train_step"
 CASES = ("ae_c", "e_c", "cnn")
 _COMPARED_ROWS = 16  # of the batch with which arms show that they train the same model
 
@@ -82,7 +84,7 @@ def time_case(
     from benchmarks.workload import NARROW, Sizes, make_workload, step_flop
     from tests.pytorch_weights import weights_from_flax
 
-    sizes = NARROW if flags.quick else Sizes(batch=flags.batch)
+    sizes = NARROW if flags.quick else Sizes(batch=flags.batch_size)
     agreement = check_same_model(case, sizes)
     workload = make_workload(case, sizes)
     arms: dict[str, Any] = {
@@ -102,7 +104,7 @@ def time_case(
         figures[name] = arm_figures(seconds, sizes.batch, flop, product_rates[precision])
         figures[name]["precision"] = precision
     result = ratios(figures)
-    if flags.start_up:
+    if not flags.skip_start_up:
         alone = {"case": case, "sizes": asdict(sizes)}
         ours = alone | {"precision": figures[result["ours"]]["precision"], "call": plan.call}
         figures[result["ours"]] |= ours_alone(ours)
@@ -196,55 +198,58 @@ def benchmark(flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "cases": cases,
             "gflop_per_s_of_products": limits,
             "rounds": flags.rounds,
-            "batch": flags.batch,
+            "batch": flags.batch_size,
             "quick": flags.quick,
             **asdict(plan),
             "load_before": load,  # well above 0: something else was running
         }
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.train_step", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--case", nargs="+", choices=CASES, default=CASES, help="default: all")
-    parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
-    parser.add_argument("--batch", type=int, default=128, help="patches a step (128)")
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--case", nargs="+", choices=CASES, default=CASES, help="cases to measure (all)"
+    )
+    parser.add_argument(
+        "--rounds", type=at_least(1), default=3, help="rounds, whose median counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--batch_size", type=at_least(3), default=128, help="patches a step (%(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="a narrow model, one round")
     parser.add_argument(
-        "--start_up",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="also the first step and the memory of each arm, alone in a process",
+        "--skip_start_up",
+        action="store_true",
+        help="leave out the first step and the memory of each arm, alone in a process",
     )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder; not with --quick")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        metavar="FOLDER",
+        help="folder of the results, not with --quick (benchmarks/results)",
+    )
     parser.add_argument("--alone", type=json.loads, help=argparse.SUPPRESS)
-    flags = parser.parse_args(argv)
-    if flags.rounds < 1 or flags.batch < 3:
-        parser.error("--rounds must be at least 1, --batch at least 3")
-    return flags
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the program; returns its exit code."""
-    flags = parse(argv)
-    try:
+    flags = parser().parse_args(argv)
+
+    def work() -> None:
         if flags.alone:
             be_alone(flags.alone)
-            return 0
-        for figures in benchmark(flags):  # a run that is stopped leaves the cases so far
-            out = None if flags.quick else flags.out
-            finish("train_step", figures, argv, out, (*PACKAGES, "torch"))
-    except ImportError as error:
-        print(f"train_step: {error}. Fix: pip install -e '.[test]'", file=sys.stderr)
-        return 1
-    except (BenchmarkError, OSError) as error:
-        print(f"train_step: {error}", file=sys.stderr)
-        return 1
-    return 0
+            return
+        try:
+            for figures in benchmark(flags):  # a run that is stopped leaves the cases so far
+                out = None if flags.quick else flags.out
+                finish("train_step", figures, argv, out, (*PACKAGES, "torch"))
+        except ImportError as error:
+            raise BenchmarkError(f"{error}. Fix: pip install -e '.[test]'") from error
+
+    return run(PROGRAM, work)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("train_step: interrupted")
+    sys.exit(main(sys.argv[1:]))

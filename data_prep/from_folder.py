@@ -1,6 +1,6 @@
 """Makes a dataset from a folder of sounds and a CSV of their tags.
 
-    python -m coala_jax.data_prep.from_folder --audio DIR --tags CSV --out DATASET
+    coala prepare --audio=sounds --tags=tags.csv --out=dataset/mine
 
 The CSV has a header, one row per sound, and the columns `file` (relative to --audio), `tags`
 (separated by spaces, or by commas or semicolons) and optionally `group` (sounds of one group are
@@ -16,12 +16,14 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from coala_jax import logs, storage
 from coala_jax.audio.decode import LEVELS
 from coala_jax.data.scaler import FITTED
+from coala_jax.flags import Parser, at_least, run
 from coala_jax.preparation.exclusion import read_exclusions
 from coala_jax.preparation.run import prepare
 from coala_jax.preparation.settings import Settings
@@ -30,17 +32,31 @@ from coala_jax.preparation.table import Columns
 from coala_jax.reporting import report
 from coala_jax.tags.normalize import PROCESSINGS
 
+_Flag = tuple[Callable[[str], Any], Sequence[str] | None, str]
+
 
 def _languages(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
+PROGRAM = "coala prepare"
 _MODES = ("paper", "released")
+_COLUMNS = {
+    "file": "column of the path of a sound, below --audio",
+    "tags": "column of its tags",
+    "group": "column of what keeps sounds on one side of the split",
+    "id": "column of the id that --exclude may name",
+    "source": "column of the collection that the sound is from",
+}
 # field of Settings -> type, choices and help of its flag
 _SETTINGS = {
-    "vocabulary_size": (int, None, "the most frequent tags that are kept"),
-    "min_tag_sounds": (int, None, "leave out tags of fewer sounds"),
-    "max_document_fraction": (float, None, "leave out tags of more than this share of the sounds"),
+    "vocabulary_size": (int, None, "how many of the most frequent tags are kept"),
+    "min_tag_sounds": (int, None, "tags of fewer sounds are left out"),
+    "max_document_fraction": (
+        float,
+        None,
+        "tags of more than this share of sounds are left out",
+    ),
     "tag_processing": (str, PROCESSINGS, "how tag text becomes tags"),
     "stop_words": (
         _languages,
@@ -49,59 +65,94 @@ _SETTINGS = {
     ),
     "validation_fraction": (float, None, "share of the sounds kept for validation"),
     "split": (str, METHODS, "how the validation sounds are chosen"),
-    "seed": (int, None, "of the split"),
-    "patches_per_sound": (int, None, "how many of the loudest patches are kept; 0: all"),
-    "max_seconds": (float, None, "leave out longer sounds; 0: none"),
+    "seed": (int, None, "seed of the split"),
+    "patches_per_sound": (int, None, "how many of the loudest patches of a sound are kept; 0: all"),
+    "max_seconds": (float, None, "longer sounds are left out; 0: none"),
     "level": (str, LEVELS, "loudness of sounds: as recorded, or all at a peak of 1"),
     "scaling": (str, FITTED, "one minimum and maximum for all, or one per time column"),
 }
 _FRONT_END = {
-    "window": (str, ("hamming", "hann"), "of the spectrogram"),
-    "power": (float, None, "2: power spectrum, 1: magnitude"),
-    "edges": (str, ("zeros", "reflect"), "samples before the first and after the last"),
+    "window": (str, ("hamming", "hann"), "window of the spectrogram"),
+    "power": (float, None, "exponent of the spectrogram: 2 for power, 1 for magnitude"),
+    "edges": (str, ("zeros", "reflect"), "what lies before the first sample and after the last"),
     "noise": (float, None, "amplitude of uniform noise added to the padded sound"),
-    "precision": (str, ("float32", "float64"), "of the spectrogram"),
+    "precision": (str, ("float32", "float64"), "precision of the spectrogram"),
 }
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="coala_jax.data_prep.from_folder", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--audio", type=Path, required=True, help="folder of the sounds")
-    parser.add_argument("--tags", type=Path, required=True, help="CSV of files and tags")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the dataset to make")
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
     parser.add_argument(
-        "--name", help="of the corpus; default: the name in corpus.json beside the CSV, or of OUT"
+        "--audio", type=Path, required=True, metavar="FOLDER", help="folder of the sounds"
     )
     parser.add_argument(
-        "--exclude", type=Path, help="JSON or text list of ids of sounds to leave out"
+        "--tags", type=Path, required=True, metavar="CSV", help="table of the sounds and their tags"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder of the dataset to make"
+    )
+    parser.add_argument(
+        "--name", help="name of the corpus (that in corpus.json beside the table, or that of --out)"
+    )
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        metavar="FILE",
+        help="ids of sounds to leave out, as a JSON list or one a line",
     )
     for column in dataclasses.fields(Columns):
-        parser.add_argument(f"--{column.name}_column", default=column.default, metavar="NAME")
-    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 16))
+        parser.add_argument(
+            f"--{column.name}_column",
+            default=column.default,
+            metavar="NAME",
+            help=f"{_COLUMNS[column.name]} ({column.default or 'no such column'})",
+        )
+    parser.add_argument(
+        "--workers",
+        type=at_least(1),
+        metavar="N",
+        default=min(os.cpu_count() or 1, 16),
+        help="threads that decode sounds (%(default)s)",
+    )
     parser.add_argument("--allow_missing", action="store_true", help="skip missing files")
-    parser.add_argument("--mode", choices=_MODES, default="paper")
+    parser.add_argument(
+        "--mode",
+        choices=_MODES,
+        default="paper",
+        help="whose values the flags below have if not given (paper)",
+    )
     paper, released = Settings(""), Settings.released("")
-    for title, flags, defaults in (
-        ("settings", _SETTINGS, (paper, released)),
-        ("analysis", _FRONT_END, (paper.front_end, released.front_end)),
-    ):
-        group = parser.add_argument_group(title)
-        for name, (kind, choices, meaning) in flags.items():
-            values = [getattr(default, name) for default in defaults]
-            values = [",".join(v) if isinstance(v, tuple) else v for v in values]
-            shown = (
-                f"{values[0]}"
-                if values[0] == values[1]
-                else "paper {}, released {}".format(*values)
-            )
-            group.add_argument(
-                f"--{name}",
-                type=kind,
-                choices=choices,
-                help=f"{meaning} ({shown})".replace("%", "%%"),
-            )
-    return parser.parse_args(argv)
+    _add_settings(parser.add_argument_group("settings"), _SETTINGS, paper, released)
+    analysis = parser.add_argument_group("analysis")
+    _add_settings(analysis, _FRONT_END, paper.front_end, released.front_end)
+    return parser
+
+
+def _add_settings(
+    group: argparse._ArgumentGroup, flags: Mapping[str, _Flag], paper: object, released: object
+) -> None:
+    """A flag for each field of the settings, with its default in the two modes."""
+    for name, (kind, choices, meaning) in flags.items():
+        values = [getattr(mode, name) for mode in (paper, released)]
+        values = [",".join(v) if isinstance(v, tuple) else v for v in values]
+        shown = str(values[0])
+        if values[0] != values[1]:
+            shown = "as --mode" if values == list(_MODES) else "{}; released: {}".format(*values)
+        what = f"{meaning} ({shown})".replace("%", "%%")
+        metavar = {int: "N", float: "X", _languages: "LANGUAGES"}.get(kind)
+        group.add_argument(f"--{name}", type=kind, choices=choices, metavar=metavar, help=what)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    program = parser()
+    flags = program.parse_args(argv)
+    try:
+        settings_of(flags, "")
+    except ValueError as error:
+        name = str(error).partition(" ")[0]
+        dashes = "--" if name in _SETTINGS or name in _FRONT_END else ""
+        program.error(f"{dashes}{error}")
+    return flags
 
 
 def settings_of(flags: argparse.Namespace, name: str) -> Settings:
@@ -131,25 +182,19 @@ def corpus_name(table: Path, out: Path) -> str:
         raise ValueError(f"{description}: no name in it ({error!r}). Fix: give --name") from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the program; returns its exit code."""
-    flags = parse(argv)
-    logs.start()
+def make(flags: argparse.Namespace) -> None:
+    """Makes the dataset and its report, and prints how many sounds are in it."""
     began = time.monotonic()
-    try:
-        manifest = prepare(
-            flags.audio,
-            flags.tags,
-            flags.out,
-            settings_of(flags, flags.name or corpus_name(flags.tags, flags.out)),
-            exclude=read_exclusions(flags.exclude) if flags.exclude else frozenset(),
-            workers=flags.workers,
-            allow_missing=flags.allow_missing,
-        )
-        written = report.render(flags.out)
-    except (ValueError, OSError) as error:
-        print(f"from_folder: {error}", file=sys.stderr)
-        return 1
+    manifest = prepare(
+        flags.audio,
+        flags.tags,
+        flags.out,
+        settings_of(flags, flags.name or corpus_name(flags.tags, flags.out)),
+        exclude=read_exclusions(flags.exclude) if flags.exclude else frozenset(),
+        workers=flags.workers,
+        allow_missing=flags.allow_missing,
+    )
+    written = report.render(flags.out)
     sounds = manifest.preparation["sounds"]
     skipped = [
         f"{sounds[stage]} {stage}"
@@ -163,11 +208,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"in {time.monotonic() - began:.1f} s"
     )
     print(*written, sep="\n")
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    flags = parse(argv)
+    logs.start()
+    return run(PROGRAM, lambda: make(flags), "run it again to resume")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("from_folder: interrupted. Fix: run it again to resume")
+    sys.exit(main())

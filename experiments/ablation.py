@@ -22,7 +22,9 @@ from absl import logging
 
 from coala_jax import logs, storage
 from coala_jax.default_config import CASES, MODES
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "experiments.ablation"
 ROOT = Path(__file__).parents[1]
 TASKS = ("instruments", "events")
 LEVELS = ("recorded", "peak")  # as the paper has clips, and without what loudness says
@@ -58,7 +60,7 @@ def ablation(flags: argparse.Namespace) -> dict[str, Any]:
         # The reports are this program's: those of fewer seeds or modes are replaced.
         places = [f"--cache={out / 'work'}", f"--out={report}", "--overwrite"]
         if level == LEVELS[0]:  # Table 2 does not depend on the level
-            places += [f"--dataset={dataset}" for dataset in datasets.values()]
+            places += [f"--data={dataset}" for dataset in datasets.values()]
             places += [f"--audio={corpus / 'audio'}"]
         _program("coala_jax.evaluation.run", *models, *tasks, f"--level={level}", *places)
         figures[level] = _accuracies(report)
@@ -114,34 +116,41 @@ def _accuracies(report: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for all of it (3 GB)"
+    )
+    parser.add_argument(
+        "--filters", type=int, default=64, help="filters of each convolution (64; paper: 128)"
+    )
+    parser.add_argument("--epochs", type=int, default=60, help="epochs of each training (60)")
+    parser.add_argument("--batch_size", type=int, default=64, help="pairs a step (64)")
+    parser.add_argument("--learning_rate", type=float, default=0.001, help="rate of Adam (0.001)")
+    parser.add_argument(
+        "--mode", nargs="+", default=list(MODES), choices=MODES, help="modes to train (both)"
+    )
+    parser.add_argument(
+        "--seed", nargs="+", type=at_least(0), default=[0], help="seeds of the training (0)"
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="experiments.ablation", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, help="folder for all of it (3 GB)")
-    parser.add_argument("--filters", type=int, default=64, help="of each convolution (paper: 128)")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--learning_rate", type=float, default=0.001, help="of Adam")
-    parser.add_argument("--mode", nargs="+", default=list(MODES), choices=MODES)
-    parser.add_argument("--seed", nargs="+", type=int, default=[0], help="of the training")
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     flags.out = flags.out.resolve()
     logs.start()
-    try:
+
+    def work() -> None:
         record = {"kind": "ablation", "accuracies": ablation(flags)}
-        record["command"] = shlex.join(["python", "-m", "experiments.ablation", *argv])
+        record["command"] = shlex.join(["python", "-m", PROGRAM, *argv])
         storage.write_json(flags.out / "results.json", record)
-    except (RuntimeError, ValueError, OSError) as error:
-        print(f"experiments.ablation: {error}", file=sys.stderr)
-        return 1
-    print(storage.json_text(record))
-    return 0
+        print(storage.json_text(record))
+
+    return run(PROGRAM, work, "the same command resumes it")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("experiments.ablation: interrupted; the same command resumes it")
+    sys.exit(main())

@@ -58,12 +58,12 @@ class FrontEnd:
             if name in _CHOICES:
                 if value not in _CHOICES[name]:
                     known = " or ".join(map(str, _CHOICES[name]))
-                    raise ValueError(f"{name} must be {known}, got {value}")
+                    raise ValueError(f"{name} is {value!r}; it must be {known}")
             elif not 0 <= value < math.inf or (value == 0 and name not in _MAY_BE_ZERO):
                 least = "at least" if name in _MAY_BE_ZERO else "above"
-                raise ValueError(f"{name} must be {least} 0 and finite, got {value}")
+                raise ValueError(f"{name} is {value!r}; it must be {least} 0 and finite")
         if self.window_samples % 2:
-            raise ValueError(f"window_samples must be even, got {self.window_samples}")
+            raise ValueError(f"window_samples is {self.window_samples}; it must be even")
 
     @classmethod
     def released(cls) -> "FrontEnd":

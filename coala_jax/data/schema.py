@@ -197,7 +197,7 @@ class Manifest:
         if not path.exists():
             raise DatasetError(
                 f"{dataset}: no dataset here (no {MANIFEST}). Fix: correct the path, or make a "
-                "dataset with python -m coala_jax.data_prep.from_folder"
+                "dataset with coala prepare"
             )
         try:
             text = storage.read_bytes(path).decode()

@@ -27,7 +27,7 @@ class DatasetError(ValueError):
 def hint(dataset: PathLike) -> str:
     """What to do about damaged files, the end of a message."""
     return (
-        f"Fix: copy the files that python -m coala_jax.data.verify {dataset} lists again, or "
+        f"Fix: copy the files that coala verify {dataset} lists again, or "
         "delete the dataset and prepare it again"
     )
 

@@ -1,11 +1,8 @@
 """Reads every byte of a dataset and lists all that is wrong with it.
 
-    python -m coala_jax.data.verify DATASET
-
-Exits with 0 if the dataset is valid, else with 1.
+`coala verify` is the command; `python -m coala_jax.data.verify` is another name of it.
 """
 
-import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,7 +25,7 @@ from coala_jax.data.schema import (
     Manifest,
     parse_example,
 )
-from coala_jax.data.tfrecord import DatasetError, walk
+from coala_jax.data.tfrecord import walk
 
 
 @dataclass(frozen=True)
@@ -219,23 +216,7 @@ def _check_counts(manifest: Manifest, train: Sequence[CheckedShard]) -> Iterator
         yield Problem(MANIFEST, "tag_counts are not those of the training examples")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="coala_jax.data.verify", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("dataset", type=Path, help="the folder of the dataset")
-    flags = parser.parse_args(argv)
-    try:
-        report = verify(flags.dataset, show_progress=True)
-    except (DatasetError, OSError) as error:
-        print(f"verify: {error}", file=sys.stderr)
-        return 1
-    print(report)
-    return 1 if report.problems else 0
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("verify: interrupted. Fix: run it again")
+    from coala_jax.cli.verify import main
+
+    sys.exit(main())

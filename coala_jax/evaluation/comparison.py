@@ -147,5 +147,5 @@ def _describe_failures(task: Task, failures: Mapping[str, str]) -> str:
     more = f"\n  and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     return (
         f"{task.root}: {len(failures)} of {len(task.clips)} clips cannot be read. Fix: repair "
-        f"them, or leave them out with --allow-missing:{''.join(lines)}{more}"
+        f"them, or leave them out with --allow_missing:{''.join(lines)}{more}"
     )

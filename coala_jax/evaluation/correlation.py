@@ -44,8 +44,8 @@ def correlate(
     manifests = {folder: Manifest.load(folder) for folder in folders}
     if not any(isinstance(one, ModelEvaluator) for one in evaluators):
         raise ValueError(
-            "--dataset: Table 2 correlates models with acoustic descriptors, and there is no model "
-            "among --model. Fix: name one, or leave out --dataset"
+            "--data: Table 2 correlates models with acoustic descriptors, and there is no model "
+            "among --model. Fix: name one, or leave out --data"
         )
     found, tables = {}, {}
     for evaluator in evaluators:
@@ -73,7 +73,7 @@ def _dataset_of(name: str, embedder: Embedder, manifests: Mapping[Path, Manifest
     given = ", ".join(f"{folder} ({found.digest[:12]})" for folder, found in manifests.items())
     raise ValueError(
         f"{name} was trained on the dataset {embedder.dataset_digest[:12]}, not on {given}: "
-        "their validation sounds may be among its training sounds. Fix: give --dataset the one "
+        "their validation sounds may be among its training sounds. Fix: give --data the one "
         "that trained it"
     )
 

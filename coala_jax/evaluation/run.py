@@ -1,12 +1,12 @@
 """Evaluates models with frozen parameters: the paper's Tables 1 and 2.
 
-    python -m coala_jax.evaluation.run --model runs/a/model untrained:runs/a/model mfcc \\
+    coala evaluate --model runs/a/model untrained:runs/a/model mfcc \\
         --task urbansound8k:UrbanSound8K gtzan:GTZAN nsynth:NSynth esc50:ESC-50 mine/clips.csv \\
-        --dataset dataset/mine --audio sounds --out reports/a
+        --data=dataset/mine --audio=sounds --out=reports/a
 
 Each model embeds the clips of each task, and a classifier is trained on the vectors with ten seeds.
 Accuracies, paired tests, confusion matrices and maps go to OUT/results.json, and from there to
-report.md and plots (python -m coala_jax.reporting OUT makes them again). With --dataset and --audio
+report.md and plots (python -m coala_jax.reporting OUT makes them again). With --data and --audio
 also the correlation with acoustic descriptors of its validation sounds. A stopped evaluation goes
 on when it is started again.
 
@@ -24,7 +24,9 @@ from typing import Any
 from absl import logging
 
 from coala_jax import logs, storage
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "coala evaluate"
 HEADS = ("mlp", "logistic_regression", "svm")
 POLICIES = ("paper", "released", "masked")
 LEVELS = ("recorded", "peak")
@@ -59,17 +61,15 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
     names = [task.name for task in tasks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"--task: two tasks are called {twice[0]!r}. Fix: rename one's folder")
-    requested = results.request(evaluators, tasks, settings, flags.dataset)
+    requested = results.request(evaluators, tasks, settings, flags.data)
     if not flags.overwrite:
         results.check_out(flags.out, requested)
     device = jax.devices()[0]
     logging.info("models: %d, on %s (%s)", len(evaluators), device.platform, device.device_kind)
     work = flags.cache or flags.out / "work"
     correlations = {}
-    if flags.dataset:
-        correlations = correlation.correlate(
-            evaluators, flags.dataset, flags.audio, work, flags.seed
-        )
+    if flags.data:
+        correlations = correlation.correlate(evaluators, flags.data, flags.audio, work, flags.seed)
     found = []
     for task in tasks:
         logging.info("task %s: %d clips, %d classes", task.name, len(task.clips), len(task.labels))
@@ -77,10 +77,9 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
     return results.complete(requested, found, correlations, command)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="coala_jax.evaluation.run", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    many = {"nargs": "+", "action": "extend"}
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    many: dict[str, Any] = {"nargs": "+", "action": "extend"}
     parser.add_argument(
         "--model",
         required=True,
@@ -89,76 +88,95 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "weights), mfcc or mfcc:released; the others are compared with the first",
         **many,
     )
-    parser.add_argument("--task", default=[], metavar="TASK", help="see above", **many)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace results of another evaluation in OUT"
+        "--task", default=[], metavar="TASK", help="tasks, as they are named above", **many
     )
-    parser.add_argument("--head", nargs="+", choices=HEADS, default=["mlp"])
-    parser.add_argument("--seeds", type=int, default=10, help="trainings of each head (10)")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder of the results"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results of another evaluation in --out"
+    )
+    parser.add_argument(
+        "--head", nargs="+", choices=HEADS, default=["mlp"], help="classifiers of the vectors (mlp)"
+    )
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=10, help="trainings of each head (%(default)s)"
+    )
     parser.add_argument(
         "--policy",
         choices=POLICIES,
         default="paper",
-        help="of clips that do not fill a patch. paper: zeros; released: every clip is padded to "
-        "10 s with noise; masked: padding weighs nothing",
+        help="what happens to clips that do not fill a patch. paper: zeros; released: every clip "
+        "is padded to 10 s with noise; masked: padding weighs nothing (%(default)s)",
     )
     parser.add_argument(
         "--level",
         choices=LEVELS,
         default="recorded",
-        help="of clips. recorded: as they are (paper); peak: each is scaled to a peak of 1",
+        help="loudness of clips. recorded: as they are; peak: each is scaled to a peak of 1 "
+        "(%(default)s)",
     )
     parser.add_argument(
-        "--allow-missing",
-        "--allow_missing",  # as coala_jax.data_prep.from_folder spells it
-        action="store_true",
-        help="leave out clips that cannot be read",
+        "--allow_missing", action="store_true", help="leave out clips that cannot be read"
     )
     parser.add_argument(
-        "--dataset",
+        "--data",
         type=Path,
         default=[],
-        metavar="DATASET",
-        help="that the models were trained on, for Table 2; several where they differ",
+        metavar="FOLDER",
+        help="dataset that the models were trained on, for Table 2; several where they differ",
         **many,
     )
-    parser.add_argument("--audio", type=Path, help="folder of the sounds of --dataset")
-    parser.add_argument("--seed", type=int, default=0, help="of all draws but the heads' (0)")
-    parser.add_argument("--cache", type=Path, help="of vectors and predictions (OUT/work)")
-    flags = parser.parse_args(argv)
-    if not flags.task and not flags.dataset:
-        parser.error("nothing to do: give --task, or --dataset and --audio")
-    if bool(flags.dataset) != bool(flags.audio):
-        parser.error("--dataset and --audio go together: descriptors need the sounds")
-    if flags.seeds < 1 or flags.seed < 0:
-        parser.error("--seeds must be at least 1, --seed at least 0")
+    parser.add_argument(
+        "--audio", type=Path, metavar="FOLDER", help="folder of the sounds of --data"
+    )
+    parser.add_argument(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        help="seed of all draws but the heads' (%(default)s)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that keeps vectors and predictions (OUT/work)",
+    )
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    program = parser()
+    flags = program.parse_args(argv)
+    if not flags.task and not flags.data:
+        program.error("nothing to do: give --task, or --data and --audio")
+    if bool(flags.data) != bool(flags.audio):
+        program.error("--data and --audio go together: descriptors need the sounds")
     return flags
+
+
+def write(flags: argparse.Namespace, command: str) -> None:
+    """Evaluates, and writes and prints the results."""
+    from coala_jax.reporting import evaluation_report
+
+    record = evaluate(flags, command)
+    flags.out.mkdir(parents=True, exist_ok=True)
+    evaluation_report.remove(flags.out)  # beside new results the old ones' would look whole
+    storage.write_json(flags.out / "results.json", record)
+    written = evaluation_report.render(flags.out)
+    print(evaluation_report.tables_text(record))
+    print(*written, sep="\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    flags = _parse(argv)
+    flags = parse(argv)
     logs.start()
-    from coala_jax.reporting import evaluation_report
-
-    try:
-        record = evaluate(flags, shlex.join(["python", "-m", "coala_jax.evaluation.run", *argv]))
-        flags.out.mkdir(parents=True, exist_ok=True)
-        evaluation_report.remove(flags.out)  # beside new results the old ones' would look whole
-        storage.write_json(flags.out / "results.json", record)
-        written = evaluation_report.render(flags.out)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"coala_jax.evaluation.run: {error}", file=sys.stderr)
-        return 1
-    print(evaluation_report.tables_text(record))
-    print(*written, sep="\n")
-    return 0
+    command = shlex.join([*PROGRAM.split(), *argv])
+    return run(PROGRAM, lambda: write(flags, command), "start it again, it goes on")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("coala_jax.evaluation.run: interrupted. Fix: start it again, it goes on")
+    sys.exit(main())

@@ -260,7 +260,7 @@ def _missing_message(task: Task, source: Path, missing: Sequence[str]) -> str:
     counted = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
     more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
     all_gone = len(missing) == len(task.clips)
-    hint = "check the folder" + ("" if all_gone else ", or skip them with --allow-missing")
+    hint = "check the folder" + ("" if all_gone else ", or skip them with --allow_missing")
     return (
         f"{source}: {len(missing):,} of {len(task.clips):,} files are missing in {task.root} "
         f"({counted}): {', '.join(missing[:_NAMED])}{more}. Fix: {hint}"

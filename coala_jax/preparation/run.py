@@ -68,7 +68,7 @@ def prepare(
         DatasetError: `out` is something else, or no sound, no tag or no validation sound is left.
     """
     if workers < 1:
-        raise ValueError(f"workers is {workers}: it must be at least 1")
+        raise ValueError(f"workers is {workers}; it must be at least 1")
     listed = read_table(table, settings.columns, settings.processing)
     sounds = _without_excluded(listed, exclude, table)
     sizes = {sound.file: file_size(audio / sound.file) for sound in sounds}

@@ -56,7 +56,7 @@ class Settings:
 
         def require(holds: bool, name: str, wanted: str) -> None:
             if not holds:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be {wanted}")
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {wanted}")
 
         for name in ("vocabulary_size", "min_tag_sounds"):
             require(getattr(self, name) >= 1, name, "at least 1")

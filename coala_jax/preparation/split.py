@@ -31,9 +31,9 @@ def validation_mask(
         ValueError: an unknown method, no sounds, a fraction outside (0, 1), or no group fits in it.
     """
     if method not in METHODS:
-        raise ValueError(f"split is {method!r}: it must be one of {', '.join(METHODS)}")
+        raise ValueError(f"split is {method!r}; it must be one of {', '.join(METHODS)}")
     if not 0.0 < fraction < 1.0:
-        raise ValueError(f"validation_fraction is {fraction}: it must be between 0 and 1")
+        raise ValueError(f"validation_fraction is {fraction}; it must be between 0 and 1")
     if not len(groups):
         raise ValueError("no sounds to split. Fix: add some")
     places = {name: place for place, name in enumerate(sorted(set(groups)))}

@@ -45,7 +45,7 @@ def render(dataset: Path) -> list[Path]:
     if not (isinstance(manifest, dict) and manifest.get("preparation")):
         raise ValueError(
             f"{dataset / MANIFEST}: no record of a preparation. Fix: make the dataset with "
-            "python -m coala_jax.data_prep.from_folder"
+            "coala prepare"
         )
     try:
         text = markdown(manifest)

@@ -1,12 +1,12 @@
 """Makes a corpus to train on: real sounds from Debian packages, or synthetic ones.
 
-    python -m coala_jax.data_prep.sample_corpus --out DIR
-    python -m coala_jax.data_prep.sample_corpus --size=standard --out DIR
+    python -m coala_jax.data_prep.sample_corpus --out=corpus/debian
+    python -m coala_jax.data_prep.sample_corpus --out=corpus/standard --size=standard
 
 --corpus=debian fetches sounds with apt-get; root is not needed. --size=small: 565 sounds, 45 MB to
 download, listed in small.tsv. --size=standard: 2,087 sounds with those among them, 534 MB to
 download, listed in standard.tsv. --corpus=synthetic makes tones, chirps and noises, for machines
-without apt. Writes DIR/audio, DIR/sounds.csv (file, tags, group, licence) and DIR/corpus.json.
+without apt. Writes OUT/audio, OUT/sounds.csv (file, tags, group, licence) and OUT/corpus.json.
 Re-running fetches only what is not there.
 """
 
@@ -28,7 +28,10 @@ from coala_jax.data_prep.sample_corpus.corpus_folder import (
 from coala_jax.data_prep.sample_corpus.debian_list import read_list
 
 from coala_jax import logs
+from coala_jax.flags import Parser, at_least, run
 
+PROGRAM = "coala_jax.data_prep.sample_corpus"
+CORPORA = ("debian", "synthetic")
 NAMED_FILES = 5  # of each cause, on the terminal; corpus.json has them all
 
 
@@ -82,59 +85,65 @@ def make_debian(out: Path, size: str) -> list[CorpusSound]:
     return fetched.sounds
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags; `corpus` is debian where apt is installed, unless another one is asked for."""
-    parser = argparse.ArgumentParser(prog="coala_jax.data_prep.sample_corpus", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
+def parser() -> Parser:
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder of the corpus"
+    )
     parser.add_argument(
         "--corpus",
-        choices=("debian", "synthetic"),
-        help="default: debian where apt-get and dpkg-deb are installed, synthetic elsewhere",
+        choices=CORPORA,
+        help="kind of sounds (debian where apt-get and dpkg-deb are installed, else synthetic)",
     )
-    parser.add_argument("--size", choices=tuple(SIZES), help="debian only (small)")
-    parser.add_argument("--sounds", type=int, help="how many, synthetic only (400)")
-    parser.add_argument("--seed", type=int, help="synthetic only (0)")
-    flags = parser.parse_args(argv)
+    parser.add_argument("--size", choices=tuple(SIZES), help="size of the debian corpus (small)")
+    parser.add_argument("--sounds", type=at_least(1), help="number of synthetic sounds (400)")
+    parser.add_argument("--seed", type=at_least(0), help="seed of the synthetic sounds (0)")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags; `corpus` is debian where apt is installed, unless another one is asked for."""
+    program = parser()
+    flags = program.parse_args(argv)
     if flags.size is not None:
         if flags.corpus == "synthetic":
-            parser.error("--size is for --corpus=debian")
+            program.error("--size is for --corpus=debian")
         flags.corpus = "debian"  # who asks for a size wants no other corpus instead
     if flags.corpus == "debian" and (flags.sounds, flags.seed) != (None, None):
-        parser.error("--sounds and --seed are for --corpus=synthetic")
+        program.error("--sounds and --seed are for --corpus=synthetic")
     flags.size = flags.size or "small"
     flags.sounds = 400 if flags.sounds is None else flags.sounds
     flags.seed = 0 if flags.seed is None else flags.seed
-    if flags.sounds < 1 or flags.seed < 0:
-        parser.error("--sounds must be at least 1, --seed at least 0")
     return flags
+
+
+def available() -> str:
+    """The corpus that can be made here: debian, or with a warning synthetic."""
+    if missing := missing_programs():
+        logging.warning(
+            "no %s on this machine: the sounds are synthetic, not real", " and no ".join(missing)
+        )
+        return "synthetic"
+    return "debian"
+
+
+def make(flags: argparse.Namespace) -> None:
+    """Makes the corpus, and prints how many sounds are in it."""
+    corpus = flags.corpus or available()
+    if corpus == "debian":
+        sounds = make_debian(flags.out, flags.size)
+    else:
+        sounds = synthetic.write_synthetic_corpus(flags.out, flags.sounds, flags.seed)
+    groups = len({sound.group for sound in sounds})
+    print(f"{corpus} corpus: {len(sounds)} sounds in {groups} groups, in {flags.out}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     flags = parse(argv)
     logs.start()
-    corpus = flags.corpus or "debian"
-    if flags.corpus is None and (missing := missing_programs()):
-        corpus = "synthetic"
-        logging.warning(
-            "no %s on this machine: the sounds are synthetic, not real", " and no ".join(missing)
-        )
-    try:
-        if corpus == "debian":
-            sounds = make_debian(flags.out, flags.size)
-        else:
-            sounds = synthetic.write_synthetic_corpus(flags.out, flags.sounds, flags.seed)
-    except (CorpusError, OSError) as error:
-        print(f"sample_corpus: {error}", file=sys.stderr)
-        return 1
-    groups = len({sound.group for sound in sounds})
-    print(f"{corpus} corpus: {len(sounds)} sounds in {groups} groups, in {flags.out}")
-    return 0
+    return run(PROGRAM, lambda: make(flags), "run it again; it continues")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("sample_corpus: interrupted. Fix: run it again; it continues")
+    sys.exit(main())

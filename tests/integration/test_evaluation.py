@@ -12,7 +12,7 @@ def test_both_tables(trained_run, audio, dataset, tmp_path, capsys):  # noqa: F8
     task = write_task(tmp_path / "saws", clips=18, samples=4000)
     model = f"{trained_run}/model"
     flags = ["--model", model, f"untrained:{model}:1", "mfcc", "--task", str(task)]
-    flags += ["--dataset", str(dataset), "--audio", str(audio), "--seeds", "2"]
+    flags += ["--data", str(dataset), "--audio", str(audio), "--seeds", "2"]
     assert run.main([*flags, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -23,7 +23,7 @@ def test_both_tables(trained_run, audio, dataset, tmp_path, capsys):  # noqa: F8
     assert "Table 1" in printed and "Table 2" in printed
 
     # Table 2 alone needs no task.
-    flags = ["--model", model, "--dataset", str(dataset), "--audio", str(audio)]
+    flags = ["--model", model, "--data", str(dataset), "--audio", str(audio)]
     assert run.main([*flags, "--out", str(tmp_path / "2")]) == 0
     printed = capsys.readouterr().out
     assert "Table 1" not in printed and "Table 2" in printed

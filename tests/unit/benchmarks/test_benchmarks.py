@@ -37,7 +37,7 @@ def test_a_missing_package_ends_in_one_sentence(program, package, fix, monkeypat
     monkeypatch.setitem(sys.modules, package, None)
     assert module.main(["--out=x"] if program == "schedule" else []) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{program}: ") and package in line and line.endswith(fix)
+    assert line.startswith(f"benchmarks.{program}: ") and package in line and line.endswith(fix)
 
 
 def test_every_second_round_starts_with_the_last():

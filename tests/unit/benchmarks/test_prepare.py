@@ -88,7 +88,7 @@ def programs(kept):
 def test_the_figures(corpus, monkeypatch, capsys):
     monkeypatch.setattr(prepare, "measure", programs(kept=1.0))
     monkeypatch.setattr(prepare, "decode_seconds", lambda sounds, workers: 0.05 * len(sounds.rows))
-    assert prepare.main([f"--corpus={corpus}", "--rounds=2", "--clips=28"]) == 0
+    assert prepare.main([f"--corpus_folder={corpus}", "--rounds=2", "--clips=28"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     close = pytest.approx
     assert figures["sounds"] == 25 + 24 + 25  # as they are, mp3, flac
@@ -103,12 +103,12 @@ def test_the_figures(corpus, monkeypatch, capsys):
 
 def test_fewer_sounds_than_the_script_prepares_are_refused(corpus, monkeypatch, capsys):
     monkeypatch.setattr(prepare, "measure", programs(kept=0.9))
-    assert prepare.main([f"--corpus={corpus}", "--rounds=1", "--clips=28"]) == 1
+    assert prepare.main([f"--corpus_folder={corpus}", "--rounds=1", "--clips=28"]) == 1
     assert "18 of 20 sounds" in capsys.readouterr().err
 
 
 def test_too_small_a_corpus_is_named(corpus, capsys):
     table = corpus / "sounds.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:21]))
-    assert prepare.main([f"--corpus={corpus}"]) == 1
+    assert prepare.main([f"--corpus_folder={corpus}"]) == 1
     assert str(table) in capsys.readouterr().err

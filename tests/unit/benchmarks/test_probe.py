@@ -43,7 +43,7 @@ def test_figures_are_medians_of_what_rounds_measured_side_by_side(problem, monke
 
 def test_the_whole_at_a_small_size(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark.probe, "MAX_EPOCHS", 3)
-    flags = ["--seeds=2", "--epochs=1", "--our-epochs=1", "--rounds=1", "--clips=200"]
+    flags = ["--seeds=2", "--epochs=1", "--our_epochs=1", "--rounds=1", "--clips=200"]
     assert benchmark.main([*flags, f"--out={tmp_path}"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["ratio_to_scikit_learn"] > 0

@@ -52,7 +52,7 @@ def test_the_limits_of_an_h100():
 
 
 def test_settings_reach_the_config(tmp_path):
-    flags = parse([f"--out={tmp_path}", "--set", "model.filters=4", "optimizer.name=adam"])
+    flags = parse([f"--out={tmp_path}", "--set=model.filters=4", "--set", "optimizer.name=adam"])
     config = make_config(flags, tmp_path)
     assert (config.model.filters, config.optimizer.name) == (4, "adam")
     assert (config.precision, config.data.patch_dtype) == ("bfloat16", "uint8")

@@ -133,7 +133,6 @@ ERRORS = {
     "no dataset": (out_is_no_dataset, [], "out", "--out"),
     "corpus.json": (lambda c: (c / "corpus.json").write_text("[]"), [], "corpus.json", "--name"),
     "no ids": (lambda c: (c / "ids.txt").touch(), ["--exclude=ids.txt"], None, "ids.txt"),
-    "fraction": (lambda c: None, ["--validation_fraction=2"], None, "validation_fraction is 2.0"),
 }
 
 
@@ -146,7 +145,7 @@ def test_errors_are_one_line_and_change_nothing(corpus: Path, capsys, monkeypatc
     assert run(corpus, *flags) == 1
     captured = capsys.readouterr()
     error = captured.err.splitlines()[-1]
-    assert error.startswith(f"from_folder: {corpus / file if file else ''}")
+    assert error.startswith(f"coala prepare: {corpus / file if file else ''}")
     assert token in error
     assert captured.out == ""
     assert sorted(corpus.rglob("*")) == before

@@ -85,7 +85,7 @@ def test_clips_that_cannot_be_read_are_named_or_left_out(folder, tmp_path):
     (folder / "audio" / "0008.wav").write_bytes(b"")
     with pytest.raises(TaskError) as error:
         evaluate(folder, Ears(), tmp_path / "work")
-    for token in (str(folder), "2 of 45", "--allow-missing", "audio/0007.wav", "audio/0008.wav"):
+    for token in (str(folder), "2 of 45", "--allow_missing", "audio/0007.wav", "audio/0008.wav"):
         assert token in str(error.value)
     found = evaluate(folder, Ears(), tmp_path / "work", allow_missing=True)
     assert found.task.left_out == {"fold 2": ["audio/0007.wav", "audio/0008.wav"]}

@@ -154,7 +154,7 @@ def test_missing_and_extra_files(tmp_path: Path, make, name: str, file: str, fol
     (tmp_path / file).unlink()
     with pytest.raises(TaskError) as error:
         load_task(f"{name}:{tmp_path}")
-    for expected in (f"1 of {len(whole.clips)} ", f"({fold}: 1): {file}.", "--allow-missing"):
+    for expected in (f"1 of {len(whole.clips)} ", f"({fold}: 1): {file}.", "--allow_missing"):
         assert expected in str(error.value)
     task = load_task(f"{name}:{tmp_path}", allow_missing=True)
     assert task.left_out == {fold: [file]}
@@ -184,7 +184,7 @@ def test_twenty_missing_files_are_named_and_all_are_counted(tmp_path: Path) -> N
         with pytest.raises(TaskError) as error:
             load_task(str(tmp_path / name))
         assert all(part in str(error.value) for part in token.split(".."))
-        assert ("--allow-missing" in str(error.value)) == (name != "none")
+        assert ("--allow_missing" in str(error.value)) == (name != "none")
     with pytest.raises(TaskError, match="4 of 4"):
         load_task(str(tmp_path / "none"), allow_missing=True)
 

@@ -47,8 +47,8 @@ def test_every_case_is_trained_and_all_are_evaluated_at_both_levels(tmp_path, co
     assert [flag for flag in peak if flag.startswith("--task")] == [
         f"--task={tmp_path / 'tasks' / task}" for task in ("instruments", "events")
     ]
-    assert any(flag.startswith("--dataset") for flag in recorded)
-    assert not any(flag.startswith("--dataset") for flag in peak)
+    assert any(flag.startswith("--data=") for flag in recorded)
+    assert not any(flag.startswith("--data=") for flag in peak)
     record = json.loads((tmp_path / "results.json").read_text())
     assert record["accuracies"]["peak"] == {"events": {"AE-C paper": 0.9877}}
     assert json.loads(capsys.readouterr().out) == record
