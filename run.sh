@@ -122,11 +122,7 @@ run_quickstart() {
   check_device
   say "quickstart on the $corpus corpus$remark; 3 to 5 minutes, results in $workdir"
   set_up
-  .venv/bin/python -m coala_jax.data_prep.sample_corpus --corpus="$corpus" --out="corpus/$corpus"
-  .venv/bin/python -m coala_jax.data_prep.from_folder --audio="corpus/$corpus/audio" \
-    --tags="corpus/$corpus/sounds.csv" --out="dataset/$corpus" --validation_fraction=0.2
-  .venv/bin/python -m coala_jax.main --config=configs/quickstart.py --workdir="$workdir" \
-    --config.data.path="dataset/$corpus"
+  .venv/bin/python -m coala_jax.cli demo --corpus="$corpus" --workdir="$workdir"
   say "done in $SECONDS s, on the $corpus corpus$remark; the report is $workdir/report.md"
 }
 

@@ -93,11 +93,7 @@ def test_without_apt_it_goes_on_with_synthetic_sounds_and_says_so_first_and_last
         assert "synthetic" in line and "apt-get" in line
     programs = [call for call in calls(checkout) if "pip" not in call]
     assert programs == [
-        "-m coala_jax.data_prep.sample_corpus --corpus=synthetic --out=corpus/synthetic",
-        "-m coala_jax.data_prep.from_folder --audio=corpus/synthetic/audio "
-        "--tags=corpus/synthetic/sounds.csv --out=dataset/synthetic --validation_fraction=0.2",
-        "-m coala_jax.main --config=configs/quickstart.py --workdir=elsewhere "
-        "--config.data.path=dataset/synthetic",
+        "-m coala_jax.cli demo --corpus=synthetic --workdir=elsewhere",
     ]
 
 
@@ -108,13 +104,12 @@ def test_resolving_needs_nothing_but_python(checkout):
     assert calls(checkout) == []  # nothing is installed
 
 
-def test_a_stage_that_fails_stops_the_rest(checkout):
+def test_without_a_result_it_does_not_say_done(checkout):
     python = checkout / ".venv/bin/python"
-    python.write_text(python.read_text().replace("exit 0", '[[ "$*" != *from_folder* ]]'))
+    python.write_text(python.read_text().replace("exit 0", '[[ "$*" != *demo* ]]'))
     process = run(checkout)
     assert process.returncode != 0
     assert "done" not in process.stdout
-    assert not any("coala_jax.main" in call for call in calls(checkout))
 
 
 def test_help_is_the_head_of_the_script(checkout):
