@@ -102,8 +102,8 @@ def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "Evaluat
     return evaluate_fn
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program and ends it."""
+def main(argv: list[str]) -> int:
+    """Runs the program; returns its exit code."""
     logs.start()
 
     def train() -> None:
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> None:
             raise ValueError(f"unexpected arguments {' '.join(argv[1:])}: it takes flags only")
         run(_CONFIG.value, Path(_WORKDIR.value), ["python", "-m", PROGRAM, *sys.argv[1:]])
 
-    sys.exit(program_flags.run(PROGRAM, train, AGAIN))
+    return program_flags.run(PROGRAM, train, AGAIN)
 
 
 def parse(argv: list[str], program: str = PROGRAM, about: str | None = __doc__) -> list[str]:

@@ -14,7 +14,6 @@ import functools
 import io
 import itertools
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,8 +270,8 @@ def _short(value: Value) -> str:
     return str(value).removesuffix(".0")
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program and ends it."""
+def main(argv: list[str]) -> int:
+    """Runs the program; returns its exit code."""
     logs.start()
     config_flag = flags.FLAGS["config"]
     overrides = config_flags.get_override_values(config_flag)
@@ -284,7 +283,7 @@ def main(argv: list[str]) -> None:
             raise ValueError(f"unexpected arguments {' '.join(argv[1:])}: it takes flags only")
         run(config_flag.value, _GRID.value, Path(flags.FLAGS.workdir), given)
 
-    sys.exit(program_flags.run("experiments.sweep", sweep, "the same command resumes it"))
+    return program_flags.run("experiments.sweep", sweep, "the same command resumes it")
 
 
 if __name__ == "__main__":

@@ -34,15 +34,21 @@ import coala_jax
 here = Path(coala_jax.__file__).parent
 assert Path(sys.prefix) in here.parents, here
 program("coala_jax.data_prep.sample_corpus", "--corpus=synthetic", "--sounds=20", "--out=corpus")
-program(
-    "coala_jax.data_prep.from_folder", "--audio=corpus/audio", "--tags=corpus/sounds.csv",
-    "--out=dataset", "--validation_fraction=0.3", "--workers=1",
-)
-program(
-    "coala_jax.main", f"--config={here}/configs/quickstart.py", "--workdir=run",
-    "--config.data.path=dataset", "--config.train.epochs=1", "--config.train.batch_size=8",
-    "--config.model.filters=2", "--config.model.tag_hidden=8", "--config.case=cnn",
-)
+from importlib.metadata import entry_points
+(command,) = entry_points(group="console_scripts", name="coala")
+coala = command.load()
+assert not coala([
+    "prepare", "--audio=corpus/audio", "--tags=corpus/sounds.csv", "--out=dataset",
+    "--validation_fraction=0.3", "--workers=1",
+])
+assert not coala([
+    "train", "quickstart", "--data=dataset", "--workdir=run", "--set=train.epochs=1",
+    "--set=train.batch_size=8", "--set=model.filters=2", "--set=model.tag_hidden=8",
+    "--set=case=cnn",
+])
+for folder in ("dataset", "run/model"):
+    assert not coala(["verify", folder])
+assert not coala(["info", "run"])
 from coala_jax.embedding.embedder import load
 import numpy
 vector = load("run/model").embed_file("corpus/audio/synthetic/000000.wav")
