@@ -1,8 +1,8 @@
 """AE-C of the paper: both autoencoders and the contrastive loss, 200 epochs of plain SGD.
 
-    python -m coala_jax.main --config=configs/ae_c.py --workdir=W --config.data.path=DATASET
+    coala train ae_c --data=dataset/mine --workdir=runs/ae_c
 
-`configs/ae_c.py:released` follows the authors' released code where it differs from their text.
+`ae_c:released` follows the authors' released code where it differs from their text.
 
 A step of 128 patches takes 1.7 s on 2 CPU cores: the paper's 267,000 steps on 170,906 patches are
 for an accelerator. To expect, from Table 1: UrbanSound8K 72.7 %, GTZAN 60.7 %, NSynth 73.1 %.

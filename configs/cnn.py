@@ -1,8 +1,8 @@
 """The CNN case of the paper: the audio encoder and two dense layers predict the tags; 20 epochs.
 
-    python -m coala_jax.main --config=configs/cnn.py --workdir=W --config.data.path=DATASET
+    coala train cnn --data=dataset/mine --workdir=runs/cnn
 
-`configs/cnn.py:released` follows the authors' released code where it differs from their text.
+`cnn:released` follows the authors' released code where it differs from their text.
 
 A step of 128 patches takes 0.75 s on 2 CPU cores, not half of AE-C's. To expect, from Table 1:
 UrbanSound8K 48.4 %, GTZAN 47.0 %, NSynth 56.4 %.

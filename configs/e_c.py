@@ -1,8 +1,8 @@
 """E-C of the paper: the two encoders and the contrastive loss, no decoders; 200 epochs.
 
-    python -m coala_jax.main --config=configs/e_c.py --workdir=W --config.data.path=DATASET
+    coala train e_c --data=dataset/mine --workdir=runs/e_c
 
-`configs/e_c.py:released` follows the authors' released code where it differs from their text.
+`e_c:released` follows the authors' released code where it differs from their text.
 
 A step of 128 patches takes 0.75 s on 2 CPU cores, not half of AE-C's. To expect, from Table 1:
 UrbanSound8K 72.5 %, GTZAN 58.9 %, NSynth 69.5 %.

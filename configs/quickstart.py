@@ -1,8 +1,8 @@
 """The paper's AE-C, narrower, trained with Adam: a minute or two on a laptop, training alone.
 
-    python -m coala_jax.main --config=configs/quickstart.py --workdir=W --config.data.path=DATASET
+    coala train quickstart --data=dataset/mine --workdir=runs/quickstart
 
-`configs/quickstart.py:released` follows the authors' code where it differs from their text.
+`quickstart:released` follows the authors' code where it differs from their text.
 
 `./run.sh` calls it on the small corpus of 565 real sounds, and takes 3 to 5 minutes in all.
 """

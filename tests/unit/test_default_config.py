@@ -113,7 +113,7 @@ def test_the_mode_follows_the_config_s_name_on_the_command_line(name, mode, monk
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[!_]*.py")), ids=lambda p: p.stem)
 def test_every_config_says_its_command_and_is_valid(path):
     config = importlib.import_module(f"configs.{path.stem}").get_config()
-    assert f"--config=configs/{path.name}" in path.read_text()
+    assert f"    coala train {path.stem} --data=" in path.read_text()
     config.data.path = "somewhere"
     validate(config)
 
