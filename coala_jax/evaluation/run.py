@@ -98,6 +98,23 @@ def parser() -> Parser:
         "--overwrite", action="store_true", help="replace results of another evaluation in --out"
     )
     parser.add_argument(
+        "--data",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="dataset that the models were trained on, for Table 2; several where they differ",
+        **many,
+    )
+    parser.add_argument(
+        "--audio", type=Path, metavar="FOLDER", help="folder of the sounds of --data"
+    )
+    _add_settings(parser)
+    return parser
+
+
+def _add_settings(parser: Parser) -> None:
+    """How clips are treated and vectors classified."""
+    parser.add_argument(
         "--head", nargs="+", choices=HEADS, default=["mlp"], help="classifiers of the vectors (mlp)"
     )
     parser.add_argument(
@@ -121,17 +138,6 @@ def parser() -> Parser:
         "--allow_missing", action="store_true", help="leave out clips that cannot be read"
     )
     parser.add_argument(
-        "--data",
-        type=Path,
-        default=[],
-        metavar="FOLDER",
-        help="dataset that the models were trained on, for Table 2; several where they differ",
-        **many,
-    )
-    parser.add_argument(
-        "--audio", type=Path, metavar="FOLDER", help="folder of the sounds of --data"
-    )
-    parser.add_argument(
         "--seed",
         type=at_least(0),
         default=0,
@@ -143,7 +149,6 @@ def parser() -> Parser:
         metavar="FOLDER",
         help="folder that keeps vectors and predictions (OUT/work)",
     )
-    return parser
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
