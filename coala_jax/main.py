@@ -51,7 +51,8 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     parallel.require_device(device)
     parallel.keep_compiled_steps()
     sounds = validation_sounds(config)
-    model = loop.train_and_evaluate(config, workdir, make_evaluate_fn(config, sounds))
+    result = loop.train(config, workdir, make_evaluate_fn(config, sounds))
+    model, kept = result.model, (result.epochs, result.kept_epoch, result.macro_auc)
     trained = ModelEvaluator("trained", Embedder(model), model.case)
     untrained = ModelEvaluator("untrained", Embedder(model.untrained(config.seed + 1)))
     figures = validation.measure([trained, untrained], sounds)
@@ -60,20 +61,30 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
         return
     command = " ".join(["python -m coala_jax.main", *flags_given])
     record = validation.write_record(
-        workdir, config, command, trained.embedder, sounds, figures, embeddings
+        workdir,
+        config,
+        command,
+        trained.embedder,
+        validation.KeptEpoch(*kept),
+        sounds,
+        figures,
+        embeddings,
     )
     training_report.render(workdir)
     print(training_report.summary(record, workdir))
 
 
 def validation_sounds(config: ConfigDict) -> "ValidationSounds":
-    """The validation split, of which each process reads its share."""
+    """The validation split, of which each process reads its share, scaled as for training."""
+    from coala_jax.data.schema import Manifest
     from coala_jax.evaluation.validation import ValidationSounds
     from coala_jax.evaluation.work_shard import WorkShard
-    from coala_jax.training import parallel
+    from coala_jax.training import initialize, parallel
 
+    manifest = initialize.with_scaler(Manifest.load(config.data.path), initialize.load(config))
     shard = WorkShard(*parallel.process_place(), parallel.gather_rows)
-    return ValidationSounds(config.data.path, shard)
+    chooses = config.train.keep_epoch == "best"
+    return ValidationSounds(config.data.path, shard, manifest, in_halves=chooses)
 
 
 def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "EvaluateFn":

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,86 @@ from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import map_projection, retrieval
+from coala_jax.evaluation import halves, map_projection, retrieval
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.scores import cosine
 from coala_jax.evaluation.work_shard import WHOLE, WorkShard
 
 RECORD = "results.json"
 ARRAYS = "reconstructions.npz"  # beside the record
-FORMAT = 1
+FORMAT = 2
 _MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """Which epoch's model a training run keeps.
+
+    epochs: that were trained.
+    epoch: after which the model is kept, from 1.
+    macro_auc: by which it was chosen; None where the last is kept.
+    """
+
+    epochs: int
+    epoch: int
+    macro_auc: float | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the validation sounds.
+
+    places: of all of them in the split, ascending.
+    patches: of this process's share of them, in memory, values in [0, 1].
+    """
+
+    places: Int64[np.ndarray, " place"]
+    patches: Float32[np.ndarray, "own_sound 96 96"]
 
 
 class ValidationSounds:
     """The validation split.
 
     Attributes:
-        patches: of this process's share of the sounds, in memory, values in [0, 1].
         tags: of all sounds.
+        selection: the sounds that choose the epoch.
+        reported: those of the results; of two halves the other, else all sounds are both.
     """
 
-    def __init__(self, dataset: storage.PathLike, shard: WorkShard = WHOLE) -> None:
-        self.manifest = Manifest.load(dataset)
+    def __init__(
+        self,
+        dataset: storage.PathLike,
+        shard: WorkShard = WHOLE,
+        manifest: Manifest | None = None,
+        in_halves: bool = False,
+    ) -> None:
+        """
+        Args:
+            manifest: of the dataset, with the scaler to use; by default as it is on disk.
+        """
+        self.manifest = manifest or Manifest.load(dataset)
         self._split, self._shard = SplitReader(dataset, "validation", self.manifest), shard
-        own = np.arange(len(self._split))[shard.of(len(self._split))]
+        count = len(self._split)
+        if in_halves:
+            own = range(*shard.of(count).indices(count))
+            found = np.zeros((len(own), 2, 32), np.uint8)
+            for row, place in enumerate(own):
+                found[row] = halves.digests(self._split[place])
+            places = halves.halve(shard.all_gather(found))
+        else:
+            places = (np.arange(count),)
+        self.tags: UInt8[np.ndarray, "sound tag"] = np.zeros(
+            (count, len(self.manifest.vocabulary)), np.uint8
+        )
+        self._parts = [self._load(part) for part in places]
+        self.selection, self.reported = self._parts[0], self._parts[-1]
+
+    def _load(self, places: Int64[np.ndarray, " place"]) -> Part:
+        """Reads this process's share of these sounds, and gathers the tags of all of them."""
+        own = places[self._shard.of(len(places))]
         examples = input_pipeline.load(self._split, own, np.dtype(np.float32))
-        self.patches: Float32[np.ndarray, "own_sound 96 96"] = examples["patches"]
-        self.tags: UInt8[np.ndarray, "sound tag"] = shard.all_gather(examples["tags"])
+        self.tags[places] = self._shard.all_gather(examples["tags"])
+        return Part(places, examples["patches"])
 
     def tag_names(self, places: Int64[np.ndarray, " place"]) -> list[list[str]]:
         """The tags of these sounds, in the order of the vocabulary."""
@@ -87,35 +142,38 @@ class ValidationSounds:
         pairs = [np.clip(p, 0, 1)[:, ::-1] for p in (patches, embedder.reconstruct(patches))]
         return rows, np.concatenate(list(np.concatenate(pairs, axis=1)), axis=1)
 
-    def measure(self, evaluator: ModelEvaluator) -> retrieval.Metrics:
-        """How well all sounds find their tags, computed by all processes together."""
+    def measure(self, evaluator: ModelEvaluator, part: Part) -> retrieval.Metrics:
+        """How well a part's sounds find their tags, computed by all processes together."""
         return retrieval.evaluate_retrieval(
-            evaluator.embedder, self.patches, self.tags, self._shard
+            evaluator.embedder, part.patches, self.tags[part.places], self._shard
         )
 
     def evaluate(self, evaluator: ModelEvaluator) -> dict[str, float]:
-        """The retrieval measures of a model, to be reported while it trains."""
-        found = self.measure(evaluator)
+        """The retrieval measures of a model while it trains, of the sounds that choose."""
+        found = self.measure(evaluator, self.selection)
         return {name: found[name] for name in _MEASURES if found[name] is not None}
 
     def embed(self, evaluator: ModelEvaluator) -> Float32[np.ndarray, "sound latent"]:
         """The embeddings of all sounds, computed by all processes together."""
-        return self._shard.map_rows(evaluator.embedder.embed_patches, self.patches)
+        embed, shard = evaluator.embedder.embed_patches, self._shard
+        rows = np.concatenate([shard.map_rows(embed, part.patches) for part in self._parts])
+        return rows[np.argsort(np.concatenate([part.places for part in self._parts]))]
 
 
 def measure(
     evaluators: Sequence[ModelEvaluator], sounds: ValidationSounds
 ) -> dict[str, retrieval.Metrics]:
-    """Tag retrieval by each evaluator's name, and of "chance" and "popularity".
+    """Tag retrieval of the reported sounds by each evaluator's name, of "chance" and "popularity".
 
     All processes must call it.
     """
+    tags = sounds.tags[sounds.reported.places]
     training_sounds = sounds.manifest.counts["train"]
     frequency = np.array(sounds.manifest.tag_counts) / training_sounds
     return {
-        **{evaluator.name: sounds.measure(evaluator) for evaluator in evaluators},
-        "chance": retrieval.chance(sounds.tags),
-        "popularity": retrieval.popularity(frequency, sounds.tags, training_sounds),
+        **{evaluator.name: sounds.measure(evaluator, sounds.reported) for evaluator in evaluators},
+        "chance": retrieval.chance(tags),
+        "popularity": retrieval.popularity(frequency, tags, training_sounds),
     }
 
 
@@ -124,6 +182,7 @@ def write_record(
     config: ConfigDict,
     command: str,
     trained: Embedder,
+    kept: KeptEpoch,
     sounds: ValidationSounds,
     figures: dict[str, retrieval.Metrics],
     embeddings: Float[np.ndarray, "sound latent"],
@@ -133,12 +192,13 @@ def write_record(
     Args:
         config: of the run.
         command: that does the same.
+        trained: the model that is kept.
         figures: from `measure`.
         embeddings: of all validation sounds, by the trained model.
     """
-    manifest, kept = sounds.manifest, None
+    manifest, reconstructions = sounds.manifest, None
     if trained.case == "ae_c" and config.report.reconstructions:
-        kept = _reconstruct(workdir, trained, sounds, config.report.reconstructions)
+        reconstructions = _reconstruct(workdir, trained, sounds, config.report.reconstructions)
     record = {
         "kind": "training",
         "format": FORMAT,
@@ -146,17 +206,31 @@ def write_record(
         "case": trained.case,
         "sounds": manifest.counts,
         "tags": len(manifest.vocabulary),
-        "epochs": config.train.epochs,
+        "epochs": kept.epochs,
+        "stopped_early": kept.epochs < config.train.epochs,
+        "kept": {
+            "rule": config.train.keep_epoch,
+            "epoch": kept.epoch,
+            "macro_auc": kept.macro_auc,
+            "selection_sounds": _selecting(config, sounds),
+            "reported_sounds": len(sounds.reported.places),
+            "patience": config.train.patience,
+        },
         "command": command,
         "device": jax.devices()[0].device_kind,
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("jax", "flax", "optax", "numpy")},
         "retrieval": figures,
-        "reconstructions": kept,
+        "reconstructions": reconstructions,
         "map": _map(embeddings, sounds) if len(embeddings) >= 3 else None,
     }
     storage.write_json(workdir / RECORD, record)
     return record
+
+
+def _selecting(config: ConfigDict, sounds: ValidationSounds) -> int:
+    """How many sounds the epoch is chosen on."""
+    return len(sounds.selection.places) if config.train.keep_epoch == "best" else 0
 
 
 def _map(

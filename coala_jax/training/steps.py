@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 from ml_collections import ConfigDict
 
 from coala_jax.data.input_pipeline import SKIP_STEP, UINT8_STEPS
@@ -25,6 +25,7 @@ Model = Coala | TagClassifier
 DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # an input_pipeline.Batch, this device's rows
 DeviceData = dict[str, Shaped[Array, "example ..."]]  # input_pipeline.Examples
 Indices = Int[Array, "step row"]
+AUDIO_ENCODER = "audio_encoder"  # its name in params, statistics and optimiser state
 Curves = dict[str, tuple[Float[Array, " step"], Float[Array, " step"]]]  # a metric's pair each step
 
 
@@ -42,10 +43,20 @@ class TrainState:
     key: PyTree  # uint32[2]
 
 
-def make_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
-    """Plain SGD as in the paper, or Adam."""
+def make_optimizer(settings: ConfigDict, audio_apart: bool = False) -> optax.GradientTransformation:
+    """Plain SGD as in the paper, or Adam.
+
+    audio_apart: the audio encoder gets one of its own. Where it is frozen at first, Adam then
+        counts its steps from the first that it takes; counted from the start they would be several
+        times too large, since Adam would no longer correct its empty moments.
+    """
     make = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
-    return make(settings.learning_rate)
+    if not audio_apart:
+        return make(settings.learning_rate)
+    return optax.multi_transform(
+        {name: make(settings.learning_rate) for name in (AUDIO_ENCODER, "rest")},
+        lambda params: {name: name if name == AUDIO_ENCODER else "rest" for name in params},
+    )
 
 
 def initial_state(model: Model, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
@@ -68,8 +79,12 @@ def train_step(
     model: Model,
     optimizer: optax.GradientTransformation,
     loss: ConfigDict,
+    frozen_steps: int = 0,
 ) -> tuple[TrainState, dict[str, metrics.Pair]]:
-    """One optimiser step. The metrics are of the batch before the step, with dropout on."""
+    """One optimiser step. The metrics are of the batch before the step, with dropout on.
+
+    frozen_steps: the first steps of a run, in which the audio encoder stays as it is.
+    """
     info = _info(batch)
     count = parallel.all_sum(info.mask.sum(dtype=model.param_dtype))
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -97,9 +112,22 @@ def train_step(
         opt_state=opt_state,
         key=state.key,
     )
+    if frozen_steps:
+        new_state = _with_audio_encoder_of(state, new_state, state.step < frozen_steps)
     pairs = parallel.all_sum(pairs)
     norm = optax.tree.norm(gradients)
     return new_state, {**pairs, "gradient_norm": (norm, jnp.ones_like(norm))}
+
+
+def _with_audio_encoder_of(old: TrainState, new: TrainState, where: Bool[Array, ""]) -> TrainState:
+    """The new state with the old one's audio encoder `where` that is true: its parameters, running
+    statistics and, of an optimiser of its own, its state."""
+
+    def choose(path: tuple[Any, ...], before: Array, after: Array) -> Array:
+        names = (getattr(key, "key", None) for key in path)
+        return jnp.where(where, before, after) if AUDIO_ENCODER in names else after
+
+    return jax.tree_util.tree_map_with_path(choose, old, new)
 
 
 def eval_step(
@@ -120,13 +148,16 @@ def train_steps(
     model: Model,
     optimizer: optax.GradientTransformation,
     loss: ConfigDict,
+    frozen_steps: int = 0,
 ) -> tuple[TrainState, Curves]:
     """Many steps as one program, dispatched by the host once.
 
     indices: which examples of `data` make this device's rows of each step; PADDING for a row of
         padding. The last steps may be SKIP_STEP: they are not taken, and their metrics are 0.
     """
-    step = functools.partial(train_step, model=model, optimizer=optimizer, loss=loss)
+    step = functools.partial(
+        train_step, model=model, optimizer=optimizer, loss=loss, frozen_steps=frozen_steps
+    )
     return _take_steps(lambda state, row: step(state, _batch(data, row)), state, indices)
 
 
