@@ -120,9 +120,10 @@ def test_a_killed_run_ends_as_one_that_was_not(killed_at, every, patience, train
 
 
 def test_a_run_that_has_ended_early_is_finished_also_with_more_epochs(train, tmp_path):
-    train("w", [0.7, 0.6, 0.5], train__patience=1)
+    changes = {"train__patience": 1, "checkpoint__every_epochs": 9}
+    train("w", [0.7, 0.6, 0.5], **changes)
     before = (tmp_path / "w" / "metrics.jsonl").read_text()
-    again = train("w", [0.7, 0.6, 0.5, 0.9], train__patience=1)
+    again = train("w", [0.7, 0.6, 0.5, 0.9], **changes)
     assert (again.epochs, again.kept_epoch) == (2, 1)
     assert (tmp_path / "w" / "metrics.jsonl").read_text() == before
 
