@@ -40,7 +40,7 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     # JAX takes seconds to import: a wrong flag or path is reported before that.
     Manifest.load(config.data.path)
     from coala_jax.embedding.embedder import Embedder
-    from coala_jax.evaluation import validation
+    from coala_jax.evaluation import run_record, validation
     from coala_jax.evaluation.evaluators import ModelEvaluator
     from coala_jax.reporting import training_report
     from coala_jax.training import loop, parallel
@@ -60,12 +60,12 @@ def run(config: ConfigDict, workdir: Path, flags_given: Sequence[str]) -> None:
     if not parallel.is_lead():
         return
     command = " ".join(["python -m coala_jax.main", *flags_given])
-    record = validation.write_record(
+    record = run_record.write_record(
         workdir,
         config,
         command,
         trained.embedder,
-        validation.KeptEpoch(*kept),
+        run_record.KeptEpoch(*kept),
         sounds,
         figures,
         embeddings,

@@ -13,19 +13,18 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 from ml_collections import ConfigDict
 
 from coala_jax.data.input_pipeline import SKIP_STEP, UINT8_STEPS
 from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
 from coala_jax.models.layers import BatchInfo
-from coala_jax.training import losses, metrics, parallel
+from coala_jax.training import frozen, losses, metrics, parallel
 
 Model = Coala | TagClassifier
 DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # an input_pipeline.Batch, this device's rows
 DeviceData = dict[str, Shaped[Array, "example ..."]]  # input_pipeline.Examples
 Indices = Int[Array, "step row"]
-AUDIO_ENCODER = "audio_encoder"  # its name in params, statistics and optimiser state
 Curves = dict[str, tuple[Float[Array, " step"], Float[Array, " step"]]]  # a metric's pair each step
 
 
@@ -44,19 +43,10 @@ class TrainState:
 
 
 def make_optimizer(settings: ConfigDict, audio_apart: bool = False) -> optax.GradientTransformation:
-    """Plain SGD as in the paper, or Adam.
-
-    audio_apart: the audio encoder gets one of its own. Where it is frozen at first, Adam then
-        counts its steps from the first that it takes; counted from the start they would be several
-        times too large, since Adam would no longer correct its empty moments.
-    """
-    make = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
-    if not audio_apart:
-        return make(settings.learning_rate)
-    return optax.multi_transform(
-        {name: make(settings.learning_rate) for name in (AUDIO_ENCODER, "rest")},
-        lambda params: {name: name if name == AUDIO_ENCODER else "rest" for name in params},
-    )
+    """Plain SGD as in the paper, or Adam; `audio_apart` see `frozen`."""
+    optimizer = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
+    make = functools.partial(optimizer, settings.learning_rate)
+    return frozen.audio_apart(make) if audio_apart else make()
 
 
 def initial_state(model: Model, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
@@ -113,21 +103,10 @@ def train_step(
         key=state.key,
     )
     if frozen_steps:
-        new_state = _with_audio_encoder_of(state, new_state, state.step < frozen_steps)
+        new_state = frozen.hold(state, new_state, state.step < frozen_steps)
     pairs = parallel.all_sum(pairs)
     norm = optax.tree.norm(gradients)
     return new_state, {**pairs, "gradient_norm": (norm, jnp.ones_like(norm))}
-
-
-def _with_audio_encoder_of(old: TrainState, new: TrainState, where: Bool[Array, ""]) -> TrainState:
-    """The new state with the old one's audio encoder `where` that is true: its parameters, running
-    statistics and, of an optimiser of its own, its state."""
-
-    def choose(path: tuple[Any, ...], before: Array, after: Array) -> Array:
-        names = (getattr(key, "key", None) for key in path)
-        return jnp.where(where, before, after) if AUDIO_ENCODER in names else after
-
-    return jax.tree_util.tree_map_with_path(choose, old, new)
 
 
 def eval_step(

@@ -9,7 +9,7 @@ import pytest
 from coala_jax import storage
 from coala_jax.data.schema import Example
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import map_projection, validation
+from coala_jax.evaluation import map_projection, run_record, validation
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.validation import ValidationSounds
 from tests.synthetic import random_examples, tiny_config, write_random_dataset
@@ -161,7 +161,7 @@ def test_popularity_ranks_by_the_training_tags(sounds, figures):
     assert figures["popularity"]["map"] == pytest.approx(np.mean(precisions))
 
 
-LAST = validation.KeptEpoch(epochs=2, epoch=2, macro_auc=None)
+LAST = run_record.KeptEpoch(epochs=2, epoch=2, macro_auc=None)
 
 
 def write_record(
@@ -173,7 +173,7 @@ def write_record(
     )
     model = FakeEmbedder(sounds, True, case)
     embeddings = sounds.embed(ModelEvaluator("trained", model))
-    return validation.write_record(workdir, config, "cmd", model, kept, sounds, figures, embeddings)
+    return run_record.write_record(workdir, config, "cmd", model, kept, sounds, figures, embeddings)
 
 
 def test_the_record_holds_figures_map_and_reconstructions(sounds, figures, tmp_path):
@@ -238,7 +238,7 @@ def test_of_two_halves_one_chooses_and_the_other_is_reported(sounds, halved):
 
 def test_the_record_says_which_epoch_is_kept_and_by_which_sounds(halved, tmp_path):
     found = validation.measure([ModelEvaluator("trained", FakeEmbedder(halved, True))], halved)
-    kept = validation.KeptEpoch(epochs=1, epoch=1, macro_auc=0.75)
+    kept = run_record.KeptEpoch(epochs=1, epoch=1, macro_auc=0.75)
     record = write_record(tmp_path, halved, found, kept=kept, keep_epoch="best")
     assert record["sounds"] == {"train": TRAIN, "validation": VALIDATION}
     assert (record["epochs"], record["stopped_early"]) == (1, True)
