@@ -78,6 +78,8 @@ def test_it_learns_on_from_the_model_with_its_scaler_and_another_is_refused(fold
     sounds = main.validation_sounds(config_of(folder, train__keep_epoch="last"))
     wanted = Scaler.from_dict(init.scaler).scale(raw)
     np.testing.assert_array_equal(sounds.reported.patches[0], wanted)
+    run, _ = setup.start_run(config_of(folder), ONE)
+    np.testing.assert_array_equal(run.validation.split[0].patch, wanted)
     # The model that it began with is known by its digest, and may lie elsewhere.
     assert model.config["init"] == {"freeze_audio_epochs": 1, "digest": init.digest}
     assert json.loads((folder / "w" / "config.json").read_text())["init_digest"] == init.digest
