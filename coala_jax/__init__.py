@@ -2,7 +2,8 @@
 
 >>> import coala_jax
 >>> model = coala_jax.load("runs/quickstart/model")
->>> vector = model.embed_file("dog.wav")  # 9 values per filter: 1152 at the paper's width
+>>> vectors = model.embed(["dog.wav", "cat.flac"])  # [2, 288]: 9 values per filter
+>>> model.tags("dog.wav", top=3)
 
 What is listed here is imported when it is first used: neither JAX nor librosa is loaded before.
 """
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # for editors; the same names as below
     from coala_jax.preparation.settings import Settings as Settings
     from coala_jax.tags.normalize import normalize_tags as normalize_tags
     from coala_jax.tags.vocabulary import Vocabulary as Vocabulary
-    from coala_jax.training.loop import train_and_evaluate as train_and_evaluate
+    from coala_jax.training_run import train as train
 
 __version__ = "0.1.0"
 
@@ -38,7 +39,7 @@ _MODULES = {
     "load": "embedding.embedder",
     "normalize_tags": "tags.normalize",
     "prepare": "preparation.run",
-    "train_and_evaluate": "training.loop",
+    "train": "training_run",
 }
 __all__ = ["__version__", *_MODULES]
 

@@ -16,10 +16,21 @@ PRECISIONS = ("float32", "float64", "bfloat16")
 PLACEMENTS = ("auto", "device", "host")
 PATCH_DTYPES = ("float32", "float16", "bfloat16", "uint8")
 MODES = ("paper", "released")
+KEPT_EPOCHS = ("best", "last")
 
-# Settings that change neither weights nor losses, by section or dotted key: where the data lie, how
-# they reach the device, what is saved and what is evaluated. A run may resume with other values.
-NO_RESULT = ("data.path", "data.placement", "train.steps_per_call", "checkpoint", "eval", "report")
+# Settings that change neither the model nor losses, by section or dotted key: where data and model
+# to start from lie, how data reach the device, what is saved, reported and made beside the weights.
+# A run may resume with other values. So is `eval` where the last epoch is kept; else it says which
+# epochs can be.
+NO_RESULT = (
+    "data.path",
+    "data.placement",
+    "init.model",
+    "train.steps_per_call",
+    "checkpoint",
+    "report",
+    "bank",
+)
 
 
 def get_config(mode: str = "paper") -> ConfigDict:
@@ -41,6 +52,12 @@ def get_config(mode: str = "paper") -> ConfigDict:
     # Training patches are rounded to this; in [0, 1] they change by up to 1/4096 (float16), 1/512
     # (bfloat16), 1/510 (uint8). Validation patches are never rounded.
     config.data.patch_dtype = "float32"  # float32, float16, bfloat16 or uint8
+
+    config.init = ConfigDict()
+    # A model to start from: its weights, and its tags by name. Its front end, level and widths must
+    # be those of dataset and config; its scaler is used in place of the dataset's.
+    config.init.model = ""  # folder of a pretrained model; empty: fresh weights
+    config.init.freeze_audio_epochs = 0  # first epochs in which the audio encoder stays as it is
 
     config.model = ConfigDict()
     config.model.filters = 128  # of each convolution; the embedding has 9 times as many values
@@ -68,6 +85,11 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.train.epochs = 200  # paper; 20 for CNN
     config.train.steps_per_call = 0  # of the device; 0: 4 on a CPU, 64 on accelerators
     config.train.last_batch = "keep"  # a partial one is masked; drop: left out (released)
+    # best: by macro AUC on half of the validation sounds, of the epochs that are evaluated; the
+    # table of the report is then of the other half. The paper does not choose an epoch.
+    config.train.keep_epoch = "best"  # the epoch whose model is kept: best, or last (released)
+    # Evaluations without a better macro AUC after which training ends; needs keep_epoch=best.
+    config.train.patience = 0  # evaluations; 0: all epochs are trained
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 1  # epochs between checkpoints
@@ -79,6 +101,10 @@ def get_config(mode: str = "paper") -> ConfigDict:
     # 18,990 sounds takes seconds on the host, and an accelerator's epoch not many more.
     config.eval.every_epochs = 10
 
+    config.bank = ConfigDict()
+    config.bank.temperature = 0.1  # of the vote of training sounds for a sound's tags
+    config.bank.entries = 10_000  # at most; more training patches than that become clusters
+
     config.report = ConfigDict()
     config.report.reconstructions = 6  # validation sounds plotted beside their reconstruction
     config.report.samples = 4  # validation sounds decoded at each evaluation, for TensorBoard
@@ -88,6 +114,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
         config.loss.contrastive = "nt_xent"
         config.loss.kl_offset = 1e-5
         config.train.last_batch = "drop"
+        config.train.keep_epoch = "last"
     return config.lock()
 
 
@@ -114,6 +141,7 @@ def validate(config: ConfigDict) -> None:
     one_of("loss.contrastive", config.loss.contrastive, ("cross_modal", "nt_xent"))
     one_of("loss.reduction", config.loss.reduction, ("mean", "sum"))
     one_of("train.last_batch", config.train.last_batch, ("keep", "drop"))
+    one_of("train.keep_epoch", config.train.keep_epoch, KEPT_EPOCHS)
     one_of("data.placement", config.data.placement, PLACEMENTS)
     one_of("data.patch_dtype", config.data.patch_dtype, PATCH_DTYPES)
     equal = config.loss.equal_tags_are_negatives
@@ -127,11 +155,22 @@ def validate(config: ConfigDict) -> None:
     require(size >= 3, "train.batch_size", size, "at least 3, so that every batch has negatives")
     steps = config.train.steps_per_call
     require(steps >= 0, "train.steps_per_call", steps, "0 (by device) or more")
+    patience = config.train.patience
+    chooses = config.train.keep_epoch == "best"
+    require(patience >= 0, "train.patience", patience, "0 (all epochs) or more")
+    wanted = "0 where config.train.keep_epoch is 'last', which looks at no evaluation"
+    require(chooses or not patience, "train.patience", patience, wanted)
+    model, frozen = config.init.model, config.init.freeze_audio_epochs
+    require(isinstance(model, str), "init.model", model, "the folder of a pretrained model, or ''")
+    require(frozen >= 0, "init.freeze_audio_epochs", frozen, "0 or more")
+    wanted = "0 without config.init.model, since fresh weights must be trained"
+    require(bool(model) or not frozen, "init.freeze_audio_epochs", frozen, wanted)
     positive("model", "filters", "tag_hidden")
     positive("optimizer", "learning_rate")
     positive("loss", "temperature")
     positive("train", "epochs")
     positive("checkpoint", "every_epochs", "keep")
+    positive("bank", "temperature", "entries")
     every = config.eval.every_epochs
     require(every >= 0, "eval.every_epochs", every, "0 (after the last epoch) or more")
     for name in ("audio_weight", "tag_weight", "contrastive_weight", "kl_offset"):
@@ -154,10 +193,8 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that shape a run's result, all but `NO_RESULT`, by dotted key."""
-    return {key: value for key, value in flat(config).items() if not is_no_result(key)}
-
-
-def is_no_result(key: str) -> bool:
-    """Whether a dotted key is one of `NO_RESULT`."""
-    return key in NO_RESULT or key.split(".")[0] in NO_RESULT
+    """The settings that shape a run's result, by dotted key: all but `NO_RESULT`, and `eval` where
+    the last epoch is kept."""
+    settings = flat(config)
+    free = (*NO_RESULT, "eval") if settings.get("train.keep_epoch") == "last" else NO_RESULT
+    return {k: v for k, v in settings.items() if not (k in free or k.split(".")[0] in free)}

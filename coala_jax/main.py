@@ -8,98 +8,22 @@ its last checkpoint. Every key of the config is a flag: --config.train.epochs=5.
 """
 
 import itertools
-import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from coala_jax import config_keys, logs
+from coala_jax import config_keys, logs, training_run
 from coala_jax import flags as program_flags
-from coala_jax.default_config import flat, get_config, validate
-
-if TYPE_CHECKING:
-    from coala_jax.evaluation.validation import ValidationSounds
-    from coala_jax.training.loop import EvaluateFn
+from coala_jax.default_config import flat, get_config
 
 PROGRAM = "coala_jax.main"
 AGAIN = "the same command resumes from the last checkpoint"
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings of the run.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and the model.")
-
-
-def run(config: ConfigDict, workdir: Path, command: Sequence[str]) -> None:
-    """Trains, freezes, evaluates the validation sounds, writes the record and renders it.
-
-    `command` does the same, word by word; the record quotes it.
-
-    Raises:
-        ValueError: config, dataset, work folder or device cannot be used; says which and why.
-        DivergedError: a loss became NaN or infinite.
-    """
-    validate(config)
-    from coala_jax.data.schema import Manifest
-
-    # JAX takes seconds to import: a wrong flag or path is reported before that.
-    Manifest.load(config.data.path)
-    from coala_jax.embedding.embedder import Embedder
-    from coala_jax.evaluation import validation
-    from coala_jax.evaluation.evaluators import ModelEvaluator
-    from coala_jax.reporting import training_report
-    from coala_jax.training import loop, parallel
-
-    device = os.environ.get("COALA_DEVICE", "")
-    parallel.start(device)
-    logs.start(*parallel.process_place())
-    parallel.require_device(device)
-    parallel.keep_compiled_steps()
-    sounds = validation_sounds(config)
-    model = loop.train_and_evaluate(config, workdir, make_evaluate_fn(config, sounds))
-    trained = ModelEvaluator("trained", Embedder(model), model.case)
-    untrained = ModelEvaluator("untrained", Embedder(model.untrained(config.seed + 1)))
-    figures = validation.measure([trained, untrained], sounds)
-    embeddings = sounds.embed(trained)
-    if not parallel.is_lead():
-        return
-    record = validation.write_record(
-        workdir, config, shlex.join(command), trained.embedder, sounds, figures, embeddings
-    )
-    training_report.render(workdir)
-    print(training_report.summary(record, workdir))
-
-
-def validation_sounds(config: ConfigDict) -> "ValidationSounds":
-    """The validation split, of which each process reads its share."""
-    from coala_jax.evaluation.validation import ValidationSounds
-    from coala_jax.evaluation.work_shard import WorkShard
-    from coala_jax.training import parallel
-
-    shard = WorkShard(*parallel.process_place(), parallel.gather_rows)
-    return ValidationSounds(config.data.path, shard)
-
-
-def make_evaluate_fn(config: ConfigDict, sounds: "ValidationSounds") -> "EvaluateFn":
-    """Tag retrieval on all processes, samples on the lead."""
-    from coala_jax.embedding.embedder import Embedder
-    from coala_jax.evaluation.evaluators import ModelEvaluator
-    from coala_jax.models.pretrained import PretrainedModel
-    from coala_jax.training import loop, metric_writer, parallel
-
-    def evaluate_fn(model: PretrainedModel) -> loop.EvalResult:
-        evaluator = ModelEvaluator("trained", Embedder(model), model.case)
-        figures, count = sounds.evaluate(evaluator), config.report.samples
-        if not (count and parallel.is_lead()):
-            return loop.EvalResult(figures)
-        return loop.EvalResult(
-            figures, metric_writer.Samples(*sounds.samples(evaluator.embedder, count))
-        )
-
-    return evaluate_fn
 
 
 def main(argv: list[str]) -> int:
@@ -109,7 +33,8 @@ def main(argv: list[str]) -> int:
     def train() -> None:
         if argv[1:]:
             raise ValueError(f"unexpected arguments {' '.join(argv[1:])}: it takes flags only")
-        run(_CONFIG.value, Path(_WORKDIR.value), ["python", "-m", PROGRAM, *sys.argv[1:]])
+        command = ["python", "-m", PROGRAM, *sys.argv[1:]]
+        training_run.train(_CONFIG.value, Path(_WORKDIR.value), command)
 
     return program_flags.run(PROGRAM, train, AGAIN)
 

@@ -76,6 +76,7 @@ def _training(flags: argparse.Namespace) -> list[str]:
         f"--config.train.batch_size={flags.batch_size}",
         f"--config.train.epochs={flags.epochs}",
         "--config.checkpoint.every_epochs=10",
+        "--config.train.keep_epoch=last",  # in both modes
     ]
 
 

@@ -23,7 +23,7 @@ from absl import app, flags, logging
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict, config_flags
 
-from coala_jax import config_keys, logs, storage
+from coala_jax import config_keys, logs, storage, training_run
 from coala_jax import flags as program_flags
 from coala_jax import main as training_program
 from coala_jax.data.schema import Manifest
@@ -59,8 +59,11 @@ class Point:
         return storage.read_json(path) if path.exists() else {}
 
     def is_done(self) -> bool:
-        is_finished = self.record().get("epochs") == self.config.train.epochs
-        return is_finished or (self.folder / DIVERGED).exists()
+        record = self.record()
+        is_finished = record.get("epochs") == self.config.train.epochs
+        return (
+            is_finished or record.get("stopped_early", False) or (self.folder / DIVERGED).exists()
+        )
 
     def row(self) -> dict[str, Any]:
         """Its row of the table; None where nothing was measured."""
@@ -74,11 +77,15 @@ class Point:
         if not self.is_done():
             return row
         entries = metric_writer.read(self.folder)
-        last = [entry for entry in entries if entry["kind"] == "validation"][-1]
+        record = self.record()
+        validated = {e["epoch"]: e for e in entries if e["kind"] == "validation"}
+        kept = validated[record["kept"]["epoch"]]
         best = max((e for e in entries if "mrr" in e), key=lambda entry: entry["mrr"])
-        figures = {name: last.get(name) for name in ("epoch", *LOSSES, *RETRIEVAL)}
+        figures = {name: kept.get(name) for name in ("epoch", *LOSSES)}
+        # Of the sounds that did not choose the epoch, as those of the baselines.
+        figures |= {name: record["retrieval"]["trained"][name] for name in RETRIEVAL}
         figures |= {"best_mrr": best["mrr"], "best_epoch": best["epoch"]}
-        figures["untrained_mrr"] = self.record()["retrieval"]["untrained"]["mrr"]
+        figures["untrained_mrr"] = record["retrieval"]["untrained"]["mrr"]
         figures["seconds"] = math.fsum(e["seconds"] for e in entries if e["kind"] == "train")
         return row | {"status": "finished", **figures}
 
@@ -150,11 +157,13 @@ def _values_of(
 
 def _check_folders(points: Sequence[Point], data_digest: str) -> None:
     """Raises ValueError if a point's folder holds a run of another config, dataset or length."""
-    from coala_jax.training import checkpoint
+    from coala_jax.training import checkpoint, initialize
 
     for point in points:
         if (point.folder / checkpoint.CONFIG).exists():
-            checkpoint.check_or_write_config(point.folder, point.config, data_digest)
+            init_model = initialize.load(point.config)
+            init_digest = "" if init_model is None else init_model.digest
+            checkpoint.check_or_write_config(point.folder, point.config, data_digest, init_digest)
         if point.record().get("epochs", 0) > (epochs := point.config.train.epochs):
             raise ValueError(
                 f"{point.folder}: this run has more epochs than config.train.epochs = {epochs}. "
@@ -172,7 +181,7 @@ def _train(point: Point, flags_given: Sequence[str]) -> None:
     command = ["python", "-m", "coala_jax.main", *flags_given]
     command += [f"--workdir={point.folder}", *changes]
     try:
-        training_program.run(point.config, point.folder, command)
+        training_run.train(point.config, point.folder, command)
     except DivergedError as error:
         logging.warning("%s diverged: %s", point.folder.name, error)
         cause = {"step": error.step, "epoch": error.epoch, "message": str(error)}
@@ -216,8 +225,9 @@ def markdown(keys: Sequence[str], rows: Rows) -> str:
         lines.append([row["point"], row["status"], *cells])
     parts = [
         f"# Sweep over {' and '.join(keys)}",
-        "Figures of the validation sounds after the last epoch; the best retrieval in **bold**; "
-        "seconds of training alone. Losses compare only where the case, the batch size and the "
+        "Figures of the validation sounds after the kept epoch, retrieval of those that did not "
+        "choose it; the best in **bold**; best_mrr by epoch is of those that did; seconds of "
+        "training alone. Losses compare only where the case, the batch size and the "
         "settings of the loss are equal.",
         "\n".join(f"| {' | '.join(cells)} |" for cells in lines),
     ]

@@ -40,16 +40,34 @@ def write_record(workdir: Path, **changes: object) -> dict:
     )
     record = {
         "kind": "training",
-        "format": 1,
+        "format": 2,
         "corpus": "random",
         "case": "ae_c",
         "sounds": {"train": 54, "validation": 6},
         "tags": 3,
         "epochs": 2,
+        "stopped_early": False,
+        "kept": {
+            "rule": "best",
+            "epoch": 1,
+            "macro_auc": 0.7314,
+            "selection_sounds": 4,
+            "reported_sounds": 2,
+            "patience": 0,
+        },
         "command": "python -m coala_jax.main --workdir=w",
         "retrieval": {
             "trained": FIGURES,
-            **{who: {**FIGURES, "mrr": 0.125} for who in ("untrained", "chance", "popularity")},
+            **{
+                who: {**FIGURES, "mrr": 0.125}
+                for who in ("untrained", "vote", "chance", "popularity")
+            },
+        },
+        "bank": {
+            "entries": 54,
+            "temperature": 0.1,
+            "best_for_search": "vote",
+            "near_duplicates": 3,
         },
         "device": "cpu",
         "versions": {"jax": "0.1"},

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from coala_jax import main, storage
+from coala_jax import storage, training_run
 from coala_jax.data import input_pipeline
 from coala_jax.evaluation import ranking
 from coala_jax.training import checkpoint, loop, parallel
@@ -89,7 +89,7 @@ def train_and_resume(root: Path) -> None:
     config = config_for(root / "dataset", train__epochs=1)
     loop.train_and_evaluate(config, root / "two")
 
-    load, train_and_evaluate = input_pipeline.load, loop.train_and_evaluate
+    load, train = input_pipeline.load, loop.train
 
     def load_and_print(split: Any, indices: Any, *rest: Any) -> Any:
         print("read", len(split), *indices, flush=True)
@@ -105,10 +105,10 @@ def train_and_resume(root: Path) -> None:
     input_pipeline.load = load_and_print
     for name in MEASURES:
         setattr(ranking, name, printing(name, getattr(ranking, name)))
-    loop.train_and_evaluate = lambda *given: train_and_evaluate(*given, devices=interleaved())
+    loop.train = lambda *given: train(*given, devices=interleaved())
     print(RESUMED, flush=True)
     streamed = {"data__placement": "host", "train__steps_per_call": 1}
-    main.run(config_for(root / "dataset", **streamed), root / "two", [])
+    training_run.train(config_for(root / "dataset", **streamed), root / "two", [])
 
 
 def start(root: Path) -> None:

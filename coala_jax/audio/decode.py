@@ -71,21 +71,25 @@ def load(
     Raises:
         DecodeError: its subclasses say why.
     """
-    try:
-        if not path.is_file():
-            cause = "it is a folder" if path.is_dir() else "there is no such file"
-            raise MissingFileError(f"{path}: {cause}. Fix: correct the path or leave it out")
-        with storage.open_binary(path) as file:
-            waveform, peak = _decode(_source(path, file), sample_rate_hz, max_seconds)
-    except OSError as error:
-        raise UnreadableError(
-            f"{path}: it may not be read ({error.strerror}). "
-            "Fix: correct its permissions or leave it out"
-        ) from error
+    peak, samples = 0.0, bytearray()
+    for block, loudest in _decoded(path, sample_rate_hz, max_seconds):
+        peak, _ = max(peak, loudest), samples.extend(block.tobytes())
+    waveform = np.frombuffer(samples, np.float32)
     if not allow_silence and np.abs(waveform).max() < _SILENT:
         cause = "its channels cancel each other" if peak >= _SILENT else "every sample is zero"
         raise SilentError(f"{path}: it is silent, {cause}. Fix: leave it out")
     return waveform
+
+
+def stream(path: Path, sample_rate_hz: int) -> Iterator[Float32[np.ndarray, " sample"]]:
+    """The samples of `load`, silence allowed, block by block: a day of sound takes no more memory.
+
+    Raises:
+        DecodeError: as `load`; damage is found where it lies, so that blocks may come before.
+    """
+    for block, _ in _decoded(path, sample_rate_hz, math.inf):
+        if block.size:
+            yield block
 
 
 def resample(
@@ -99,10 +103,15 @@ def resample(
     if from_hz != to_hz and waveform.size:
         waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
     if waveform.size == 0:
-        raise NoSamplesError(
-            f"{name}: it holds no sound (zero samples at {to_hz} Hz). Fix: leave it out"
-        )
+        raise no_samples(name, to_hz)
     return waveform
+
+
+def no_samples(name: str, rate_hz: int) -> NoSamplesError:
+    """The error for a sound without a single sample at this rate."""
+    return NoSamplesError(
+        f"{name}: it holds no sound (zero samples at {rate_hz} Hz). Fix: leave it out"
+    )
 
 
 def peak_normalize(
@@ -156,11 +165,27 @@ def _source(path: Path, file: Bytes) -> _Source:
     return _Source(path, file, io.BytesIO(wav), damage)
 
 
-def _decode(
+def _decoded(
+    path: Path, to_hz: int, max_seconds: float
+) -> Iterator[tuple[Float32[np.ndarray, " sample"], float]]:
+    """Blocks of the waveform, some empty, each with the largest absolute value of any channel."""
+    try:
+        if not path.is_file():
+            cause = "it is a folder" if path.is_dir() else "there is no such file"
+            raise MissingFileError(f"{path}: {cause}. Fix: correct the path or leave it out")
+        with storage.open_binary(path) as file:
+            yield from _decoded_source(_source(path, file), to_hz, max_seconds)
+    except OSError as error:
+        raise UnreadableError(
+            f"{path}: it may not be read ({error.strerror}). "
+            "Fix: correct its permissions or leave it out"
+        ) from error
+
+
+def _decoded_source(
     source: _Source, to_hz: int, max_seconds: float
-) -> tuple[Float32[np.ndarray, " sample"], float]:
-    """The waveform, and the largest absolute value before the channels were averaged."""
-    frames, peak, samples = 0, 0.0, bytearray()
+) -> Iterator[tuple[Float32[np.ndarray, " sample"], float]]:
+    frames = samples = 0
     with _open(source) as sound:
         rate_hz = sound.samplerate
         if sound.format != "MP3" and sound.frames < _UNKNOWN_FRAMES:  # an MP3's may be a guess
@@ -174,16 +199,20 @@ def _decode(
                     f"{source.path}: it holds NaN, infinite or absurdly large samples. "
                     "Fix: export it again"
                 )
-            frames, peak = frames + len(block), max(peak, loudest)
+            frames += len(block)
             _check_length(source.path, frames / rate_hz, max_seconds)
             # Many times faster than mean(axis=1) where channels are few.
             mono = functools.reduce(np.add, block.T) / np.float32(sound.channels)
-            samples += (mono if rate_hz == to_hz else resampler.resample_chunk(mono)).tobytes()
+            resampled = mono if rate_hz == to_hz else resampler.resample_chunk(mono)
+            samples += resampled.size
+            yield resampled, loudest
         _check_whole(source, sound, frames)
     if rate_hz != to_hz:
-        samples += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
-    # Too few samples for one are an error here too.
-    return resample(np.frombuffer(samples, np.float32), to_hz, to_hz, str(source.path)), peak
+        resampled = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        samples += resampled.size
+        yield resampled, 0.0
+    if not samples:
+        raise no_samples(str(source.path), to_hz)
 
 
 def _open(source: _Source) -> _SoundFile:

@@ -6,8 +6,10 @@ This file is its one definition.
 
 import dataclasses
 import functools
+import itertools
 import math
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -99,9 +101,38 @@ class FrontEnd:
 
             log_mel = FrontEnd().log_mel(waveform)  # float32[96, 430] for a sound of up to 10 s
         """
-        log_mel = self.mel_energies(waveform, clip_seconds)
-        log_mel += np.float32(self.log_offset)
-        return np.log(log_mel, out=log_mel)
+        return self._log(self.mel_energies(waveform, clip_seconds))
+
+    def stream_log_mel(self, blocks: Iterable[Waveform]) -> Iterator[LogMel]:
+        """The frames of `log_mel(waveform, clip_seconds=0)`, bit for bit, as its blocks come.
+
+        A front end with noise, which depends on the whole waveform, waits for its end.
+        """
+        half, hop, size = self.window_samples // 2, self.hop_samples, self.window_samples
+        # Of a reflection at the start as many samples must be known as are reflected.
+        blocks, first = iter(blocks), np.zeros(0, np.float32)
+        for block in blocks:
+            first = np.concatenate([first, block])
+            if first.size > size and not self.noise:
+                break
+        else:
+            yield self.log_mel(first, 0.0)
+            return
+        mirrored = self.edges == "reflect"
+        buffer = np.concatenate(
+            [first[half:0:-1] if mirrored else np.zeros(half, np.float32), first]
+        )
+        for block in itertools.chain(blocks, [None]):
+            if block is not None:
+                buffer = np.concatenate([buffer, block])
+            else:
+                end = buffer[-2 : -half - 2 : -1] if mirrored else np.zeros(half, np.float32)
+                buffer = np.concatenate([buffer, end])
+            # What the end may have to reflect stays in the buffer.
+            ready = (buffer.size - size) // hop + (block is None)
+            if ready > 0:
+                yield self._log(self._energies(buffer[: (ready - 1) * hop + size]))
+                buffer = buffer[ready * hop :]
 
     def mel_energies(self, waveform: Waveform, clip_seconds: float | None = None) -> LogMel:
         """Sums of `|spectrum| ** power` over the mel bands; frame f is centred on sample f * hop.
@@ -122,14 +153,20 @@ class FrontEnd:
         """
         seconds = self.clip_seconds if clip_seconds is None else clip_seconds
         samples = max(waveform.size, round(seconds * self.sample_rate_hz))
+        sounding = self._energies(self._with_edges(waveform, samples))
+        energies = np.zeros((self.mel_bands, 1 + samples // self.hop_samples), np.float32)
+        energies[:, : sounding.shape[1]] = sounding
+        return energies
+
+    def _energies(self, buffer: Float32[np.ndarray, " seen"]) -> LogMel:
+        """Of all frames that lie in the buffer as a whole, the first at its start."""
         hop, size = self.hop_samples, self.window_samples
-        buffer = self._with_edges(waveform, samples)
         window = _window(self.window, size, self.precision)
         filters = _mel_filters(self.sample_rate_hz, size, self.mel_bands, self.precision)
-        energies = np.zeros((self.mel_bands, 1 + samples // hop), np.float32)
-        sounding = 1 + (buffer.size - size) // hop
-        for first in range(0, sounding, _BLOCK_FRAMES):
-            last = min(first + _BLOCK_FRAMES, sounding)  # the first of the next block
+        count = 1 + (buffer.size - size) // hop
+        energies = np.empty((self.mel_bands, count), np.float32)
+        for first in range(0, count, _BLOCK_FRAMES):
+            last = min(first + _BLOCK_FRAMES, count)  # the first of the next block
             seen = buffer[first * hop : (last - 1) * hop + size]
             frames = np.lib.stride_tricks.sliding_window_view(seen, size)[::hop] * window
             spectrum = scipy.fft.rfft(frames, axis=1)
@@ -139,6 +176,10 @@ class FrontEnd:
                 np.sqrt(energy, out=energy)
             energies[:, first:last] = filters @ np.ascontiguousarray(energy.T)
         return energies
+
+    def _log(self, energies: LogMel) -> LogMel:
+        energies += np.float32(self.log_offset)
+        return np.log(energies, out=energies)
 
     def _with_edges(self, waveform: Waveform, samples: int) -> Float32[np.ndarray, " seen"]:
         """The sound padded to `samples`, with half a window more at both ends.
@@ -227,7 +268,30 @@ def _window(name: str, samples: int, precision: str) -> Float[np.ndarray, " samp
 
 @functools.lru_cache(maxsize=4)
 def _mel_filters(rate_hz: int, samples: int, bands: int, precision: str) -> scipy.sparse.csr_array:
-    from librosa.filters import mel  # takes a second to import, needed once
+    """Triangles on Slaney's mel scale, each of area 1 over frequency, as librosa's.
 
-    filters = mel(sr=rate_hz, n_fft=samples, n_mels=bands, dtype=np.float32)
-    return scipy.sparse.csr_array(filters.astype(precision))
+    Written out, since importing librosa takes longer than embedding a sound.
+    """
+    nyquist_hz = rate_hz / 2
+    bins_hz = np.linspace(0, nyquist_hz, 1 + samples // 2)[None]
+    edges_hz = _hz(np.linspace(0, _mel(nyquist_hz), bands + 2))[:, None]
+    below, centre, above = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    rising, falling = (bins_hz - below) / (centre - below), (above - bins_hz) / (above - centre)
+    triangles = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    triangles *= 2 / (above - below)
+    return scipy.sparse.csr_array(triangles.astype(precision))
+
+
+# Slaney's scale: 15 mel to 1 kHz in even steps, then 27 mel for each factor of 6.4.
+_KNEE_HZ, _KNEE_MEL, _MELS_PER_E = 1000.0, 15.0, 27 / math.log(6.4)
+
+
+def _mel(hz: float) -> float:
+    if hz <= _KNEE_HZ:
+        return hz * _KNEE_MEL / _KNEE_HZ
+    return _KNEE_MEL + _MELS_PER_E * math.log(hz / _KNEE_HZ)
+
+
+def _hz(mel: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " edge"]:
+    linear = mel * _KNEE_HZ / _KNEE_MEL
+    return np.where(mel <= _KNEE_MEL, linear, _KNEE_HZ * np.exp((mel - _KNEE_MEL) / _MELS_PER_E))

@@ -11,6 +11,8 @@ COMMANDS = {
     "demo": ("coala_jax.cli.demo", "makes a small corpus and a dataset of it, and trains on it"),
     "prepare": ("coala_jax.data_prep.from_folder", "makes a dataset from sounds and their tags"),
     "train": ("coala_jax.cli.train", "trains a model on a dataset, or resumes a run"),
+    "embed": ("coala_jax.cli.embed", "turns the sounds of a folder into a table of vectors"),
+    "tags": ("coala_jax.cli.tags", "tells the tags of sounds"),
     "evaluate": ("coala_jax.evaluation.run", "compares models with frozen parameters on tasks"),
     "verify": ("coala_jax.cli.verify", "checks every byte of a dataset or a model"),
     "info": ("coala_jax.cli.info", "says what a folder is: a dataset, a run or a model"),
@@ -30,6 +32,7 @@ def help_text() -> str:
             "example:",
             "  coala prepare --audio=sounds --tags=tags.csv --out=dataset/mine",
             "  coala train quickstart --data=dataset/mine --workdir=runs/mine",
+            "  coala embed runs/mine/model sounds --out=vectors.parquet",
             "",
             "coala COMMAND --help lists its flags; coala --version says which version this is.",
         ]

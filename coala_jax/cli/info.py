@@ -86,6 +86,7 @@ def _model(folder: Path) -> dict[str, Any]:
     filters, counts = description["config"]["model"]["filters"], description["tag_counts"]
     by_count = sorted(zip(counts, description["vocabulary"], strict=True), reverse=True)
     rest = {key: value for key, value in description.items() if key not in _SUMMED_UP}
+    bank = description["bank"] or {}
     return {
         "case": rest.pop("case"),
         "filters": filters,
@@ -93,6 +94,7 @@ def _model(folder: Path) -> dict[str, Any]:
         "tags": len(counts),
         "most_frequent_tags": [tag for _, tag in by_count[:5]],
         "front_end": description["front_end"],
+        "bank": {key: value for key, value in bank.items() if key != "sha256"} or None,
         **rest,
     }
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from coala_jax import config_keys, logs, storage
-from coala_jax import main as training_program
+from coala_jax import config_keys, logs, storage, training_run
 from coala_jax.default_config import flat
 from coala_jax.flags import Parser, run
 
 PROGRAM = "coala train"
+AGAIN = "the same command resumes from the last checkpoint"
 _CONFIGS = "coala_jax.configs"
 
 
@@ -32,6 +32,7 @@ def parser() -> Parser:
     parser = Parser(PROGRAM, __doc__, config_keys.help_text("--set KEY=VALUE"))
     parser.add_argument("config", metavar="CONFIG", help="name of a config, or a file: ./my.py")
     parser.add_argument("--data", metavar="FOLDER", help="dataset to train on")
+    parser.add_argument("--init", metavar="MODEL", help="pretrained model to start from")
     parser.add_argument(
         "--workdir", type=Path, metavar="FOLDER", help="folder of the run (runs/CONFIG-DATASET)"
     )
@@ -101,6 +102,8 @@ def settings_of(flags: argparse.Namespace) -> tuple[ConfigDict, Path]:
         config.update_from_flattened_dict({key: value})
     if flags.data:
         config.data.path = flags.data
+    if flags.init:
+        config.init.model = flags.init
     if not config.data.path:
         raise ValueError("--data is missing. Fix: add the dataset, such as --data=dataset/mine")
     if flags.workdir:
@@ -128,6 +131,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.info("the run is in %s; --workdir chooses another folder", workdir)
 
     def train() -> None:
-        training_program.run(config, workdir, [*PROGRAM.split(), *argv])
+        training_run.train(config, workdir, [*PROGRAM.split(), *argv])
 
-    return run(PROGRAM, train, training_program.AGAIN)
+    return run(PROGRAM, train, AGAIN)

@@ -1,260 +1,343 @@
 """A pretrained model in use: from sounds and tags to vectors.
 
-embedder = load("runs/quickstart/model")
-vector = embedder.embed_file("dog.wav")  # 9 values per filter: 288 here, 1152 at the paper's width
+model = load("runs/quickstart/model")
+vectors = model.embed(["dog.wav", "cat.flac"])  # [2, 288]: 9 values a filter
+model.tags("dog.wav", top=3)  # [("dog", 0.61), ("animal", 0.4), ("bark", 0.3)]
 """
 
 import functools
-from collections import deque
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-import flax.linen as nn
-import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float32, Num, PyTree, UInt8
+import scipy.special
+from absl import logging
+from jaxtyping import Float32, Float64, UInt8
 
 from coala_jax import storage
-from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import pooling
+from coala_jax.embedding.encoder import Encoder, Event, Patches
+from coala_jax.embedding.sounds import Heard, Reader, Sound, Windows, as_list
 from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.tags.vocabulary import Vocabulary
 
-# Rows per call and device, always the same, so that each function compiles at most twice: for one
-# device, and for all of this process. An accelerator gets 512: 32 take it less time than the call,
-# and the feature maps of 512 take 2 GB of its memory.
-_ROWS = 32
-_ROWS_OF_ACCELERATOR = 512
-
-# What a model needs for each method, and the cases that have it.
-_NEEDS = {
-    "encode_audio": ("encoder to embed with", ("ae_c", "e_c", "cnn")),
-    "project_audio": ("space that sounds and tags share", ("ae_c", "e_c")),
-    "project_tags": ("space that sounds and tags share", ("ae_c", "e_c")),
-    "reconstruct": ("decoder to reconstruct with", ("ae_c",)),
-    "reconstruct_tags": ("decoder to reconstruct with", ("ae_c",)),
-    "predict_tags": ("classifier to predict tags with", ("cnn",)),
-}
-
-Patches = Float32[np.ndarray, "patch 96 96"]
 Vectors = Float32[np.ndarray, "row latent"]
 
 
+class Embedding(NamedTuple):
+    """What became of one sound: its vector, or None and the error that says why."""
+
+    vector: Float32[np.ndarray, " latent"] | None
+    seconds: float  # of sound that were read
+    error: ValueError | None
+
+
 class Embedder:
-    """A pretrained model ready for use; it batches and pads by itself.
+    """A pretrained model ready for use; it decodes, batches and pads by itself.
 
     Attributes:
-        case: ae_c, e_c or cnn. `project_audio` and `project_tags` need one of the first two,
-            `reconstruct` and `reconstruct_tags` ae_c, `tag_logits` cnn.
+        case: ae_c, e_c or cnn. `project`, `tags` and `embed_tags` need one of the first two (`tags`
+            works with cnn, too), `reconstruct` and `reconstruct_tags` ae_c, `tag_logits` cnn.
         vocabulary: the tags that the model knows.
+        bank: of training sounds, whose tags vote; None in the case cnn.
         digest: of weights and description, SHA-256 in hex; the same for equal models.
         dataset_digest: of the dataset that trained it, `Manifest.digest`; an untrained model keeps
             that of the model it was made from.
-        level: one of `decode.LEVELS`, applied to every waveform.
+        level: one of `decode.LEVELS`, applied to every sound.
         front_end, scaler: how its patches are made; with `Scaler.none()` (the model was trained on
             patches that were scaled already) it takes patches only.
         sample_rate_hz: of the waveforms that `embed_clips` takes.
+        latent_size: values of a vector, 9 times the filters.
 
-    `policy` (paper, released or masked) says how a clip that does not fill its patches is padded,
-    and what the padding weighs; see `pooling`. A method that takes patches, tag sets or clips
-    raises ValueError where the case lacks what it needs, or the rows are none or of a wrong shape.
+    A sound is a file, or an array [sample] or [channel, sample] of floats in [-1, 1], of any rate,
+    number of channels (averaged) and length; see `pooling` for those that fill no patch. A file is
+    decoded as it is needed, so that a day of sound takes no more memory than a minute. No result
+    depends on the sounds beside it, nor on how many workers read them.
+
+    `policy` (paper, released or masked) says how a sound that does not fill its patches is padded,
+    and what the padding weighs; see `pooling`. A method raises ValueError where the case lacks what
+    it needs, or the arrays are none or of a wrong shape.
     """
 
     def __init__(self, model: PretrainedModel) -> None:
         self.case = model.case
         self.vocabulary = Vocabulary(tuple(model.vocabulary), model.tag_processing)
+        self.bank = model.bank
         self.digest = model.digest
         self.dataset_digest = model.dataset_digest
         self.level = model.level
         self.front_end = FrontEnd.from_dict(model.front_end)
         self.sample_rate_hz = self.front_end.sample_rate_hz
         self.scaler = Scaler.from_dict(model.scaler)
-        self._variables = jax.device_put(
-            jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), model.variables)
+        self._encoder = Encoder(model)
+        self.latent_size = self._encoder.module.filters * LATENT_SIZE**2
+
+    def __repr__(self) -> str:
+        bank = f", bank of {len(self.bank)}" if self.bank else ""
+        return (
+            f"<Embedder {self.case}: sound at {self.sample_rate_hz} Hz -> "
+            f"{self.latent_size} values; {len(self.vocabulary)} tags{bank}; "
+            f"digest {self.digest[:12]}>"
         )
-        self._module = model.module()
 
-    def embed_file(self, path: str | Path, policy: str = "paper") -> Float32[np.ndarray, " latent"]:
-        """The embedding of a sound file of any length: the mean over its patches.
-
-        Raises:
-            DecodeError: the file cannot be decoded; the message says why.
-            ValueError: there is no such policy.
-        """
-        pooling.check_policy(policy)  # before the file is decoded
-        rate_hz = self.sample_rate_hz
-        waveform = decode.load(Path(path), rate_hz, allow_silence=True)
-        return self.embed_waveform(waveform, rate_hz, policy)
-
-    def embed_waveform(
+    def embed(
         self,
-        waveform: Num[np.ndarray, "*channel sample"],
-        sample_rate_hz: int,
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None = None,
+        *,
         policy: str = "paper",
-    ) -> Float32[np.ndarray, " latent"]:
-        """The embedding of samples in [-1, 1], of one channel or of several (averaged).
+        on_error: str = "raise",
+        workers: int | None = None,
+    ) -> Float32[np.ndarray, "clip latent"]:
+        """One vector a sound, in their order: the mean over its patches.
+
+            model.embed(["dog.wav", "cat.flac"])  # [2, 288]; 9 values a filter
+            model.embed(samples, sample_rate_hz=16_000)  # [1, 288]
+
+        Args:
+            sounds: one sound, or any number of them.
+            sample_rate_hz: of the sounds that are arrays.
+            on_error: raise, or skip: the row of a sound that cannot be read is NaN, so that rows
+                and sounds stay in step, and a warning says which and why.
+            workers: that read sounds; as many as there are cores, at most 16.
 
         Raises:
-            ValueError: the samples are integers, not finite or none, or the axes are not
-                [sample] or [channel, sample]; or there is no such policy.
+            DecodeError: a file cannot be decoded; the message says which and why.
+            ValueError: an array is no waveform, its rate is missing, or an argument is invalid.
         """
-        mono = decode.resample(_mono(waveform), sample_rate_hz, self.sample_rate_hz)
-        return self.embed_clips([mono], policy)[0]
+        found = self.embed_each(sounds, sample_rate_hz, policy=policy, workers=workers)
+        return self._rows(found, self.latent_size, on_error)
+
+    def embed_each(
+        self,
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None = None,
+        *,
+        policy: str = "paper",
+        workers: int | None = None,
+    ) -> Iterator[Embedding]:
+        """As `embed`, sound by sound as they are done, with the error of each that failed."""
+        return self._pooled("encode_audio", sounds, sample_rate_hz, policy, workers)
 
     def embed_clips(
         self, waveforms: Iterable[Float32[np.ndarray, " _"]], policy: str = "paper"
     ) -> Float32[np.ndarray, "clip latent"]:
-        """The embeddings of many clips, one channel each at the model's sample rate.
+        """`embed` of waveforms of one channel at the model's sample rate.
 
-        Much faster for short clips than one by one, since batches of patches span clips. Clips are
-        taken as they are needed; no more than a batch of patches and one clip are in memory.
+        They are taken as they are needed; a few wait in memory, with a batch of patches.
+        """
+        return self.embed(waveforms, self.sample_rate_hz, policy=policy)
+
+    def embed_timestamps(
+        self, sound: Sound, hop_seconds: float = 0.5, sample_rate_hz: int | None = None
+    ) -> tuple[Float32[np.ndarray, "time latent"], Float64[np.ndarray, " time"]]:
+        """A vector every `hop_seconds`, and the times in seconds.
+
+        Each is of the 2.2 s around its time, with silence before and after the sound. The first
+        time is 0, the last lies within the sound; times are rounded to a frame (23 ms).
 
         Raises:
-            ValueError: as `embed_waveform`.
+            DecodeError, ValueError: as `embed`; or the hop is shorter than a frame.
         """
-        pooling.check_policy(policy)
-        if self.scaler == Scaler.none():
+        (parts,) = map(list, self.timestamps_each([sound], hop_seconds, sample_rate_hz))
+        vectors, seconds = zip(*parts, strict=True)
+        return np.concatenate(vectors), np.concatenate(seconds)
+
+    def timestamps_each(
+        self,
+        sounds: Iterable[Sound],
+        hop_seconds: float = 0.5,
+        sample_rate_hz: int | None = None,
+        *,
+        workers: int | None = None,
+    ) -> Iterator[
+        Iterator[tuple[Float32[np.ndarray, "time latent"], Float64[np.ndarray, " time"]]]
+    ]:
+        """`embed_timestamps` of each sound, in parts as it is read; its errors come out there.
+
+        A day of sound takes no more memory than a minute. Whoever asks for the next sound has done
+        with the one before.
+        """
+
+        def cut(sound: Sound, heard: Heard) -> Iterator[Windows]:
+            return self._reader.windows(sound, sample_rate_hz, hop_seconds, heard)
+
+        def parts(events: Iterable[Event]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for heard, part, rows in events:
+                if part is not None:
+                    yield rows, part.seconds
+                elif heard.error is not None:
+                    raise heard.error
+
+        self._check_takes_sounds("encode_audio")
+        encoded = self._encoder.encode_sounds("encode_audio", sounds, cut, workers)
+        for _, events in itertools.groupby(encoded, key=lambda event: id(event[0])):
+            yield parts(events)
+
+    def project(
+        self,
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None = None,
+        *,
+        policy: str = "paper",
+        on_error: str = "raise",
+        workers: int | None = None,
+    ) -> Float32[np.ndarray, "clip latent"]:
+        """Sounds in the space they share with tags, not normalised; else as `embed`.
+
+        Their cosine with `embed_tags` says how well a sound and a tag match.
+        """
+        found = self._pooled("project_audio", sounds, sample_rate_hz, policy, workers)
+        return self._rows(found, self.latent_size, on_error)
+
+    def embed_tags(self, tags: Sequence[str]) -> Float32[np.ndarray, "tag latent"]:
+        """Single tags in the space they share with sounds, one row each.
+
+        Raises:
+            ValueError: the vocabulary lacks a tag; the message names the nearest that it has.
+        """
+        if isinstance(tags, str):
+            raise ValueError(f"tags is {tags!r}, not a list. Fix: pass [{tags!r}]")
+        places = [self.vocabulary.place(tag) for tag in tags]
+        return self.project_tags(np.eye(len(self.vocabulary), dtype=np.uint8)[places])
+
+    def tags(
+        self, sound: Sound, top: int = 5, sample_rate_hz: int | None = None
+    ) -> list[tuple[str, float]]:
+        """The tags of one sound and their scores in [0, 1], the highest first; see `tag_scores`."""
+        return self._best(self.tag_scores([sound], sample_rate_hz)[0], top)
+
+    def tags_each(
+        self, sounds: Iterable[Sound], top: int = 5, sample_rate_hz: int | None = None
+    ) -> Iterator[list[tuple[str, float]] | ValueError]:
+        """`tags` of each sound as they are done; of one that cannot be read, the error."""
+        for scores, _, error in self._tag_scores(sounds, sample_rate_hz, None):
+            yield error or self._best(scores, top)
+
+    def tag_scores(
+        self,
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None = None,
+        *,
+        on_error: str = "raise",
+        workers: int | None = None,
+    ) -> Float32[np.ndarray, "clip tag"]:
+        """How much each tag of the vocabulary fits each sound, in [0, 1]; sounds as in `embed`.
+
+        AE-C and E-C: the share of the vote of the training sounds near it (`models.bank`). CNN: the
+        probability that the classifier gives, by the mean of the patches' logits.
+
+        Raises:
+            ValueError: the model has no bank, or as `embed`.
+        """
+        found = self._tag_scores(sounds, sample_rate_hz, workers)
+        return self._rows(found, len(self.vocabulary), on_error)
+
+    def _tag_scores(
+        self, sounds: Sound | Iterable[Sound], sample_rate_hz: int | None, workers: int | None
+    ) -> Iterator[Embedding]:
+        if self.case != "cnn" and self.bank is None:
             raise ValueError(
-                "this model cannot take waveforms: it was trained on scaled patches, whose scaling "
-                "is not known. Fix: pass patches scaled likewise to embed_patches"
+                "this model has no bank of training sounds, whose tags would vote. Fix: load a "
+                "model as training leaves it; an untrained one has none"
             )
-        begun = deque()  # (patches, counted frames) of the clips that wait for their latents
+        method = "predict_tags" if self.case == "cnn" else "project_audio"
+        for found in self._pooled(method, sounds, sample_rate_hz, "paper", workers):
+            if found.vector is None:
+                yield found
+            elif self.case == "cnn":
+                yield found._replace(vector=scipy.special.expit(found.vector))
+            else:
+                yield found._replace(vector=self.bank.vote(found.vector[None])[0])
 
-        def cut() -> Iterator[Patches]:
-            for waveform in waveforms:
-                heard = pooling.at_level(_mono(waveform), self.level)
-                clip = pooling.cut(self.front_end, heard, policy)
-                begun.append((len(clip.patches), clip.counted_frames))
-                yield self.scaler.scale(clip.patches)
-
-        size = self._module.filters * LATENT_SIZE**2
-        pooled, latents = [], np.empty((0, size), np.float32)
-        for batch in _batches(cut(), _ROWS):
-            latents = np.concatenate([latents, self.embed_patches(batch)])
-            while begun and begun[0][0] <= len(latents):
-                patches, counted_frames = begun.popleft()
-                maps = latents[:patches].reshape(patches, -1, LATENT_SIZE)
-                pooled.append(pooling.pool(maps, counted_frames, PATCH_SIZE).reshape(-1))
-                latents = latents[patches:]
-        return np.stack(pooled) if pooled else latents
+    def _best(self, scores: Float32[np.ndarray, " tag"], top: int) -> list[tuple[str, float]]:
+        best = np.argsort(-scores, kind="stable")[:top]
+        return [(self.vocabulary.readable(tag), float(scores[tag])) for tag in best]
 
     def embed_patches(self, patches: Patches) -> Vectors:
         """The latent vector of each patch (values in [0, 1]), in channel, mel, time order."""
-        return self._apply("encode_audio", patches)
+        return self._encoder.apply("encode_audio", patches)
 
     def project_audio(self, patches: Patches) -> Vectors:
         """Patches (values in [0, 1]) in the space they share with tags, not normalised.
 
         Their cosine with `project_tags` says how well a sound and a tag set match.
         """
-        return self._apply("project_audio", patches)
+        return self._encoder.apply("project_audio", patches)
 
     def project_tags(self, multi_hot: UInt8[np.ndarray, "row tag"]) -> Vectors:
         """Tag sets, as `vocabulary.encode` gives each, in the space they share with sounds."""
-        return self._apply("project_tags", multi_hot)
+        return self._encoder.apply("project_tags", multi_hot)
 
     def reconstruct(self, patches: Patches) -> Patches:
         """Patches as the audio autoencoder returns them, values in (0, 1)."""
-        return self._apply("reconstruct", patches)
+        return self._encoder.apply("reconstruct", patches)
 
     def reconstruct_tags(
         self, multi_hot: UInt8[np.ndarray, "row tag"]
     ) -> Float32[np.ndarray, "row tag"]:
         """How strongly the tag autoencoder returns each tag of a tag set, before the sigmoid."""
-        return self._apply("reconstruct_tags", multi_hot)
+        return self._encoder.apply("reconstruct_tags", multi_hot)
 
     def tag_logits(self, patches: Patches) -> Float32[np.ndarray, "patch tag"]:
         """How strongly the classifier predicts each tag for each patch, before the sigmoid."""
-        return self._apply("predict_tags", patches)
+        return self._encoder.apply("predict_tags", patches)
 
-    def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
-        needed, cases = _NEEDS[method]
-        if self.case not in cases:
+    def _pooled(
+        self,
+        method: str,
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None,
+        policy: str,
+        workers: int | None,
+    ) -> Iterator[Embedding]:
+        """The mean over what a method makes of each sound's patches."""
+        pooling.check_policy(policy)
+        self._check_takes_sounds(method)
+
+        def cut(sound: Sound, heard: Heard) -> Iterator[pooling.Clip]:
+            return self._reader.clip(sound, sample_rate_hz, policy, heard)
+
+        # Of an embedding, each position in time by itself; all else is of the patch as a whole.
+        positions, pool = LATENT_SIZE if method == "encode_audio" else 1, None
+        encoded = self._encoder.encode_sounds(method, as_list(sounds), cut, workers)
+        for heard, part, rows in encoded:
+            if part is not None:
+                pool = pool or pooling.MeanPool(PATCH_SIZE)
+                pool.add(rows.reshape(len(rows), -1, positions), part.counted_frames)
+                continue
+            vector = None if heard.error else pool.result().reshape(-1)
+            yield Embedding(vector, heard.samples / self.sample_rate_hz, heard.error)
+            pool = None
+
+    def _rows(self, found: Iterable[Embedding], size: int, on_error: str) -> Vectors:
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be raise or skip, got {on_error}")
+        rows = []
+        for place, (vector, _, error) in enumerate(found):
+            if error is not None:
+                if on_error == "raise":
+                    raise error
+                logging.warning("skipped sound %d: %s", place, error)
+                vector = np.full(size, np.nan, np.float32)
+            rows.append(vector)
+        return np.stack(rows) if rows else np.empty((0, size), np.float32)
+
+    def _check_takes_sounds(self, method: str) -> None:
+        self._encoder.check_case(method)
+        if self.scaler == Scaler.none():
             raise ValueError(
-                f"case {self.case} has no {needed}. Fix: load a model of case {' or '.join(cases)}"
+                "this model cannot take waveforms: it was trained on scaled patches, whose scaling "
+                "is not known. Fix: pass patches scaled likewise to embed_patches"
             )
-        of_tags = method in ("project_tags", "reconstruct_tags")
-        row = [len(self.vocabulary)] if of_tags else [PATCH_SIZE, PATCH_SIZE]
-        if list(rows.shape[1:]) != row:
-            wanted = ", ".join(map(str, row))
-            raise ValueError(f"the array has shape {list(rows.shape)}; it must be [row, {wanted}]")
-        if len(rows) == 0:
-            raise ValueError("the array has zero rows. Fix: pass at least 1")
-        many, parts = len(rows) > _ROWS, []
-        mesh = _devices(many)
-        on_cpu = mesh.devices[0].platform == "cpu"
-        size = mesh.size * (_ROWS if on_cpu or not many else _ROWS_OF_ACCELERATOR)
-        variables = self._variables_everywhere if many else self._variables
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            padded = np.zeros((size, *rows.shape[1:]), rows.dtype)
-            padded[: len(part)] = part
-            result = _call(self._module, method, mesh, variables, padded)
-            parts.append(np.asarray(result)[: len(part)])
-        return np.concatenate(parts)
 
     @functools.cached_property
-    def _variables_everywhere(self) -> PyTree:
-        return jax.device_put(self._variables, NamedSharding(_devices(True), PartitionSpec()))
-
-
-def _devices(many: bool) -> Mesh:
-    """All devices of this process, or the first."""
-    devices = jax.local_devices()
-    return Mesh(np.array(devices if many else devices[:1]), ("device",))
-
-
-def _batches(parts: Iterable[Patches], rows: int) -> Iterator[Patches]:
-    """The patches of all parts in order, `rows` at a time; the last batch may be smaller."""
-    waiting = np.empty((0, PATCH_SIZE, PATCH_SIZE), np.float32)
-    for part in parts:
-        waiting = np.concatenate([waiting, part])
-        whole = len(waiting) // rows * rows
-        for start in range(0, whole, rows):
-            yield waiting[start : start + rows]
-        waiting = waiting[whole:]
-    if len(waiting):
-        yield waiting
-
-
-def _mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
-    """The mean of the channels, in float32; raises ValueError for an invalid waveform."""
-    waveform = np.asarray(waveform)
-    shape = list(waveform.shape)
-    if not np.issubdtype(waveform.dtype, np.floating):
-        raise ValueError(
-            f"the waveform holds {waveform.dtype}; it must hold floats in [-1, 1]. "
-            "Fix: divide int16 by 32768"
-        )
-    if waveform.size == 0:
-        raise ValueError(f"the waveform has shape {shape}: it holds no sound. Fix: leave it out")
-    if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and shape[0] > shape[1]):
-        raise ValueError(
-            f"the waveform has shape {shape}; it must be [sample] or [channel, sample], "
-            "channels first"
-        )
-    with np.errstate(over="ignore"):  # too large for float32 is found by the next check
-        waveform = waveform.astype(np.float32)
-    if not np.isfinite(waveform).all():
-        raise ValueError("the waveform holds NaN or infinite samples. Fix: export it again")
-    return waveform.mean(axis=0) if waveform.ndim == 2 else waveform
-
-
-@functools.partial(jax.jit, static_argnames=("module", "method", "mesh"))
-def _call(module: nn.Module, method: str, mesh: Mesh, variables: PyTree, rows: Array) -> Array:
-    """Each device computes its rows on its own, by the program that one device would have.
-
-    Compiled once for all models of one shape, and not again for each of them.
-    """
-    cut = PartitionSpec("device")
-    apply = functools.partial(module.apply, method=method)
-    return jax.shard_map(
-        apply, mesh=mesh, in_specs=(PartitionSpec(), cut), out_specs=cut, check_vma=False
-    )(variables, rows)
+    def _reader(self) -> Reader:
+        return Reader(self.front_end, self.level, self.scaler)
 
 
 def load(folder: storage.PathLike) -> Embedder:

@@ -1,5 +1,8 @@
 """A clip of any length as patches, and their latents as one vector (paper, section 3.2).
 
+Patches follow each other without overlap. A clip shorter than a patch becomes one; of a longer one,
+a remainder of at least half a patch is padded to a patch, and a shorter remainder is dropped.
+
 A policy says how a clip that does not fill its patches is padded, and what the padding weighs:
 
 * ``paper``: a clip shorter than a patch, or its last patch, is padded with digital silence, which
@@ -9,19 +12,21 @@ A policy says how a clip that does not fill its patches is padded, and what the 
 """
 
 import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from coala_jax.audio.decode import LEVELS, peak_normalize
+from coala_jax.audio.decode import LEVELS
 from coala_jax.audio.frontend import FrontEnd, Patches, Waveform
 
 POLICIES = ("paper", "released", "masked")
+_HELD_SAMPLES = 2**21  # of a clip whose peak is looked for: 95 s at 22 kHz, 8 MiB
 
 
 class Clip(NamedTuple):
-    """A clip's patches: log-mel, not scaled, in order of time, without gaps.
+    """A clip's patches, or some of them: log-mel, not scaled, in order of time, without gaps.
 
     The first `counted_frames` of their frames count; the rest is padding.
     """
@@ -36,22 +41,38 @@ def check_policy(policy: str) -> None:
         raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy}")
 
 
-def at_level(waveform: Waveform, level: str) -> Waveform:
-    """The clip as recorded (paper), or scaled to a peak of 1 (``peak``).
+def check_level(level: str) -> None:
+    """Raises ValueError when there is no such level."""
+    if level not in LEVELS:
+        raise ValueError(f"level must be {' or '.join(LEVELS)}, got {level}")
+
+
+def at_level(blocks: Callable[[], Iterable[Waveform]], level: str) -> Iterator[Waveform]:
+    """The blocks of a clip as recorded (paper), or scaled to a peak of 1 for the clip (``peak``).
 
     Loudness is part of what a model hears; ``peak`` removes it, for clips whose levels have nothing
-    to do with their classes.
+    to do with their classes. Digital silence stays silence.
+
+    Args:
+        blocks: begins the clip anew; with ``peak``, a clip beyond a minute or two is begun twice.
 
     Raises:
         ValueError: there is no such level.
     """
-    if level not in LEVELS:
-        raise ValueError(f"level must be {' or '.join(LEVELS)}, got {level}")
-    return peak_normalize(waveform) if level == "peak" else waveform
+    check_level(level)
+    if level == "recorded":
+        yield from blocks()
+        return
+    peak, samples, held = np.float32(0), 0, []
+    for block in blocks():
+        peak, samples = max(peak, np.abs(block).max(initial=0)), samples + block.size
+        held = [*held, block] if samples <= _HELD_SAMPLES else []
+    for block in held or blocks():
+        yield block / peak if peak else block
 
 
-def cut(front_end: FrontEnd, waveform: Waveform, policy: str) -> Clip:
-    """The patches of a clip; at least one, and at least one of its frames counts.
+def stream(front_end: FrontEnd, blocks: Iterable[Waveform], policy: str) -> Iterator[Clip]:
+    """The patches of a clip, as its samples come: one after the other they are those of `cut`.
 
     Raises:
         ValueError: there is no such policy.
@@ -60,35 +81,65 @@ def cut(front_end: FrontEnd, waveform: Waveform, policy: str) -> Clip:
     if policy == "released":
         released = FrontEnd.released()
         padding = {"clip_seconds": released.clip_seconds, "noise": released.noise}
-        log_mel = dataclasses.replace(front_end, **padding).log_mel(waveform)
+        waveform = np.concatenate(list(blocks))
+        log_mels = iter([dataclasses.replace(front_end, **padding).log_mel(waveform)])
     else:
-        log_mel = front_end.log_mel(waveform, clip_seconds=0.0)
-    patches = front_end.consecutive_patches(log_mel)
-    frames = len(patches) * front_end.patch_frames
-    return Clip(patches, min(frames, log_mel.shape[1]) if policy == "masked" else frames)
+        log_mels = front_end.stream_log_mel(blocks)
+    size, cut_patches = front_end.patch_frames, 0
+    rest = np.empty((front_end.mel_bands, 0), np.float32)
+    for log_mel in log_mels:
+        rest = np.concatenate([rest, log_mel], axis=1)
+        whole = rest.shape[1] // size * size
+        if whole:
+            yield Clip(front_end.consecutive_patches(rest[:, :whole]), whole)
+            rest, cut_patches = rest[:, whole:], cut_patches + whole // size
+    frames = rest.shape[1]
+    if not cut_patches or frames >= size / 2:
+        last = front_end.consecutive_patches(rest)
+        yield Clip(last, frames if policy == "masked" else size)
 
 
-def pool(
-    latents: Float32[np.ndarray, "patch feature position"], counted_frames: int, patch_frames: int
-) -> Float32[np.ndarray, "feature position"]:
-    """The mean over the patches, with each position in time weighted by its share of sound.
+def cut(front_end: FrontEnd, waveform: Waveform, policy: str) -> Clip:
+    """The patches of a clip; at least one, and at least one of its frames counts.
+
+    Raises:
+        ValueError: there is no such policy.
+    """
+    parts = list(stream(front_end, [waveform], policy))
+    patches = np.concatenate([part.patches for part in parts])
+    return Clip(patches, sum(part.counted_frames for part in parts))
+
+
+class MeanPool:
+    """The mean over a clip's patches, with each position in time weighted by its share of sound.
 
     The positions of a latent divide the frames of its patch evenly; a position's weight is the
     share of its frames that count. A position without a counted frame in any patch (the end of a
     very short clip) is the weighted mean of all others. Where every frame counts, this is the plain
-    mean.
+    mean. Summed in float64: the mean of a day is as exact as that of a minute.
     """
-    patches, _, positions = latents.shape
-    weights = _weights(patches, positions, counted_frames, patch_frames)
-    if (weights == 1).all():
-        return latents.mean(axis=0)
-    sums = np.einsum("pfx,px->fx", latents.astype(np.float64), weights)
-    totals = weights.sum(axis=0)
-    heard = totals > 0
-    pooled = np.empty_like(sums)
-    pooled[:, heard] = sums[:, heard] / totals[heard]
-    pooled[:, ~heard] = sums.sum(axis=1, keepdims=True) / totals.sum()
-    return pooled.astype(np.float32)
+
+    def __init__(self, patch_frames: int) -> None:
+        self._patch_frames = patch_frames
+        self._sums = self._weights = 0.0
+
+    def add(
+        self, latents: Float32[np.ndarray, "patch feature position"], counted_frames: int
+    ) -> None:
+        """Some more patches of the clip; the first `counted_frames` of their frames count."""
+        patches, _, positions = latents.shape
+        weights = _weights(patches, positions, counted_frames, self._patch_frames)
+        self._sums += np.einsum("pfx,px->fx", latents, weights, dtype=np.float64)
+        self._weights += weights.sum(axis=0)
+
+    def result(self) -> Float32[np.ndarray, "feature position"]:
+        """The mean over the patches so far, of which there must be one."""
+        sums, totals = self._sums, self._weights
+        heard = totals > 0
+        pooled = np.empty_like(sums)
+        pooled[:, heard] = sums[:, heard] / totals[heard]
+        pooled[:, ~heard] = sums.sum(axis=1, keepdims=True) / totals.sum()
+        return pooled.astype(np.float32)
 
 
 def _weights(

@@ -1,5 +1,6 @@
 """The paper's Table 2: embeddings and acoustic descriptors of validation sounds, correlated."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def _dataset_of(name: str, embedder: Embedder, manifests: Mapping[Path, Manifest
 def _embed(
     embedder: Embedder, folder: Path, manifest: Manifest, split: str, name: str
 ) -> Float32[np.ndarray, "patch latent"]:
-    reader = SplitReader(folder, split, manifest)
+    # The model's scaler is not the dataset's where its training went on from another model.
+    scaled = dataclasses.replace(manifest, scaler=embedder.scaler.to_dict())
+    reader = SplitReader(folder, split, scaled)
     count = len(reader)
     if split == "train":
         count = min(count, _TRAINING_SOUNDS)

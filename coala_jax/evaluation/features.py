@@ -12,9 +12,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from coala_jax import storage
-from coala_jax.audio.decode import DecodeError, load
+from coala_jax.audio.decode import DecodeError, load, peak_normalize
 from coala_jax.audio.frontend import Waveform
-from coala_jax.embedding.pooling import at_level, check_policy
+from coala_jax.embedding.pooling import check_level, check_policy
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 from coala_jax.evaluation.vector_cache import VectorCache
 from coala_jax.prefetch import prefetch
@@ -64,6 +64,7 @@ def extract(
         ValueError: two evaluators have the same name, or the policy or level is unknown.
     """
     check_policy(policy)
+    check_level(level)
     names = [evaluator.name for evaluator in evaluators]
     if len(set(names)) < len(names):
         raise ValueError(f"evaluators must have different names, got {', '.join(names)}")
@@ -142,7 +143,8 @@ def _decoded(
     def one(item: tuple[str, Path]) -> tuple[str, Waveform | str]:
         digest, path = item
         try:
-            return digest, at_level(load(path, rate_hz, allow_silence=True), level)
+            waveform = load(path, rate_hz, allow_silence=True)
+            return digest, peak_normalize(waveform) if level == "peak" else waveform
         except DecodeError as error:
             return digest, str(error).removeprefix(f"{path}: ")
 

@@ -24,12 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import scipy.special
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 from threadpoolctl import threadpool_limits
 
 from coala_jax.evaluation import ranking
 from coala_jax.evaluation.scores import COSINE_STEPS, Products, Scores, unit
 from coala_jax.evaluation.work_shard import WHOLE, WorkShard
+from coala_jax.models.bank import Bank
 
 MINIMUM_SOUNDS = 3  # with the tag; with fewer its AUC is mostly noise
 CUTOFF = 10  # of recall_at_10
@@ -37,6 +39,7 @@ CUTOFF = 10  # of recall_at_10
 # sorting 140 MB, hence the limit on threads. Sets are not sorted: their chunks are twice as large.
 _CHUNK_ROWS = 128
 _MOST_THREADS = 16
+_VOTE_BOUNDS = (1e-6, 1 - 1e-6)  # of a share whose logit is taken
 
 Targets = Bool[np.ndarray, "sound tag"] | UInt8[np.ndarray, "sound tag"]
 Metrics = dict[str, float | int | None]
@@ -73,6 +76,7 @@ def evaluate_retrieval(
     patches: Float32[np.ndarray, "own_sound 96 96"],
     targets: Targets,
     shard: WorkShard = WHOLE,
+    bank: Bank | None = None,
 ) -> Metrics:
     """``retrieval_metrics`` of a model on sounds that it was not trained on.
 
@@ -80,6 +84,9 @@ def evaluate_retrieval(
     one-hot vector through the tag encoder. The CNN scores a tag by its logit l, and a set by its
     Bernoulli log-likelihood, the sum of y l - softplus(l), without the softplus terms, which are
     the same for all sets of a sound.
+
+    With a bank, AE-C and E-C score a tag by the share p of its vote, and a set as the CNN does, the
+    logit of p within [1e-6, 1 - 1e-6] in the place of l. The bank must not hold the sounds.
 
     Compare ``map`` and ``recall_at_10`` with ``popularity``, which is hard to beat there: most tags
     of most sounds are common, and a cosine has no prior of how common a tag is.
@@ -103,7 +110,14 @@ def evaluate_retrieval(
         def project_tags(multi_hot: UInt8[np.ndarray, "row tag"]) -> Float64[np.ndarray, "row _"]:
             return unit(shard.map_rows(model.project_tags, multi_hot[shard.of(len(multi_hot))]))
 
-        sounds = unit(shard.map_rows(model.project_audio, patches))
+        projected = shard.map_rows(model.project_audio, patches)
+        if bank is not None:
+            vote = bank.vote(projected).astype(np.float64)
+            odds = scipy.special.logit(np.clip(vote, *_VOTE_BOUNDS))
+            return retrieval_metrics(
+                vote, Products(odds, sets.astype(np.float64)), targets, own_set, shard=shard
+            )
+        sounds = unit(projected)
         sounds *= COSINE_STEPS
         one_hots = np.eye(targets.shape[1], dtype=np.uint8)
         tag_scores = Products(sounds, project_tags(one_hots), in_steps=True)

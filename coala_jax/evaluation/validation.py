@@ -1,47 +1,83 @@
-"""The validation sounds of a training run: what they say of a model, and the run's record."""
+"""The validation sounds of a training run, and what they say of a model."""
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
-from ml_collections import ConfigDict
 
 from coala_jax import storage
 from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import map_projection, retrieval
+from coala_jax.evaluation import halves, retrieval
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.scores import cosine
+from coala_jax.evaluation.vote import Banks
 from coala_jax.evaluation.work_shard import WHOLE, WorkShard
+from coala_jax.models.bank import Bank
 
-RECORD = "results.json"
-ARRAYS = "reconstructions.npz"  # beside the record
-FORMAT = 1
 _MEASURES = ("macro_auc", "mrr", "map", "recall_at_10")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the validation sounds.
+
+    places: of all of them in the split, ascending.
+    patches: of this process's share of them, in memory, values in [0, 1].
+    """
+
+    places: Int64[np.ndarray, " place"]
+    patches: Float32[np.ndarray, "own_sound 96 96"]
 
 
 class ValidationSounds:
     """The validation split.
 
     Attributes:
-        patches: of this process's share of the sounds, in memory, values in [0, 1].
         tags: of all sounds.
+        shard: this process's share of the work.
+        selection: the sounds that choose the epoch.
+        reported: those of the results; of two halves the other, else all sounds are both.
     """
 
-    def __init__(self, dataset: storage.PathLike, shard: WorkShard = WHOLE) -> None:
-        self.manifest = Manifest.load(dataset)
-        self._split, self._shard = SplitReader(dataset, "validation", self.manifest), shard
-        own = np.arange(len(self._split))[shard.of(len(self._split))]
+    def __init__(
+        self,
+        dataset: storage.PathLike,
+        shard: WorkShard = WHOLE,
+        manifest: Manifest | None = None,
+        in_halves: bool = False,
+    ) -> None:
+        """
+        Args:
+            manifest: of the dataset, with the scaler to use; by default as it is on disk.
+        """
+        self.manifest = manifest or Manifest.load(dataset)
+        self._split, self.shard = SplitReader(dataset, "validation", self.manifest), shard
+        count = len(self._split)
+        if in_halves:
+            own = range(*shard.of(count).indices(count))
+            found = np.zeros((len(own), 2, 32), np.uint8)
+            for row, place in enumerate(own):
+                found[row] = halves.digests(self._split[place])
+            places = halves.halve(shard.all_gather(found))
+        else:
+            places = (np.arange(count),)
+        self.tags: UInt8[np.ndarray, "sound tag"] = np.zeros(
+            (count, len(self.manifest.vocabulary)), np.uint8
+        )
+        self._parts = [self._load(part) for part in places]
+        self.selection, self.reported = self._parts[0], self._parts[-1]
+
+    def _load(self, places: Int64[np.ndarray, " place"]) -> Part:
+        """Reads this process's share of these sounds, and gathers the tags of all of them."""
+        own = places[self.shard.of(len(places))]
         examples = input_pipeline.load(self._split, own, np.dtype(np.float32))
-        self.patches: Float32[np.ndarray, "own_sound 96 96"] = examples["patches"]
-        self.tags: UInt8[np.ndarray, "sound tag"] = shard.all_gather(examples["tags"])
+        self.tags[places] = self.shard.all_gather(examples["tags"])
+        return Part(places, examples["patches"])
 
     def tag_names(self, places: Int64[np.ndarray, " place"]) -> list[list[str]]:
         """The tags of these sounds, in the order of the vocabulary."""
@@ -87,99 +123,49 @@ class ValidationSounds:
         pairs = [np.clip(p, 0, 1)[:, ::-1] for p in (patches, embedder.reconstruct(patches))]
         return rows, np.concatenate(list(np.concatenate(pairs, axis=1)), axis=1)
 
-    def measure(self, evaluator: ModelEvaluator) -> retrieval.Metrics:
-        """How well all sounds find their tags, computed by all processes together."""
+    def measure(
+        self, evaluator: ModelEvaluator, part: Part, bank: Bank | None = None
+    ) -> retrieval.Metrics:
+        """How well a part's sounds find their tags, computed by all processes together.
+
+        By the vote of a bank if there is one, else as the case scores tags.
+        """
         return retrieval.evaluate_retrieval(
-            evaluator.embedder, self.patches, self.tags, self._shard
+            evaluator.embedder, part.patches, self.tags[part.places], self.shard, bank
         )
 
     def evaluate(self, evaluator: ModelEvaluator) -> dict[str, float]:
-        """The retrieval measures of a model, to be reported while it trains."""
-        found = self.measure(evaluator)
+        """The retrieval measures of a model while it trains, of the sounds that choose."""
+        found = self.measure(evaluator, self.selection)
         return {name: found[name] for name in _MEASURES if found[name] is not None}
 
     def embed(self, evaluator: ModelEvaluator) -> Float32[np.ndarray, "sound latent"]:
         """The embeddings of all sounds, computed by all processes together."""
-        return self._shard.map_rows(evaluator.embedder.embed_patches, self.patches)
+        embed, shard = evaluator.embedder.embed_patches, self.shard
+        rows = np.concatenate([shard.map_rows(embed, part.patches) for part in self._parts])
+        return rows[np.argsort(np.concatenate([part.places for part in self._parts]))]
 
 
 def measure(
-    evaluators: Sequence[ModelEvaluator], sounds: ValidationSounds
+    evaluators: Sequence[ModelEvaluator], sounds: ValidationSounds, banks: Banks | None = None
 ) -> dict[str, retrieval.Metrics]:
-    """Tag retrieval by each evaluator's name, and of "chance" and "popularity".
+    """Tag retrieval of the reported sounds by each evaluator's name, of "chance" and "popularity".
 
-    All processes must call it.
+    With banks, "vote" is the first evaluator's by the bank that lacks near-duplicates of the
+    sounds. All processes must call it.
     """
+    tags = sounds.tags[sounds.reported.places]
     training_sounds = sounds.manifest.counts["train"]
     frequency = np.array(sounds.manifest.tag_counts) / training_sounds
+    first, *others = evaluators
+    found = {first.name: sounds.measure(first, sounds.reported)}
+    if banks is not None:
+        found["vote"] = sounds.measure(first, sounds.reported, banks.measured)
     return {
-        **{evaluator.name: sounds.measure(evaluator) for evaluator in evaluators},
-        "chance": retrieval.chance(sounds.tags),
-        "popularity": retrieval.popularity(frequency, sounds.tags, training_sounds),
-    }
-
-
-def write_record(
-    workdir: Path,
-    config: ConfigDict,
-    command: str,
-    trained: Embedder,
-    sounds: ValidationSounds,
-    figures: dict[str, retrieval.Metrics],
-    embeddings: Float[np.ndarray, "sound latent"],
-) -> dict[str, Any]:
-    """Writes the record of a finished training run, WORKDIR/results.json, and returns it.
-
-    Args:
-        config: of the run.
-        command: that does the same.
-        figures: from `measure`.
-        embeddings: of all validation sounds, by the trained model.
-    """
-    manifest, kept = sounds.manifest, None
-    if trained.case == "ae_c" and config.report.reconstructions:
-        kept = _reconstruct(workdir, trained, sounds, config.report.reconstructions)
-    record = {
-        "kind": "training",
-        "format": FORMAT,
-        "corpus": manifest.name,
-        "case": trained.case,
-        "sounds": manifest.counts,
-        "tags": len(manifest.vocabulary),
-        "epochs": config.train.epochs,
-        "command": command,
-        "device": jax.devices()[0].device_kind,
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("jax", "flax", "optax", "numpy")},
-        "retrieval": figures,
-        "reconstructions": kept,
-        "map": _map(embeddings, sounds) if len(embeddings) >= 3 else None,
-    }
-    storage.write_json(workdir / RECORD, record)
-    return record
-
-
-def _map(
-    embeddings: Float[np.ndarray, "sound latent"], sounds: ValidationSounds, seed: int = 0
-) -> dict[str, Any]:
-    chosen = map_projection.choose(len(embeddings), seed)
-    points = map_projection.project(embeddings[chosen], seed)
-    return {"points": points.round(4).tolist(), "tags": sounds.tag_names(chosen)}
-
-
-def _reconstruct(
-    workdir: Path, embedder: Embedder, sounds: ValidationSounds, count: int
-) -> dict[str, Any]:
-    places, front_end = sounds.spread(count), sounds.manifest.front_end
-    examples = sounds.read(places)
-    patches = np.stack([example.patch for example in examples])
-    arrays = {"patches": patches, "reconstructed": embedder.reconstruct(patches)}
-    storage.write_arrays(workdir / ARRAYS, arrays)
-    return {
-        "arrays": ARRAYS,
-        "frame_seconds": front_end["hop_samples"] / front_end["sample_rate_hz"],
-        "ids": [example.id for example in examples],
-        "tags": sounds.tag_names(places),
+        **found,
+        **{evaluator.name: sounds.measure(evaluator, sounds.reported) for evaluator in others},
+        "chance": retrieval.chance(tags),
+        "popularity": retrieval.popularity(frequency, tags, training_sounds),
     }
 
 

@@ -1,4 +1,4 @@
-"""The pretrained model: what a user shares. Weights as safetensors, everything else as one JSON.
+"""The pretrained model: what a user shares. Arrays as safetensors, everything else as one JSON.
 
 No pickle and no dates: equal runs give equal bytes, and reading a stranger's model runs no code.
 Each file is covered by a digest in the JSON, so that no damage goes unseen.
@@ -17,12 +17,14 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from coala_jax import storage
+from coala_jax.models.autoencoders import LATENT_SIZE
+from coala_jax.models.bank import Bank
 from coala_jax.models.coala import build_model, initial_variables
 
 FORMAT = 3
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+WEIGHTS, BANK, DESCRIPTION = "model.safetensors", "bank.safetensors", "model.json"
 DTYPES = ("float32", "float16")  # of arrays in the file; computation is in float32
-KNOWN = {"pooling": ("mean",), "level": ("recorded", "peak"), "bank": (None,)}
+KNOWN = {"pooling": ("mean",), "level": ("recorded", "peak")}
 
 
 class ModelError(ValueError):
@@ -37,7 +39,7 @@ class PretrainedModel:
         float16 in the file, all else becomes float32.
 
     Raises:
-        ValueError: there are more or fewer counts than tags.
+        ValueError: there are more or fewer counts than tags, or the bank is of another model.
     """
 
     case: str  # ae_c, e_c or cnn
@@ -51,11 +53,16 @@ class PretrainedModel:
     config: dict[str, Any]  # the settings that trained it
     dataset_digest: str  # `Manifest.digest` of the training dataset
     variables: PyTree
-    bank: None = None  # of projected training sounds; reserved
+    bank: Bank | None = None  # of projected training sounds, whose tags vote; not of case cnn
 
     def __post_init__(self) -> None:
         if len(self.tag_counts) != len(self.vocabulary):
             raise ValueError(f"{len(self.tag_counts)} tag_counts for {len(self.vocabulary)} tags")
+        if self.bank is not None:
+            found = (self.bank.vectors.shape[1], self.bank.shares.shape[1])
+            wanted = (LATENT_SIZE**2 * self.config["model"]["filters"], len(self.vocabulary))
+            if self.case == "cnn" or found != wanted:
+                raise ValueError(f"a bank of {found} values and tags for a model of {wanted}")
 
     def module(self) -> nn.Module:
         """The Flax module that takes `variables`: `Coala` or `TagClassifier`."""
@@ -64,39 +71,52 @@ class PretrainedModel:
     def untrained(self, seed: int) -> "PretrainedModel":
         """The same model with fresh weights: the baseline of a trained one."""
         variables = initial_variables(self.module(), jax.random.key(seed))
-        return dataclasses.replace(self, variables=jax.tree.map(np.asarray, variables))
+        return dataclasses.replace(self, variables=jax.tree.map(np.asarray, variables), bank=None)
 
     @property
     def digest(self) -> str:
         """SHA-256 in hex of everything that is saved: the same for equal models, saved or not."""
-        return self._files()[2]
+        return self._files()[1]
 
     def save_pretrained(self, folder: storage.PathLike) -> None:
-        """Writes the folder (`model.safetensors`, `model.json`), or replaces it as a whole."""
-        weights, description, _ = self._files()
+        """Writes the folder, or replaces it as a whole.
+
+        Its files are `model.safetensors`, `model.json` and, where there is a bank,
+        `bank.safetensors`.
+        """
+        files, _ = self._files()
         target = storage.path(folder)
         new = target.with_name(target.name + ".tmp")
         new.rmtree(missing_ok=True)  # what a killed run left
         new.mkdir(parents=True)
-        storage.write_bytes(new / WEIGHTS, weights)
-        storage.write_text(new / DESCRIPTION, description)
+        for name, content in files.items():
+            storage.write_bytes(new / name, content)
         storage.replace_folder(new, target)
 
-    def _files(self) -> tuple[bytes, str, str]:
-        """The weights, the description, and the digest that the description names as its own."""
+    def _files(self) -> tuple[dict[str, bytes], str]:
+        """The files by name, and the digest that the description names as its own."""
         arrays = {
             ".".join(path): np.asarray(value, "float16" if value.dtype == "float16" else "float32")
             for path, value in sorted(flatten_dict(self.variables).items())
         }
         weights = safetensors.numpy.save(arrays)
+        files = {WEIGHTS: weights}
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["variables"] = {
             "sha256": storage.sha256(weights),
             "dtypes": {name: str(value.dtype) for name, value in arrays.items()},
         }
+        if self.bank is not None:
+            files[BANK] = safetensors.numpy.save(self.bank.to_arrays())
+            fields["bank"] = {
+                "sha256": storage.sha256(files[BANK]),
+                "temperature": self.bank.temperature,
+                "best_for_search": self.bank.best_for_search,
+            }
         # Sorted, so that equal models give equal bytes whatever the order of their settings.
         fields = json.loads(json.dumps(fields, sort_keys=True))
-        return weights, *storage.seal(FORMAT, fields)
+        description, digest = storage.seal(FORMAT, fields)
+        return files | {DESCRIPTION: description.encode()}, digest
 
     @classmethod
     def load(cls, folder: storage.PathLike) -> "PretrainedModel":
@@ -111,15 +131,13 @@ class PretrainedModel:
                     "that a training run leaves in WORKDIR/model"
                 )
         description = _read_description(folder / DESCRIPTION)
-        weights = storage.read_bytes(folder / WEIGHTS)
         try:
             stored = description.pop("variables")
-            if storage.sha256(weights) != stored["sha256"]:
-                raise ModelError(
-                    f"{folder / WEIGHTS}: damaged: its digest is not the one in {DESCRIPTION}. "
-                    "Fix: copy both files again"
-                )
-            flat = {tuple(k.split(".")): v for k, v in safetensors.numpy.load(weights).items()}
+            arrays = _read_arrays(folder / WEIGHTS, stored["sha256"])
+            flat = {tuple(name.split(".")): value for name, value in arrays.items()}
+            if (settings := description["bank"]) is not None:
+                tags = len(description["vocabulary"])
+                description["bank"] = _read_bank(folder / BANK, settings, tags)
             model = cls(**description, variables=unflatten_dict(flat))
             shapes = jax.eval_shape(lambda: initial_variables(model.module(), jax.random.key(0)))
             model._check_arrays(shapes, stored["dtypes"], folder / WEIGHTS)
@@ -145,6 +163,32 @@ class PretrainedModel:
                     f"{DESCRIPTION} has {wanted.get(name, 'none')}. Fix: copy the two files from "
                     "one model"
                 )
+
+
+def _read_arrays(file: storage.PathLike, digest: str) -> dict[str, np.ndarray]:
+    """The arrays of a file, once its digest is checked."""
+    if not file.is_file():
+        raise ModelError(
+            f"{file}: missing, though {DESCRIPTION} names it. Fix: copy all files of the model"
+        )
+    content = storage.read_bytes(file)
+    if storage.sha256(content) != digest:
+        raise ModelError(
+            f"{file}: damaged: its digest is not the one in {DESCRIPTION}. Fix: copy all files of "
+            "the model again"
+        )
+    return safetensors.numpy.load(content)
+
+
+def _read_bank(file: storage.PathLike, settings: dict[str, Any], tags: int) -> Bank:
+    """Raises ModelError where the file is missing or damaged, or not the bank of `settings`."""
+    try:
+        arrays = _read_arrays(file, settings.pop("sha256"))
+        return Bank.from_arrays(arrays, tags, settings)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{file}: invalid bank ({error!r}). Fix: copy the model again") from error
 
 
 def _read_description(file: storage.PathLike) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Renders a training run: report.md and plots from its results.json and metrics.jsonl."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from coala_jax import storage
 from coala_jax.reporting import embedding_map, style, training_plots
 
-FORMAT = 1  # of results.json
+FORMAT = 2  # of results.json
 CONTENTS = {
     "report.md": "retrieval, plots and provenance, to read",
     "training_curves.png": "losses and retrieval by epoch",
@@ -20,7 +21,7 @@ CONTENTS = {
     "reconstructions.npz": "the arrays of reconstructions.png",
     "metrics.jsonl": "the figures of every epoch, one JSON object a line",
     "tensorboard": "the same for TensorBoard",
-    "model": "the pretrained model",
+    "model": "the pretrained model, with the training sounds whose tags vote",
 }
 MEASURES = {"macro_auc": "macro AUC", "mrr": "MRR", "map": "MAP", "recall_at_10": "recall@10"}
 _RECORD = """\
@@ -29,7 +30,9 @@ _RECORD = """\
 
     {command}
 
-## Tag retrieval on the validation sounds after {epochs} epochs
+## Tag retrieval on {kept[reported_sounds]} validation sounds, epoch {kept[epoch]}
+
+{choice}
 
 {table}
 
@@ -42,7 +45,14 @@ All measures are between 0 and 1, higher is better:
 - recall@10: the share of a sound's tags among its ten highest.
 
 `untrained` is the same architecture with random weights, `chance` the expectation over random
-rankings, `popularity` ranks the tags of every sound by how common they are in training."""
+rankings, `popularity` ranks the tags of every sound by how common they are in training.{vote}"""
+_VOTE = """
+
+`trained` ranks tags by their cosine with the sound. `vote` is of the same model: a tag's score is
+its share among the training sounds near the sound, softmax(cosine / {temperature:g}) over
+{entries} entries. Left out of that vote are {near_duplicates} training sounds that are copies of
+validation sounds, or nearly. Of the two, {best_for_search} has the better macro AUC and is noted
+in the model for searches by tags."""
 
 
 def render(workdir: Path) -> list[Path]:
@@ -56,7 +66,10 @@ def render(workdir: Path) -> list[Path]:
     if results.exists():
         record = storage.read_json(results)
         if record["format"] != FORMAT:
-            raise ValueError(f"{results}: format {record['format']}; this version reads {FORMAT}")
+            raise ValueError(
+                f"{results}: format {record['format']}; this version reads {FORMAT}. Fix: run the "
+                "training command again, which then only evaluates"
+            )
     entries = _read_entries(workdir / "metrics.jsonl")
     with style.styled():
         figures = _figures(workdir, record, entries)
@@ -70,11 +83,13 @@ def render(workdir: Path) -> list[Path]:
     else:
         if record["epochs"] < entries[-1]["epoch"]:
             parts.append(
-                "Training goes on, or was interrupted: the model and what follows are of epoch "
-                f"{record['epochs']}."
+                "Training goes on, or was interrupted: the model and what follows are of its first "
+                f"{record['epochs']} epochs."
             )
         software = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-        parts.append(_RECORD.format(**record, software=software, table=table(record)))
+        shown = {"software": software, "choice": choice(record), "table": table(record)}
+        shown["vote"] = _VOTE.format(**bank) if (bank := record["bank"]) else ""
+        parts.append(_RECORD.format(**record, **shown))
     for name in figures:
         title = Path(name).stem.replace("_", " ").capitalize()
         parts.append(f"## {title}\n\n![{title}]({name})\n\n{title}: {CONTENTS[name]}.")
@@ -85,10 +100,36 @@ def render(workdir: Path) -> list[Path]:
 def summary(record: Mapping[str, Any], workdir: Path) -> str:
     """What a finished run prints: the retrieval table, and the files with what each of them is."""
     paths = {workdir / name: what for name, what in CONTENTS.items() if (workdir / name).exists()}
+    if not importlib.util.find_spec("tensorboard"):
+        paths.pop(workdir / "tensorboard", None)
     width = max(len(str(path)) for path in paths)
     files = [f"  {path!s:<{width}}  {what}" for path, what in paths.items()]
-    heading = f"Retrieval on {record['sounds']['validation']} validation sounds of"
-    return "\n".join([f"{heading} {record['corpus']}:", "", table(record), "", *files])
+    heading = f"Retrieval on {record['kept']['reported_sounds']} validation sounds of"
+    lines = [f"{heading} {record['corpus']}:", "", table(record), "", choice(record), "", *files]
+    return "\n".join(lines)
+
+
+def choice(record: Mapping[str, Any]) -> str:
+    """Which epoch's model is kept and why, and whether the table's sounds had a part in that."""
+    kept, epochs = record["kept"], record["epochs"]
+    chose, others = kept["selection_sounds"], kept["reported_sounds"]
+    if kept["rule"] == "last":
+        told = f"The model is that of the last epoch, {epochs}; the table is of all {others}\n"
+        return told + "validation sounds."
+    if kept["macro_auc"] is None:
+        told = (
+            f"The model is that of the last epoch, {epochs}: every tag has too few of the {chose}\n"
+        )
+        told += "validation sounds that would choose one by macro AUC."
+    else:
+        told = (
+            f"The model is that of epoch {kept['epoch']} of {epochs}, which has the best macro AUC"
+        )
+        told += f" ({kept['macro_auc']:.3f})\non {chose} validation sounds."
+    told += f" The table is of the other {others}, which had no\npart in the choice."
+    if record["stopped_early"]:
+        told += f" Training ended early: {kept['patience']} evaluations without a better one."
+    return told
 
 
 def table(record: Mapping[str, Any]) -> str:

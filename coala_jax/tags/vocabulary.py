@@ -1,5 +1,6 @@
 """The tags that a model knows, and tag sets as multi-hot vectors over them (paper, section 3.1)."""
 
+import difflib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -61,6 +62,18 @@ class Vocabulary:
         if place is None:
             for normalized in normalize_tags((tag,), self.processing):
                 place = self.index.get(normalized)
+        return place
+
+    def place(self, tag: str) -> int:
+        """As `find`, of a tag that must be there.
+
+        Raises:
+            ValueError: it is not; the message names the nearest tags that are.
+        """
+        if (place := self.find(tag)) is None:
+            near = difflib.get_close_matches(tag.lower(), map(self.readable, self.tags), n=3)
+            hint = f"Fix: the nearest are {', '.join(near)}" if near else "Fix: see vocabulary.tags"
+            raise ValueError(f"unknown tag {tag!r}: the model knows {len(self)} others. {hint}")
         return place
 
     def readable(self, tag: int | np.integer | str) -> str:

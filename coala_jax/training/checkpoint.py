@@ -1,20 +1,23 @@
 """Checkpoints from which a run resumes bit for bit (Orbax).
 
-A checkpoint holds the whole train state; its step is also the position in the data. The run's
-config is stored beside the checkpoints and must agree when the run resumes.
+A checkpoint holds the whole train state, whose step is also the position in the data, and the best
+model so far where a run keeps it. The run's config is stored beside the checkpoints and must agree
+when the run resumes.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from coala_jax import storage
 from coala_jax.default_config import result_settings
 from coala_jax.training import parallel
+from coala_jax.training.best import BestModel
 from coala_jax.training.steps import TrainState
 
 CONFIG = "config.json"
@@ -31,6 +34,16 @@ _UNREACHABLE = (
 _MISMATCH = ("tree structures do not match", "not compatible with the stored shape")
 
 
+class Progress(NamedTuple):
+    """All that a run has come to, which one checkpoint holds.
+
+    best: None where the last epoch is kept.
+    """
+
+    state: TrainState
+    best: BestModel | None = None
+
+
 class Checkpoints:
     """The checkpoints of one run, in `workdir/checkpoints`."""
 
@@ -39,23 +52,28 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, state: TrainState) -> None:
+    def save(self, progress: Progress) -> None:
         """Saves under the state's step, in the background; an interrupted save leaves no trace."""
         # A copy, because Orbax writes while the next step reuses the state's memory.
-        state = parallel.saveable(jax.tree.map(jnp.copy, state))
-        self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
+        copied = progress._replace(state=jax.tree.map(jnp.copy, progress.state))
+        step = int(copied.state.step)
+        saved = parallel.saveable(_saved(copied))
+        self._manager.save(step, args=ocp.args.StandardSave(saved))
 
-    def restore_latest(self, like: TrainState) -> TrainState:
+    def restore_latest(self, like: Progress) -> Progress:
         """The newest checkpoint, placed as `like` is, or `like` itself when there is none."""
         step = self._manager.latest_step()
         if step is None:
             return like
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.saveable(like))
+        target = jax.tree.map(_target, parallel.saveable(_saved(like)))
         try:
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(target))
         except Exception as error:  # some of what TensorStore raises Orbax makes a bare Exception
             raise ValueError(_restore_error(self._folder / str(step), error)) from error
-        return parallel.usable(restored)
+        restored = parallel.usable(restored)
+        if like.best is None:
+            return Progress(restored)
+        return Progress(restored["state"], jax.tree.map(np.asarray, restored["best"]))
 
     def latest(self) -> str:
         """The newest checkpoint's folder, or that there is none, as a message names it."""
@@ -69,17 +87,30 @@ class Checkpoints:
         self._manager.close()
 
 
-def check_or_write_config(workdir: Path, config: ConfigDict, data_digest: str) -> None:
+def _saved(progress: Progress) -> Any:
+    """What a checkpoint holds: without a best model, the state alone."""
+    return progress.state if progress.best is None else progress._asdict()
+
+
+def _target(leaf: Any) -> Any:
+    """What Orbax restores a leaf as: on the devices, or on the host."""
+    return ocp.utils.to_shape_dtype_struct(leaf) if isinstance(leaf, jax.Array) else leaf
+
+
+def check_or_write_config(
+    workdir: Path, config: ConfigDict, data_digest: str, init_digest: str = ""
+) -> None:
     """Writes the config of a new run, or checks it against that of the run to resume.
 
-    The lead writes, then every process checks its own config and data; if one of them fails, all
-    fail.
+    The lead writes, then every process checks its own config, data and the model to start from; if
+    one of them fails, all fail.
 
     Raises:
-        ValueError: `workdir` holds a run with other settings or other data, or cannot be used.
+        ValueError: `workdir` holds a run with other settings, other data or another model to start
+            from, or cannot be used.
     """
     path = workdir / CONFIG
-    wanted = {"data_digest": data_digest, **config.to_dict()}
+    wanted = {"data_digest": data_digest, "init_digest": init_digest, **config.to_dict()}
 
     def check_or_write() -> None:
         if path.exists():
@@ -110,12 +141,17 @@ def _check_config(path: Path, wanted: dict[str, Any]) -> None:
         ) from error
     found, compared = result_settings(saved), result_settings(wanted)
     for key in sorted(found.keys() | compared.keys()):
-        # A run may be extended. Its data are compared by their digest, below.
+        # A run may be extended. Its data and first model are compared by their digests, below.
         if found.get(key) == compared.get(key) or key == "train.epochs":
             continue
         if key == "data_digest":
             raise ValueError(
                 f"{path.parent}: the run in this folder was trained on another dataset. {hint}"
+            )
+        if key == "init_digest":
+            raise ValueError(
+                f"{path.parent}: the run in this folder started from another model than this one's "
+                f"config.init.model, or one of the two from none. {hint}"
             )
         raise ValueError(
             f"{path.parent}: the run in this folder has {key} = {found.get(key)!r}, this one has "

@@ -17,21 +17,30 @@ from coala_jax.data.schema import MINIMUM_EXAMPLES, Manifest
 from coala_jax.default_config import result_settings
 from coala_jax.models.coala import build_model
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import parallel, steps
+from coala_jax.training import initialize, parallel, steps
 from coala_jax.training.step_blocks import InputPipeline, make_input_pipelines
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What stays the same throughout a run."""
+    """What stays the same throughout a run.
+
+    manifest: of the dataset as it is on disk.
+    init_model: what the run starts from.
+    """
 
     config: ConfigDict
     manifest: Manifest
+    init_model: PretrainedModel | None
     devices: tuple[jax.Device, ...]
     training: InputPipeline
     validation: InputPipeline
     train_steps: Callable[..., Any]
     eval_steps: Callable[..., Any]
+
+    @property
+    def init_digest(self) -> str:
+        return "" if self.init_model is None else self.init_model.digest
 
     def freeze(self, state: steps.TrainState) -> PretrainedModel:
         """A copy of the model: on a CPU a view would see memory that the next step reuses."""
@@ -43,18 +52,22 @@ class Run:
             tag_processing=self.manifest.tag_processing,
             front_end=self.manifest.front_end,
             level=self.manifest.settings["level"],
-            scaler=self.manifest.scaler,
+            scaler=initialize.with_scaler(self.manifest, self.init_model).scaler,
             pooling="mean",
-            config=_training_config(self.config),
+            config=_training_config(self.config, self.init_digest),
             dataset_digest=self.manifest.digest,
             variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),
         )
 
 
-def _training_config(config: ConfigDict) -> dict[str, Any]:
-    """The settings that shape the weights: not where the data lie, nor what is reported."""
+def _training_config(config: ConfigDict, init_digest: str) -> dict[str, Any]:
+    """The settings that shape the weights: not where the data lie, nor what is reported.
+
+    init_digest: of the model that they began with, which stands there in place of its folder.
+    """
     sections: dict[str, Any] = {}
-    for key, value in result_settings(config.to_dict()).items():
+    settings = result_settings(config.to_dict()) | {"init.digest": init_digest}
+    for key, value in settings.items():
         section, _, name = key.rpartition(".")
         (sections.setdefault(section, {}) if section else sections)[name] = value
     return sections
@@ -65,13 +78,16 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
 
     Raises:
         ValueError: the devices cannot share the batch evenly, there are too few sounds, or they do
-            not fit where the config wants them.
+            not fit where the config wants them; or the model to start from is missing, or does not
+            fit config or dataset.
         DatasetError: the dataset is invalid or damaged.
         RuntimeError: the devices do not read each row of a batch exactly once.
     """
     parallel.check_rows(config.train.batch_size, devices)
     dataset = config.data.path
-    manifest = Manifest.load(dataset)
+    manifest, init_model = Manifest.load(dataset), initialize.load(config)
+    if init_model is not None:
+        initialize.check(config, manifest, init_model)
     if config.precision == "float64":
         jax.config.update("jax_enable_x64", True)
     model = build_model(
@@ -82,14 +98,19 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
         param_dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
         product_dtype=jnp.dtype(config.precision),
     )
-    optimizer = steps.make_optimizer(config.optimizer)
+    scaled = initialize.with_scaler(manifest, init_model)
+    training, validation = _input_pipelines(config, dataset, scaled, devices)
+    frozen_steps = config.init.freeze_audio_epochs * training.steps_per_epoch
+    optimizer = steps.make_optimizer(config.optimizer, audio_apart=frozen_steps > 0)
     shared = {"model": model, "loss": config.loss}
-    train_steps = functools.partial(steps.train_steps, optimizer=optimizer, **shared)
+    train_steps = functools.partial(
+        steps.train_steps, optimizer=optimizer, frozen_steps=frozen_steps, **shared
+    )
     eval_steps = functools.partial(steps.eval_steps, **shared)
-    training, validation = _input_pipelines(config, dataset, manifest, devices)
     run = Run(
         config=config,
         manifest=manifest,
+        init_model=init_model,
         devices=devices,
         training=training,
         validation=validation,
@@ -97,6 +118,9 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
         eval_steps=parallel.map_steps(eval_steps, devices, validation.resident, outputs=1),
     )
     state = steps.initial_state(model, optimizer, config.seed)
+    if init_model is not None:
+        fresh = {"params": state.params, "batch_stats": state.batch_stats}
+        state = state.replace(**initialize.transferred(fresh, init_model, manifest.vocabulary))
     return run, parallel.place_state(state, devices)
 
 
@@ -115,10 +139,14 @@ def _input_pipelines(
     return training, validating
 
 
-def log_start(run: Run, first_step: int) -> None:
+def log_start(run: Run, state: steps.TrainState) -> None:
     """Logs, on the lead, what is trained, on what and from where."""
     if not parallel.is_lead():
         return
+    first_step, init_model = int(state.step), run.init_model
+    if init_model is not None and not first_step:
+        words = run.manifest.vocabulary
+        logging.info("%s", initialize.describe(run.config, init_model, words, state.params))
     begun = f"resumed after step {first_step}" if first_step else "from the start"
     logging.info(
         "training %s on %s: %d sounds and %d for validation of %s, %d tags, %s, %d epochs of %d "

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from coala_jax.data.input_pipeline import SKIP_STEP, UINT8_STEPS
 from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
 from coala_jax.models.layers import BatchInfo
-from coala_jax.training import losses, metrics, parallel
+from coala_jax.training import frozen, losses, metrics, parallel
 
 Model = Coala | TagClassifier
 DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # an input_pipeline.Batch, this device's rows
@@ -42,10 +42,11 @@ class TrainState:
     key: PyTree  # uint32[2]
 
 
-def make_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
-    """Plain SGD as in the paper, or Adam."""
-    make = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
-    return make(settings.learning_rate)
+def make_optimizer(settings: ConfigDict, audio_apart: bool = False) -> optax.GradientTransformation:
+    """Plain SGD as in the paper, or Adam; `audio_apart` see `frozen`."""
+    optimizer = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
+    make = functools.partial(optimizer, settings.learning_rate)
+    return frozen.audio_apart(make) if audio_apart else make()
 
 
 def initial_state(model: Model, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
@@ -68,8 +69,12 @@ def train_step(
     model: Model,
     optimizer: optax.GradientTransformation,
     loss: ConfigDict,
+    frozen_steps: int = 0,
 ) -> tuple[TrainState, dict[str, metrics.Pair]]:
-    """One optimiser step. The metrics are of the batch before the step, with dropout on."""
+    """One optimiser step. The metrics are of the batch before the step, with dropout on.
+
+    frozen_steps: the first steps of a run, in which the audio encoder stays as it is.
+    """
     info = _info(batch)
     count = parallel.all_sum(info.mask.sum(dtype=model.param_dtype))
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -97,6 +102,8 @@ def train_step(
         opt_state=opt_state,
         key=state.key,
     )
+    if frozen_steps:
+        new_state = frozen.hold(state, new_state, state.step < frozen_steps)
     pairs = parallel.all_sum(pairs)
     norm = optax.tree.norm(gradients)
     return new_state, {**pairs, "gradient_norm": (norm, jnp.ones_like(norm))}
@@ -120,13 +127,16 @@ def train_steps(
     model: Model,
     optimizer: optax.GradientTransformation,
     loss: ConfigDict,
+    frozen_steps: int = 0,
 ) -> tuple[TrainState, Curves]:
     """Many steps as one program, dispatched by the host once.
 
     indices: which examples of `data` make this device's rows of each step; PADDING for a row of
         padding. The last steps may be SKIP_STEP: they are not taken, and their metrics are 0.
     """
-    step = functools.partial(train_step, model=model, optimizer=optimizer, loss=loss)
+    step = functools.partial(
+        train_step, model=model, optimizer=optimizer, loss=loss, frozen_steps=frozen_steps
+    )
     return _take_steps(lambda state, row: step(state, _batch(data, row)), state, indices)
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from coala_jax import main, storage
+from coala_jax import storage, training_run
 from coala_jax.data.input_pipeline import epoch_indices
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import loop, metric_writer
@@ -74,13 +74,13 @@ def start_two(root):
 
 
 def train_alone(root):
-    before, train = jax.config.jax_enable_x64, loop.train_and_evaluate
+    before, train = jax.config.jax_enable_x64, loop.train
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main.logs, "start", lambda *_: None)
+        patch.setattr(training_run.logs, "start", lambda *_: None)
         one_device = tuple(jax.devices()[:1])
-        patch.setattr(loop, "train_and_evaluate", functools.partial(train, devices=one_device))
+        patch.setattr(loop, "train", functools.partial(train, devices=one_device))
         try:
-            main.run(config_for(root / "dataset"), root / "one", [])
+            training_run.train(config_for(root / "dataset"), root / "one", [])
         finally:
             jax.config.update("jax_enable_x64", before)
 
@@ -100,6 +100,14 @@ def test_two_processes_compute_what_one_computes_and_resume(trained):
     for name in FIGURES:
         assert two[3][name] == pytest.approx(one[3][name], abs=1e-6)
     records = [storage.read_json(workdir / "results.json") for workdir in workdirs]
+    kept = [record["kept"] for record in records]
+    assert kept[1] == pytest.approx(kept[0], abs=1e-6)
+    assert (kept[0]["rule"], kept[0]["selection_sounds"], kept[0]["reported_sounds"]) == (
+        "best",
+        7,
+        6,
+    )
+    assert two[2 * kept[0]["epoch"] - 1]["macro_auc"] == pytest.approx(kept[0]["macro_auc"])
     for who, figures in records[0]["retrieval"].items():
         assert records[1]["retrieval"][who] == pytest.approx(figures, abs=1e-6)
 
@@ -109,18 +117,19 @@ def test_they_share_the_work_and_the_lead_writes(trained):
     assert "on 4 x cpu in 2 processes" in lead and "on 4 x cpu" not in other
     assert "from disk" in lead and "after step 3" in lead
     assert "results.json" in lead and "results.json" not in other
-    # Of the training sounds, by process and call; each step is a call.
+    # Of the training sounds, by process and call; each step is a call, and the bank is the last.
     read = [
         [list(map(int, found.split())) for found in re.findall(r"read 19 ([-\d ]+)$", output, re.M)]
         for output in trained.resumed
     ]
+    assert [reads.pop() for reads in read] == [list(range(9)), list(range(9, 19))]
     for of_lead, of_other, batch in zip(*read, epoch_indices(19, 8, 0, 1), strict=True):
         assert len(of_lead) == len(of_other) == 4
         assert of_lead + of_other == batch.tolist()
-    # Of 13 sounds and three tags. Popularity, ranked later, is ranked by each process alone.
+    # Of the 7 sounds that choose the epoch and three tags; each process ranks popularity alone.
     ranked = [re.findall(r"ranked (\w+) (\d+)", output)[:3] for output in trained.resumed]
-    assert dict(ranked[0]) == dict(zip(MEASURES, "661", strict=True))
-    assert dict(ranked[1]) == dict(zip(MEASURES, "772", strict=True))
+    assert dict(ranked[0]) == dict(zip(MEASURES, "331", strict=True))
+    assert dict(ranked[1]) == dict(zip(MEASURES, "442", strict=True))
 
 
 def test_they_agree_on_the_config_or_fail_together(trained):

@@ -15,8 +15,8 @@ import optax
 import pytest
 
 from coala_jax.models.coala import build_model
-from coala_jax.training import loop, parallel, steps
-from coala_jax.training.checkpoint import Checkpoints
+from coala_jax.training import best, loop, parallel, steps
+from coala_jax.training.checkpoint import Checkpoints, Progress
 from coala_jax.training.setup import start_run
 from tests.runs import Interrupted, config_for, interrupt_after, leftovers
 from tests.synthetic import random_batch, random_state, tiny_config, write_random_dataset
@@ -88,7 +88,7 @@ def test_a_run_resumes_from_the_middle_of_an_epoch(folder):
         for block in itertools.islice(blocks, 4):
             state, _ = run.train_steps(state, *block)
         assert int(state.step) == 10
-        checkpoints.save(state)
+        checkpoints.save(Progress(state, best.no_model(state)))
     entries, *wanted = leftovers(folder / "whole")
     rest, *got = train(folder, "middle", "device", 1)
     assert got == wanted

@@ -14,7 +14,10 @@ import pytest
 import soundfile
 
 from coala_jax.default_config import get_config
-from tests.synthetic import tiny_model, write_random_dataset
+from coala_jax.embedding.embedder import Embedder
+from coala_jax.embedding.table import TableWriter
+from coala_jax.models.bank import make_bank
+from tests.synthetic import MODEL_TAGS, tiny_model, write_random_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -68,13 +71,21 @@ PAGES_WITH_EXAMPLES = [page for page in PAGES if examples(page)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What the examples find: a trained model, its dataset, sounds and their tags."""
+    """What the examples find: a model, a dataset, sounds with tags, and a table of vectors."""
     folder = tmp_path_factory.mktemp("examples")
-    tiny_model("ae_c").save_pretrained(folder / "runs" / "quickstart" / "model")
+    rng = np.random.default_rng(0)
+    tags = ["dog", "rain", "bell", "bark", "water", "metal"]
+    projected = rng.normal(size=(MODEL_TAGS, 18)).astype(np.float32)
+    bank = make_bank(projected, np.eye(MODEL_TAGS, dtype=np.uint8), 0.1, 100)
+    model = tiny_model("ae_c", vocabulary=tags, bank=bank)
+    model.save_pretrained(folder / "runs" / "quickstart" / "model")
+    table = TableWriter(folder / "vectors.parquet", "digest", 18)
+    table.write("dog.wav", (1, 2), projected[:1], np.ones(1))
+    table.end()
+    table.finish({"dog.wav": (1, 2)})
     write_random_dataset(folder / "dataset" / "mine", train=16, validation=4)
     sounds, names = folder / "sounds", ["dog", "rain", "bell"]
     sounds.mkdir()
-    rng = np.random.default_rng(0)
     for name in names:
         soundfile.write(sounds / f"{name}.wav", rng.uniform(-0.5, 0.5, RATE_HZ), RATE_HZ)
     # What ./run.sh would have left.
@@ -138,8 +149,12 @@ def test_config_keys_that_pages_name_exist():
     sections = "|".join(name for name, value in config.items() if isinstance(value, dict))
     named = set(re.findall(rf"(?:`|config\.)({sections})\.(?!md|png|json|safetensors)(\w+)", text))
     assert len(named) > 20
+    # `model.embed` and its like are of the model that the examples load.
+    attributes = {("model", name) for name in dir(Embedder(tiny_model("ae_c")))}
+    assert not attributes & {("model", key) for key in config["model"]}
+    unknown = {(s, key) for s, key in named - attributes if key not in config[s]}
     # One is wrong on purpose, in a message about wrong keys.
-    assert {(s, key) for s, key in named if key not in config[s]} == {("loss", "tau")}
+    assert unknown == {("loss", "tau")}
 
 
 def test_every_page_is_built(site):
@@ -157,7 +172,7 @@ def test_links_open_pages_and_download_nothing(site):
 def test_reference_shows_shapes_and_sections(site):
     page = plain((site / "reference" / "embedding.html").read_text(encoding="utf-8"))
     assert "patches: Float32[ndarray, 'patch 96 96']" in page
-    assert "DecodeError \N{EN DASH} the file cannot be decoded" in page  # a list, from Raises:
+    assert "DecodeError \N{EN DASH} a file cannot be decoded" in page  # a list, from Raises:
     losses = plain((site / "reference" / "training.html").read_text(encoding="utf-8"))
     assert "own \N{EN DASH} for each sound, the candidate that is its own tag set." in losses
     assert "jaxlib" not in losses

@@ -22,8 +22,8 @@ from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.retrieval import chance
 from coala_jax.evaluation.validation import ValidationSounds
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import loop, metric_writer, parallel, steps
-from tests.runs import Interrupted, config_for, interrupt_after, leftovers
+from coala_jax.training import epoch, loop, metric_writer, parallel, steps
+from tests.runs import Interrupted, config_for, leftovers
 from tests.synthetic import write_random_dataset
 
 DEVICES, FIVE = tuple(jax.devices()[:2]), tuple(jax.devices()[:5])
@@ -43,16 +43,29 @@ def config_of(dataset, **changes):
     return config_for(dataset, **shared | changes)
 
 
-def evaluate(model):
-    time.sleep(0.5)
-    return loop.EvalResult({"score": 0.5}, metric_writer.Samples([]))
+SCORES = {2: 0.7, 3: 0.6}  # macro AUC by epoch: not the last is kept
+
+
+def evaluator(workdir, seen=None, interrupted_at=None):
+    """An `evaluate_fn` that has SCORES, keeps the weights it has seen, and may be interrupted."""
+
+    def evaluate_fn(model):
+        number = metric_writer.read(workdir)[-1]["epoch"]
+        if number == interrupted_at:
+            raise Interrupted
+        if seen is not None:
+            seen[number] = model.variables
+        time.sleep(0.5)
+        return loop.EvalResult({"macro_auc": SCORES[number]}, metric_writer.Samples([]))
+
+    return evaluate_fn
 
 
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory):
     """A run on two devices; `workdir` is a copy of it."""
     folder = tmp_path_factory.mktemp("finished") / "w"
-    loop.train_and_evaluate(config_of(dataset), folder, evaluate, DEVICES)
+    loop.train_and_evaluate(config_of(dataset), folder, evaluator(folder), DEVICES)
     return folder
 
 
@@ -73,10 +86,8 @@ def test_what_a_run_leaves(finished, dataset):
     for entry in (*train.values(), *validation.values()):
         assert {key for key in entry if "loss" in key} == {"loss", "signed_contrastive_loss"}
         assert entry["loss"] == pytest.approx(10 * entry["signed_contrastive_loss"], rel=1e-5)
-    assert {epoch: e["score"] for epoch, e in validation.items() if "score" in e} == {
-        2: 0.5,
-        3: 0.5,
-    }
+    scores = {e["epoch"]: e["macro_auc"] for e in validation.values() if "macro_auc" in e}
+    assert scores == SCORES
     timed = {e: v["evaluation_seconds"] for e, v in validation.items() if "evaluation_seconds" in v}
     assert timed.keys() == {2, 3} and min(timed.values()) >= 0.5
     assert [e["epoch"] for e in entries if e["kind"] == "samples"] == [2, 3]
@@ -95,13 +106,20 @@ def test_what_a_run_leaves(finished, dataset):
 
 
 def test_an_interrupted_run_ends_bit_for_bit_like_a_whole_one(finished, dataset, tmp_path):
-    """Evaluated at another cadence meanwhile, which changes no weight and no name."""
-    parts = tmp_path / "parts"
+    """Stopped after its best epoch, whose model the checkpoint has and the end is."""
+    parts, seen = tmp_path / "parts", {}
     with pytest.raises(Interrupted):
-        loop.train_and_evaluate(config_of(dataset), parts, interrupt_after(parts, 3), DEVICES)
+        loop.train(
+            config_of(dataset), parts, evaluator(parts, seen, interrupted_at=3), devices=DEVICES
+        )
     assert not (parts / "model").exists()
-    loop.train_and_evaluate(config_of(dataset, eval__every_epochs=1), parts, evaluate, DEVICES)
+    result = loop.train(config_of(dataset), parts, evaluator(parts, seen), devices=DEVICES)
     assert leftovers(parts) == leftovers(finished)
+    assert (result.epochs, result.kept_epoch) == (3, 2)
+    assert result.macro_auc == pytest.approx(0.7, abs=1e-7)
+    jax.tree.map(np.testing.assert_array_equal, result.model.variables, seen[2])
+    difference = jax.tree.map(lambda a, b: np.abs(a - b).max(), seen[2], seen[3])
+    assert max(jax.tree.leaves(difference)) > 0  # or the last would be as good
 
 
 def test_a_finished_run_is_not_trained_again(workdir, dataset):
@@ -137,7 +155,7 @@ def test_a_damaged_checkpoint_moved_aside_costs_an_epoch(finished, workdir, data
     with pytest.raises(ValueError, match=f"{newest}.*damaged"):
         loop.train_and_evaluate(config_of(dataset), workdir, devices=DEVICES)
     newest.rename(workdir / "damaged-9")
-    loop.train_and_evaluate(config_of(dataset), workdir, evaluate, DEVICES)
+    loop.train_and_evaluate(config_of(dataset), workdir, evaluator(workdir), DEVICES)
     assert leftovers(workdir) == leftovers(finished)
 
 
@@ -155,6 +173,8 @@ def test_a_longer_run_continues(finished, workdir, dataset):
     assert entries[: len(before)] == before
     added = [(e["kind"], e["epoch"], e["step"]) for e in entries[len(before) :]]
     assert added == [("train", 4, 12), ("validation", 4, 12)]
+    kept = [folder / "model" / "model.safetensors" for folder in (finished, workdir)]
+    assert kept[0].read_bytes() == kept[1].read_bytes()  # still that of epoch 2
 
 
 def test_a_step_that_diverges_within_a_call_is_named(dataset, tmp_path, monkeypatch):
@@ -203,7 +223,7 @@ def test_a_block_is_dispatched_before_the_metrics_of_the_one_before_are_fetched(
             yield {"loss": (np.arange(2.0) + block, np.ones(2))}
 
     fetched = []
-    for metrics in loop._fetched(dispatch()):
+    for metrics in epoch.fetched(dispatch()):
         told.append(f"fetched {len(fetched)}")
         fetched.append(metrics)
     first, *rest = (f"dispatched {n}" for n in range(3))

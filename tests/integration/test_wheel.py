@@ -51,7 +51,7 @@ for folder in ("dataset", "run/model"):
 assert not coala(["info", "run"])
 from coala_jax.embedding.embedder import load
 import numpy
-vector = load("run/model").embed_file("corpus/audio/synthetic/000000.wav")
+vector = load("run/model").embed("corpus/audio/synthetic/000000.wav")[0]
 numpy.save("vector.npy", vector)
 outside = [
     name for name, module in list(sys.modules.items())

@@ -65,4 +65,4 @@ def test_a_wrong_key_or_value_is_named(key, text, said):
     with pytest.raises(ValueError) as error:
         config_keys.parse_value(key, text, KNOWN)
     assert str(error.value) == said
-    assert "xyz does not exist; keys: case, " in config_keys.unknown_key("xyz", KNOWN)
+    assert "xyz does not exist; keys: bank.entries, " in config_keys.unknown_key("xyz", KNOWN)

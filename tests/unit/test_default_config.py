@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from coala_jax.default_config import MODES, get_config, validate
+from coala_jax.default_config import MODES, get_config, result_settings, validate
 from tests.synthetic import tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,7 @@ RELEASED = {
     "loss.contrastive": ("cross_modal", "nt_xent"),
     "loss.kl_offset": (0.0, 1e-5),
     "train.last_batch": ("keep", "drop"),
+    "train.keep_epoch": ("best", "last"),
 }
 
 
@@ -126,9 +127,12 @@ OUT_OF_RANGE = {
     "loss.audio_weight": -1.0, "loss.tag_weight": -1.0, "loss.contrastive_weight": -1.0,
     "loss.temperature": 0.0, "loss.contrastive": "clip", "loss.equal_tags_are_negatives": None,
     "loss.kl_offset": -1e-5, "loss.reduction": "none",
+    "init.model": None, "init.freeze_audio_epochs": -1,
     "optimizer.name": "lion", "optimizer.learning_rate": 0.0,
     "train.batch_size": 2, "train.epochs": 0, "train.steps_per_call": -1, "train.last_batch": "pad",
+    "train.keep_epoch": "first", "train.patience": -1,
     "checkpoint.every_epochs": 0, "checkpoint.keep": 0, "eval.every_epochs": -1,
+    "bank.temperature": 0.0, "bank.entries": 0,
     "report.reconstructions": -1, "report.samples": -1,
 }  # fmt: skip
 
@@ -138,6 +142,25 @@ def test_a_value_out_of_range_is_refused_by_name(key, value):
     changes = {"data__path": "somewhere", key.replace(".", "__"): value}
     with pytest.raises(ValueError, match=rf"config\.{key} is {value!r}"):
         validate(tiny_config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "reason"),
+    [
+        ({"train__keep_epoch": "last", "train__patience": 3}, "train.patience", "keep_epoch"),
+        ({"init__freeze_audio_epochs": 2}, "init.freeze_audio_epochs", "init.model"),
+    ],
+)
+def test_a_key_that_needs_another_says_which(changes, key, reason):
+    with pytest.raises(ValueError, match=rf"config\.{key} is [23]; it must be 0 w.*{reason}"):
+        validate(tiny_config(data__path="somewhere", **changes))
+
+
+def test_the_cadence_of_evaluations_is_a_result_where_the_best_epoch_is_kept():
+    for kept, counts in (("best", True), ("last", False)):
+        settings = result_settings(tiny_config(train__keep_epoch=kept).to_dict())
+        assert ("eval.every_epochs" in settings) == counts
+        assert "report.samples" not in settings and "init.model" not in settings
 
 
 def test_every_key_has_a_range():

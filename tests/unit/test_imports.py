@@ -18,7 +18,7 @@ ROOMS = {
     "preparation": {"audio", "tags", "data"},
     "training": {"data", "default_config", "models"},
     "embedding": {"audio", "tags", "models", "data.scaler"},
-    "evaluation": {"audio", "tags", "data", "embedding"},
+    "evaluation": {"audio", "tags", "data", "embedding", "models"},
     "reporting": set(),
     # The command `coala`, which stands on top of everything.
     "cli": {
@@ -26,10 +26,13 @@ ROOMS = {
         "data",
         "data_prep",
         "default_config",
+        "embedding",
         "flags",
         "logs",
         "main",
         "models",
+        "training",
+        "training_run",
     },
 }
 # A module that is a program may import more than its room: it stands on top.
@@ -39,16 +42,19 @@ PROGRAMS = {
     "data/verify.py": {"cli"},  # as a program, another name of a command
 }
 TOP = {
-    "main": {
-        *("config_keys", "data", "default_config", "embedding", "evaluation", "flags", "logs"),
-        *("models", "reporting", "training"),
-    },
+    "main": {"config_keys", "default_config", "flags", "logs", "training_run"},
     "config_keys": {"default_config"},
     "default_config": set(),
     "flags": set(),  # which programs alone may import
     "logs": set(),
     "prefetch": set(),
+    "sklearn": {"embedding"},
     "storage": set(),
+    "training_run": {
+        *("data", "default_config", "embedding", "evaluation", "logs", "models", "reporting"),
+        "training",
+        "training_run",
+    },
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from coala_jax.audio import frontend
 from coala_jax.audio.frontend import FrontEnd
 
 FRONT_END = FrontEnd()
@@ -259,3 +260,24 @@ def test_settings_survive_a_round_trip_and_those_of_another_version_are_refused(
     del other["hop_samples"]
     with pytest.raises(ValueError, match="hop, hop_samples"):
         FrontEnd.from_dict(other)
+
+
+@pytest.mark.parametrize("edges", ["zeros", "reflect"])
+@pytest.mark.parametrize("samples", [1, 512, 513, 1024, 1025, 1537, 2048, 30_001])
+def test_frames_of_a_stream_are_those_of_the_whole_bit_for_bit(edges: str, samples: int) -> None:
+    waveform = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
+    for front_end in (FrontEnd(edges=edges), FrontEnd(edges=edges, noise=5e-4, hop_samples=300)):
+        wanted = front_end.log_mel(waveform, 0.0)
+        for size in (100, 512, 1024, 5_000, 10**6):
+            blocks = (waveform[start : start + size] for start in range(0, samples, size))
+            found = np.concatenate(list(front_end.stream_log_mel(blocks)), axis=1)
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "samples", "bands"), [(22_000, 1024, 96), (44_100, 2048, 128), (8_000, 512, 40)]
+)
+def test_the_mel_filters_are_librosas(rate_hz: int, samples: int, bands: int) -> None:
+    found = frontend._mel_filters(rate_hz, samples, bands, "float32").toarray()
+    wanted = librosa.filters.mel(sr=rate_hz, n_fft=samples, n_mels=bands, dtype=np.float32)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-7 * wanted.max())

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coala_jax import cli
-from coala_jax import main as training_program
+from coala_jax import cli, training_run
 from coala_jax.cli import train
 
 ROOT = Path(__file__).parents[3]
@@ -21,17 +20,17 @@ def test_help_of_training_lists_the_keys_with_their_comments(capsys):
     assert "  loss.temperature = 0.1\n      tau of Eq. 11" in capsys.readouterr().out
 
 
-# What `main.run` is handed, from the flags of the training module.
+# What `training_run.train` is handed, from the flags of the training module.
 MODULE = """
 import json, sys
 from absl import app
-from coala_jax import main
+from coala_jax import main, training_run
 
-def run(config, workdir, command):
+def train(config, workdir, command):
     print(json.dumps([config.to_dict(), str(workdir), config.is_locked, command]))
     assert "jax" not in sys.modules
 
-main.run = run
+training_run.train = train
 app.run(main.main, flags_parser=main.parse)
 """
 
@@ -49,7 +48,7 @@ def test_a_command_trains_with_the_settings_of_the_module(monkeypatch):
     config, workdir, is_locked, command = json.loads(module.stdout)
     assert command == ["python", "-m", "coala_jax.main", *flags]
     handed = []
-    monkeypatch.setattr(training_program, "run", lambda *words: handed.append(words))
+    monkeypatch.setattr(training_run, "train", lambda *words: handed.append(words))
     settings = [word for pair in given.items() for word in ("--set", "=".join(pair))]
     words = ["quickstart:released", "--data=d/x", *settings, "--workdir=w"]
     assert cli.main(["train", *words]) == 0

@@ -1,6 +1,9 @@
 import dataclasses
 import functools
+import json
 import re
+import tracemalloc
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +12,14 @@ import pytest
 import soundfile
 import soxr
 
+from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
+from coala_jax.embedding import encoder, pooling
 from coala_jax.embedding.embedder import Embedder, load, load_untrained
+from coala_jax.models.bank import make_bank
 from coala_jax.models.pretrained import ModelError, PretrainedModel
+from tests import regression_vectors
 from tests.synthetic import MODEL_TAGS, tiny_model
 
 pytestmark = pytest.mark.integration  # compiles whole networks, trains or measures
@@ -43,6 +50,11 @@ def apply(model: PretrainedModel, rows, method: str) -> np.ndarray:
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _apply(module, variables, rows, method):
     return module.apply(variables, rows, method=method)
+
+
+def embed(embedder: Embedder, sound, sample_rate_hz=None, policy="paper") -> np.ndarray:
+    (vector,) = embedder.embed([sound], sample_rate_hz, policy=policy)
+    return vector
 
 
 def noise(samples: int, seed: int = 0, channels: int | None = None) -> np.ndarray:
@@ -124,7 +136,7 @@ def test_rows_of_another_shape_are_refused(embedder):
         "reconstruct_tags": [2, TAGS + 1],
     }.items():
         with pytest.raises(ValueError, match=re.escape(str(shape))):
-            embedder._apply(method, np.zeros(shape, np.float32))
+            embedder._encoder.apply(method, np.zeros(shape, np.float32))
 
 
 def scaled(log_mel: np.ndarray) -> np.ndarray:
@@ -136,7 +148,7 @@ def test_the_released_policy_is_the_mean_over_the_chunks_of_ten_noisy_seconds(ae
     log_mel = FrontEnd(clip_seconds=10.0, noise=5e-4).log_mel(waveform)
     chunks = np.stack([log_mel[:, start : start + 96] for start in range(0, 384, 96)])
     wanted = apply(ae_c, np.resize(scaled(chunks), (65, 96, 96)), "encode_audio")[:4].mean(axis=0)
-    assert_close(embedder.embed_waveform(waveform, RATE_HZ, "released"), wanted)
+    assert_close(embed(embedder, waveform, RATE_HZ, "released"), wanted)
 
 
 def test_the_masked_policy_weighs_positions_in_time(ae_c, embedder):
@@ -151,18 +163,16 @@ def test_the_masked_policy_weighs_positions_in_time(ae_c, embedder):
         weight = (1.0, 22 / 32, 0.0)[place % 3]  # channel, mel, time
         wanted.append((one + weight * other) / (1 + weight))
     assert np.abs(wanted - (first + second) / 2).max() > 0.01 * first.max()
-    assert_close(embedder.embed_waveform(waveform, RATE_HZ, "masked"), np.float32(wanted))
+    assert_close(embed(embedder, waveform, RATE_HZ, "masked"), np.float32(wanted))
 
 
 def test_silence_is_padding_only_where_the_file_ends(embedder):
     """What a sound holds itself counts, be it silence; `paper` cannot tell it from padding."""
     waveform = noise(39 * 512)  # the 40 frames that hear it are all it has when it is not padded
     with_silence = np.concatenate([waveform, np.zeros(15_000, np.float32)])
-    paper, other = (embedder.embed_waveform(w, RATE_HZ) for w in (waveform, with_silence))
+    paper, other = (embed(embedder, w, RATE_HZ) for w in (waveform, with_silence))
     assert_close(paper, other)
-    masked, other = (
-        embedder.embed_waveform(w, RATE_HZ, "masked") for w in (waveform, with_silence)
-    )
+    masked, other = (embed(embedder, w, RATE_HZ, "masked") for w in (waveform, with_silence))
     assert np.abs(masked - other).max() > 1e-3 * masked.max()
 
 
@@ -174,22 +184,24 @@ def test_many_clips_are_what_each_is_by_itself(embedder, policy):
     got = embedder.embed_clips(iter(waveforms), policy)
     assert got.shape == (len(frames), 18)
     for row, waveform in zip(got, waveforms, strict=True):
-        np.testing.assert_array_equal(row, embedder.embed_waveform(waveform, RATE_HZ, policy))
+        np.testing.assert_array_equal(row, embed(embedder, waveform, RATE_HZ, policy))
     assert len({row.tobytes() for row in got}) == len(frames)
 
 
 def test_clips_are_taken_as_they_are_needed(embedder, monkeypatch):
-    """Of 80 short clips never more than a batch waits: 32 are taken before the first product."""
+    """Of 120 short clips no more wait than a batch, and those that two threads work on or did."""
     taken, rows = [], []
 
-    def embed_patches(patches):
+    def apply(method, patches):
         rows.append((len(taken), len(patches)))
         return np.zeros((len(patches), 18), np.float32)
 
-    monkeypatch.setattr(embedder, "embed_patches", embed_patches)
-    clips = (taken.append(seed) or noise(2_000, seed) for seed in range(80))
-    assert len(embedder.embed_clips(clips)) == 80
-    assert rows == [(32, 32), (64, 32), (80, 16)]
+    monkeypatch.setattr(embedder._encoder, "apply", apply)
+    clips = (taken.append(seed) or noise(2_000, seed) for seed in range(120))
+    vectors = list(embedder.embed_each(clips, RATE_HZ, workers=2))
+    assert len(vectors) == 120 and [count for _, count in rows] == [32, 32, 32, 24]
+    for batch, (count, _) in enumerate(rows[:-1], 1):
+        assert 32 * batch <= count <= 32 * batch + 5
 
 
 @pytest.mark.parametrize(
@@ -206,17 +218,17 @@ def test_clips_are_taken_as_they_are_needed(embedder, monkeypatch):
 )
 def test_what_is_no_waveform_is_refused(embedder, waveform, token):
     with pytest.raises(ValueError, match=re.escape(token)):
-        embedder.embed_waveform(waveform, RATE_HZ)
+        embed(embedder, waveform, RATE_HZ)
 
 
 def test_bad_clips_and_policies_are_refused(embedder, tmp_path):
     """A policy before a file is read."""
     for token, call in [
-        ("22000 Hz", lambda: embedder.embed_waveform(np.full(1, 0.5), 192_000)),
+        ("22000 Hz", lambda: embed(embedder, np.full(1, 0.5), 192_000)),
         ("no sound", lambda: embedder.embed_clips([noise(2_000), np.zeros(0, np.float32)])),
         ("NaN", lambda: embedder.embed_clips([noise(2_000), np.float32([np.nan])])),
-        ("mean", lambda: embedder.embed_file(tmp_path / "none.wav", "mean")),
-        ("mean", lambda: embedder.embed_waveform(noise(2_000), RATE_HZ, "mean")),
+        ("mean", lambda: embed(embedder, tmp_path / "none.wav", None, "mean")),
+        ("mean", lambda: embed(embedder, noise(2_000), RATE_HZ, "mean")),
         ("mean", lambda: embedder.embed_clips([], "mean")),
     ]:
         with pytest.raises(ValueError, match=token):
@@ -228,15 +240,15 @@ def test_a_file_is_its_waveform_with_channels_averaged_and_resampled(embedder, t
     path = tmp_path / "stéréo.wav"
     soundfile.write(path, noise(60_000, channels=2).T, 44_100, subtype="PCM_16")
     samples, rate_hz = soundfile.read(path)  # in double precision, which is taken, too
-    got = embedder.embed_waveform(samples.T, rate_hz)
+    got = embed(embedder, samples.T, rate_hz)
     for name in (path, str(path)):
-        assert_close(embedder.embed_file(name), got)
+        assert_close(embed(embedder, name), got)
     mono = samples.mean(axis=1).astype(np.float32)
     resampled = soxr.resample(mono, rate_hz, RATE_HZ)
     for policy in ("paper", "masked"):
-        wanted = embedder.embed_waveform(resampled, RATE_HZ, policy)
-        assert_close(embedder.embed_file(path, policy), wanted)
-    unaware = embedder.embed_waveform(mono, RATE_HZ)
+        wanted = embed(embedder, resampled, RATE_HZ, policy)
+        assert_close(embed(embedder, path, None, policy), wanted)
+    unaware = embed(embedder, mono, RATE_HZ)
     assert np.abs(unaware - got).max() > 1e-3 * got.max()
 
 
@@ -249,7 +261,7 @@ def test_a_saved_model_embeds_as_before_and_untrained_with_fresh_weights(ae_c, e
     untrained = load_untrained(tmp_path / "model", seed=5)
     for got, wanted in ((loaded, embedder), (untrained, Embedder(ae_c.untrained(5)))):
         assert got.digest == wanted.digest
-        vectors = [one.embed_waveform(waveform, RATE_HZ) for one in (got, wanted)]
+        vectors = [embed(one, waveform, RATE_HZ) for one in (got, wanted)]
         np.testing.assert_array_equal(*vectors)
     digests = {ae_c.digest, untrained.digest, load_untrained(tmp_path / "model", 6).digest}
     assert len(digests) == 3 and loaded.digest == ae_c.digest
@@ -270,7 +282,7 @@ def test_half_precision_is_computed_with_as_float32(ae_c):
 def test_a_model_of_patches_that_came_scaled_takes_patches_alone(ae_c, embedder):
     unscaled = Embedder(dataclasses.replace(ae_c, scaler=Scaler.none().to_dict()))
     with pytest.raises(ValueError, match="embed_patches"):
-        unscaled.embed_waveform(noise(30_000), RATE_HZ)
+        embed(unscaled, noise(30_000), RATE_HZ)
     patches = np.random.default_rng(0).random((3, 96, 96), np.float32)
     np.testing.assert_array_equal(unscaled.embed_patches(patches), embedder.embed_patches(patches))
 
@@ -278,10 +290,10 @@ def test_a_model_of_patches_that_came_scaled_takes_patches_alone(ae_c, embedder)
 def test_a_model_of_peak_level_makes_every_clip_as_loud(ae_c, embedder):
     peak = Embedder(dataclasses.replace(ae_c, level="peak"))
     waveform = noise(30_000)
-    wanted = embedder.embed_waveform(waveform / np.abs(waveform).max(), RATE_HZ)
+    wanted = embed(embedder, waveform / np.abs(waveform).max(), RATE_HZ)
     for gain in (1.0, 0.125):
-        assert_close(peak.embed_waveform(waveform * np.float32(gain), RATE_HZ), wanted)
-    quiet = embedder.embed_waveform(waveform * np.float32(0.125), RATE_HZ)
+        assert_close(embed(peak, waveform * np.float32(gain), RATE_HZ), wanted)
+    quiet = embed(embedder, waveform * np.float32(0.125), RATE_HZ)
     assert np.abs(quiet - wanted).max() > 1e-3 * wanted.max()
 
 
@@ -300,3 +312,155 @@ def test_a_description_that_cannot_be_used_is_refused_by_name(ae_c, tmp_path, ch
     with pytest.raises(ModelError, match=token) as error:
         load(tmp_path / "model")
     assert str(tmp_path / "model" / "model.json") in str(error.value)
+
+
+def test_vectors_are_those_of_earlier_versions():
+    stored = json.loads(regression_vectors.FILE.read_text())
+    found = regression_vectors.vectors()
+    assert found.keys() == stored.keys()
+    assert len({tuple(vector) for vector in stored.values()}) >= len(stored) - 1  # of silence, two
+    scale = np.abs(list(stored.values())).max()
+    for name, vector in found.items():
+        np.testing.assert_allclose(
+            vector,
+            stored[name],
+            rtol=0,
+            atol=1e-4 * scale,
+            err_msg=f"{name}: see tests/regression_vectors.py",
+        )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[str]:
+    """Sounds of 1, 2, 5 and 29 patches, of other rates and channels than the model's."""
+    folder, names = tmp_path_factory.mktemp("sounds"), []
+    for place, (rate_hz, channels, seconds) in enumerate(
+        [(44_100, 2, 1.0), (8_000, 1, 4.0), (22_000, 1, 11.0), (16_000, 1, 65.0), (48_000, 1, 0.05)]
+    ):
+        names.append(str(folder / f"{place}.wav"))
+        samples = noise(round(rate_hz * seconds), place, channels)
+        soundfile.write(names[-1], samples.T, rate_hz, subtype="FLOAT")
+    return names
+
+
+@pytest.mark.parametrize("level", ["recorded", "peak"])
+def test_nothing_depends_on_blocks_threads_batches_or_order(ae_c, files, level, monkeypatch):
+    """Against each file read as a whole and embedded alone; for its peak one is read twice."""
+    model = Embedder(dataclasses.replace(ae_c, level=level))
+    wanted = []
+    for file in files:
+        waveform = decode.load(Path(file), RATE_HZ)
+        waveform = waveform / np.abs(waveform).max() if level == "peak" else waveform
+        log_mel = model.front_end.log_mel(waveform, clip_seconds=0.0)
+        patches = model.scaler.scale(model.front_end.consecutive_patches(log_mel))
+        wanted.append(model.embed_patches(patches).mean(axis=0))
+    wanted = np.stack(wanted)
+    assert_close(model.embed(files), wanted)
+    monkeypatch.setattr(decode, "_BLOCK_SAMPLES", 5_000)
+    monkeypatch.setattr(pooling, "_HELD_SAMPLES", 20_000)
+    monkeypatch.setattr(encoder, "_ROWS", 7)
+    for threads in (1, 3):
+        assert_close(model.embed(files, workers=threads), wanted)
+        assert_close(model.embed(files[::-1], workers=threads), wanted[::-1])
+    lengths = [found.seconds for found in model.embed_each(files)]
+    np.testing.assert_allclose(lengths, [1.0, 4.0, 11.0, 65.0, 0.05], atol=1e-3)
+
+
+def test_memory_is_that_of_a_few_blocks_however_long_the_sound(ae_c, tmp_path, monkeypatch):
+    """Ten minutes are 53 MB of samples and 110 MB of patches, and are read twice for their peak."""
+    path = tmp_path / "long.wav"
+    samples = np.tile(np.arange(-100, 100, dtype=np.int16), 8_000 * 600 // 200)
+    soundfile.write(path, samples, 8_000)
+    model, rows = Embedder(dataclasses.replace(ae_c, level="peak")), []
+
+    def apply(method, patches):
+        rows.append(len(patches))
+        return np.zeros((len(patches), 18), np.float32)
+
+    monkeypatch.setattr(model._encoder, "apply", apply)
+    tracemalloc.start()
+    model.embed(path, workers=2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(rows) == 269  # patches of 2.2 s
+    assert peak < 30e6
+
+
+def test_a_vector_at_a_time_is_that_of_the_patch_around_it(ae_c, embedder):
+    """Every 0.7 s of 5 s: the frames 48 before to 47 after, silence beyond both ends."""
+    waveform = noise(5 * RATE_HZ)
+    vectors, seconds = embedder.embed_timestamps(waveform, 0.7, RATE_HZ)
+    log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
+    padded = np.pad(log_mel, ((0, 0), (48, 48)), constant_values=FrontEnd().silence)
+    middles = [round(place * 0.7 * RATE_HZ / 512) for place in range(8)]
+    np.testing.assert_allclose(seconds, np.array(middles) * 512 / RATE_HZ)
+    assert np.abs(seconds - 0.7 * np.arange(8)).max() < 0.0117  # half a frame
+    patches = scaled(np.stack([padded[:, middle : middle + 96] for middle in middles]))
+    assert_close(vectors, embedder.embed_patches(patches))
+    with pytest.raises(ValueError, match="at least a frame"):
+        embedder.embed_timestamps(waveform, 0.02, RATE_HZ)
+
+
+def test_a_sound_that_cannot_be_read_is_an_error_or_a_row_of_nan(embedder, files, tmp_path, caplog):
+    (tmp_path / "no.wav").write_bytes(b"<html>")
+    sounds = [files[0], str(tmp_path / "no.wav"), noise(9_000), tmp_path / "gone.wav"]
+    with pytest.raises(decode.DecodeError, match=r"no\.wav"):
+        embedder.embed(sounds, RATE_HZ)
+    rows = embedder.embed(sounds, RATE_HZ, on_error="skip")
+    assert np.isnan(rows[[1, 3]]).all()
+    assert "no.wav" in caplog.text and "gone.wav" in caplog.text
+    np.testing.assert_array_equal(rows[[0, 2]], embedder.embed([files[0], sounds[2]], RATE_HZ))
+    parts = embedder.timestamps_each(sounds, 1.0, RATE_HZ)
+    counts = []
+    for part in parts:
+        try:
+            counts.append(sum(len(vectors) for vectors, _ in part))
+        except ValueError as error:
+            counts.append(str(error))
+    assert counts[0] == 1 and counts[2] == 1 and "no.wav" in counts[1] and "gone.wav" in counts[3]
+
+
+def test_what_may_mean_two_things_is_refused(embedder):
+    clips = np.zeros((3, 9_000), np.float32)
+    for token, call in {
+        "list": lambda: embedder.embed(clips, RATE_HZ),
+        "sample_rate_hz": lambda: embedder.embed([clips[0]]),
+        "raise or skip": lambda: embedder.embed([clips[0]], RATE_HZ, on_error="ignore"),
+        "not a list": lambda: embedder.embed_tags("tag1"),
+        "nearest are tag1": lambda: embedder.embed_tags(["tag0", "tagg1"]),
+        "no bank": lambda: embedder.tags(clips[0], sample_rate_hz=RATE_HZ),
+        "embed_patches": unscaled,
+    }.items():
+        with pytest.raises(ValueError, match=token):
+            call()
+
+
+def unscaled():
+    model = tiny_model("ae_c", scaler=Scaler.none().to_dict())
+    Embedder(model).embed_timestamps(noise(9_000), 1.0, RATE_HZ)
+
+
+def test_tags_are_the_vote_of_the_sounds_near_or_what_the_classifier_says(ae_c):
+    clips = [noise(60_000), noise(90_000, 1)]
+    plain = Embedder(ae_c)
+    projected = plain.project(clips, RATE_HZ)
+    patches = [
+        plain.scaler.scale(pooling.cut(plain.front_end, clip, "paper").patches) for clip in clips
+    ]
+    assert_close(projected, np.stack([plain.project_audio(some).mean(axis=0) for some in patches]))
+    tags = np.eye(TAGS, dtype=np.uint8)
+    bank = make_bank(np.repeat(projected, 3, axis=0), tags, 0.1, 100)
+    model = Embedder(dataclasses.replace(ae_c, bank=bank))
+    scores = model.tag_scores(clips, RATE_HZ)
+    np.testing.assert_allclose(scores, bank.vote(projected), atol=1e-6)
+    # Each clip is nearest to itself, and three tags share its vote.
+    assert {tag for tag, _ in model.tags(clips[1], 3, RATE_HZ)} == {"tag3", "tag4", "tag5"}
+    assert "bank of 6" in repr(model) and "18 values" in repr(model)
+    cnn = Embedder(tiny_model("cnn"))
+    (found,) = cnn.tag_scores(clips[1:], RATE_HZ)
+    logits = cnn.tag_logits(patches[1]).mean(axis=0)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    best, score = cnn.tags(clips[1], 1, RATE_HZ)[0]
+    assert (best, score) == (f"tag{logits.argmax()}", pytest.approx(found.max()))
+    single = plain.embed_tags(["tag4", "Tag1"])
+    np.testing.assert_array_equal(single, plain.project_tags(tags[[4, 1]]))

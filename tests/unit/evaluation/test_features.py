@@ -105,7 +105,7 @@ def test_a_model_and_the_baseline_share_the_decoding(root, cache, monkeypatch):
     extracted = extract(root, FILES, [ModelEvaluator("model", model), mfcc], "masked", cache)
     assert sorted(loaded) == sorted(root / file for file in FILES)
     for row, file in enumerate(FILES):
-        vector = model.embed_file(root / file, "masked")
+        vector = model.embed(root / file, policy="masked")[0]
         np.testing.assert_array_equal(extracted.vectors["model"][row], vector)
         vector = mfcc.clip_vector(decode.load(root / file, 22_000), "masked")
         np.testing.assert_array_equal(extracted.vectors["MFCC"][row], vector)

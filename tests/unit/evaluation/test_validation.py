@@ -9,7 +9,7 @@ import pytest
 from coala_jax import storage
 from coala_jax.data.schema import Example
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import map_projection, validation
+from coala_jax.evaluation import map_projection, run_record, validation
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.validation import ValidationSounds
 from tests.synthetic import random_examples, tiny_config, write_random_dataset
@@ -28,7 +28,8 @@ class FakeEmbedder(Embedder):
 
     def project_audio(self, patches):
         noise = np.random.default_rng(0).standard_normal(self.sounds.tags.shape)
-        return (self.sounds.tags if self.is_right else noise).astype(np.float32)
+        found = (self.sounds.tags if self.is_right else noise).astype(np.float32)
+        return found[self.sounds.reported.places]
 
     def project_tags(self, multi_hot):
         return multi_hot.astype(np.float32)
@@ -51,7 +52,7 @@ def sounds(tmp_path_factory):
 def test_the_validation_sounds_are_those_of_the_dataset(sounds):
     assert [example.id for example in sounds.read(np.arange(VALIDATION))] == IDS
     for row, example in enumerate(random_examples(TRAIN + VALIDATION, TAGS)[TRAIN:]):
-        np.testing.assert_array_equal(sounds.patches[row], example.patch)
+        np.testing.assert_array_equal(sounds.reported.patches[row], example.patch)
         assert np.flatnonzero(sounds.tags[row]).tolist() == example.tags.tolist()
         assert sounds.tag_names(np.array([row]))[0] == [f"tag{tag}" for tag in example.tags]
 
@@ -95,7 +96,7 @@ def test_samples_give_a_sound_as_many_tags_as_it_has_the_best_first(sounds, case
     assert len({len(row["tags"]) for row in rows}) > 1  # or the number could be a constant
     for row, place in zip(rows, places, strict=True):
         assert row["tags"] == sounds.tag_names(np.array([place]))[0]
-        scores = {"heard": sounds.patches[place][1 if case == "cnn" else 0] @ AUDIO_SCORES}
+        scores = {"heard": sounds.reported.patches[place][1 if case == "cnn" else 0] @ AUDIO_SCORES}
         if case == "ae_c":
             scores["decoded"] = sounds.tags[place] @ TAG_SCORES
         assert row.keys() == {"id", "tags"} | scores.keys()
@@ -107,7 +108,7 @@ def test_samples_give_a_sound_as_many_tags_as_it_has_the_best_first(sounds, case
 def test_samples_show_patches_above_reconstructions_and_low_bands_at_the_bottom(
     sounds, monkeypatch
 ):
-    bright = 1.2 * sounds.patches  # as the released scaling may have them
+    bright = 1.2 * sounds.reported.patches  # as the released scaling may have them
     monkeypatch.setattr(
         sounds, "read", lambda places: [Example(bright[i], np.array([0]), "id") for i in places]
     )
@@ -160,12 +161,19 @@ def test_popularity_ranks_by_the_training_tags(sounds, figures):
     assert figures["popularity"]["map"] == pytest.approx(np.mean(precisions))
 
 
-def write_record(workdir, sounds, figures, case="ae_c", reconstructions=3):
+LAST = run_record.KeptEpoch(epochs=2, epoch=2, macro_auc=None)
+
+
+def write_record(
+    workdir, sounds, figures, case="ae_c", reconstructions=3, kept=LAST, keep_epoch="last"
+):
     workdir.mkdir(exist_ok=True)
-    config = tiny_config(report__reconstructions=reconstructions)  # and two epochs
+    config = tiny_config(
+        report__reconstructions=reconstructions, train__keep_epoch=keep_epoch, train__epochs=2
+    )
     model = FakeEmbedder(sounds, True, case)
     embeddings = sounds.embed(ModelEvaluator("trained", model))
-    return validation.write_record(workdir, config, "cmd", model, sounds, figures, embeddings)
+    return run_record.write_record(workdir, config, "cmd", model, kept, sounds, figures, embeddings)
 
 
 def test_the_record_holds_figures_map_and_reconstructions(sounds, figures, tmp_path):
@@ -173,17 +181,70 @@ def test_the_record_holds_figures_map_and_reconstructions(sounds, figures, tmp_p
     assert record == json.loads((tmp_path / "results.json").read_text())
     told = {"kind": "training", "corpus": "random", "case": "ae_c", "epochs": 2, "command": "cmd"}
     told |= {"sounds": {"train": TRAIN, "validation": VALIDATION}, "tags": TAGS}
-    assert record | told | {"retrieval": figures} == record
-    points = map_projection.project(sounds.patches[:, 0, :8], seed=0)
+    told["kept"] = {"rule": "last", "epoch": 2, "macro_auc": None, "patience": 0}
+    told["kept"] |= {"selection_sounds": 0, "reported_sounds": VALIDATION}
+    assert record | told | {"retrieval": figures, "stopped_early": False} == record
+    points = map_projection.project(sounds.reported.patches[:, 0, :8], seed=0)
     np.testing.assert_allclose(record["map"]["points"], points, atol=6e-5)
     assert record["map"]["tags"] == sounds.tag_names(np.arange(VALIDATION))
-    kept, patches = record["reconstructions"], sounds.patches[[0, 6, 13]]
+    kept, patches = record["reconstructions"], sounds.reported.patches[[0, 6, 13]]
     assert kept["ids"] == [IDS[place] for place in (0, 6, 13)]
     assert kept["tags"] == sounds.tag_names(np.array([0, 6, 13]))
     assert kept["frame_seconds"] == 512 / 22_000
     arrays = storage.read_arrays(tmp_path / kept["arrays"])
     np.testing.assert_array_equal(arrays["patches"], patches)
     np.testing.assert_array_equal(arrays["reconstructed"], np.clip(patches + 0.1, 0, 1))
+
+
+@dataclass
+class KnowsSome(FakeEmbedder):
+    """Knows the tags of some sounds, by their patches; of the others it hears noise."""
+
+    known: tuple = ()
+
+    def project_audio(self, patches):
+        examples = random_examples(TRAIN + VALIDATION, TAGS)[TRAIN:]
+        place_of = {example.patch.tobytes(): place for place, example in enumerate(examples)}
+        places = [place_of[patch.tobytes()] for patch in patches]
+        noise = np.random.default_rng(0).standard_normal((VALIDATION, TAGS))
+        right = np.isin(np.arange(VALIDATION), self.known)[:, None]
+        return np.where(right, self.sounds.tags, noise)[places].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def halved(sounds, tmp_path_factory):
+    dataset = tmp_path_factory.mktemp("halved") / "dataset"
+    write_random_dataset(dataset, TRAIN, VALIDATION, TAGS)
+    return ValidationSounds(dataset, in_halves=True)
+
+
+def test_of_two_halves_one_chooses_and_the_other_is_reported(sounds, halved):
+    """A model that knows one half alone is perfect there, and noise on the other."""
+    chosen, shown = halved.selection.places, halved.reported.places
+    assert sorted([*chosen, *shown]) == list(range(VALIDATION)) and len(chosen) == len(shown) == 7
+    for part in (halved.selection, halved.reported):
+        wanted = sounds.reported.patches[part.places]
+        np.testing.assert_array_equal(part.patches, wanted)
+    np.testing.assert_array_equal(halved.tags, sounds.tags)
+    for known, is_chosen in ((chosen, True), (shown, False)):
+        evaluator = ModelEvaluator("trained", KnowsSome(halved, True, known=tuple(known)))
+        measured = validation.measure([evaluator], halved)
+        assert (halved.evaluate(evaluator)["mrr"] == 1.0) == is_chosen
+        assert (measured["trained"]["mrr"] == 1.0) != is_chosen
+        assert {row["sounds"] for row in measured.values()} == {7}
+    embedded = halved.embed(evaluator)
+    np.testing.assert_array_equal(embedded, sounds.reported.patches[:, 0, :8])
+
+
+def test_the_record_says_which_epoch_is_kept_and_by_which_sounds(halved, tmp_path):
+    found = validation.measure([ModelEvaluator("trained", FakeEmbedder(halved, True))], halved)
+    kept = run_record.KeptEpoch(epochs=1, epoch=1, macro_auc=0.75)
+    record = write_record(tmp_path, halved, found, kept=kept, keep_epoch="best")
+    assert record["sounds"] == {"train": TRAIN, "validation": VALIDATION}
+    assert (record["epochs"], record["stopped_early"]) == (1, True)
+    counts = {"selection_sounds": 7, "reported_sounds": 7, "patience": 0}
+    assert record["kept"] == {"rule": "best", "epoch": 1, "macro_auc": 0.75} | counts
+    assert len(record["map"]["points"]) == VALIDATION
 
 
 @pytest.mark.parametrize(("case", "count"), [("e_c", 3), ("ae_c", 0)])

@@ -28,10 +28,10 @@ def config_for(dataset, **changes):
 
 
 class FakeTraining:
-    """In place of `main.run`: leaves what a run leaves, and keeps what it was asked for."""
+    """In place of `training_run.train`: leaves what a run leaves, keeps what it was asked."""
 
     def __init__(self):
-        self.names, self.commands, self.raises = [], [], {}
+        self.names, self.commands, self.raises, self.recorded = [], [], {}, {}
 
     def __call__(self, config, workdir, command):
         self.names.append(workdir.name)
@@ -48,7 +48,9 @@ class FakeTraining:
         if error := self.raises.get(workdir.name):
             raise error
         retrieval = dict.fromkeys(("trained", "untrained", "chance", "popularity"), FIGURES)
-        record = {"epochs": config.train.epochs, "retrieval": retrieval}
+        retrieval["trained"] = FIGURES | {"mrr": config.loss.temperature / 4}
+        record = {"epochs": config.train.epochs, "retrieval": retrieval} | self.recorded
+        record |= {"kept": {"epoch": record["epochs"]}}
         (workdir / sweep.RECORD).write_text(json.dumps(record))
 
     def new_names(self):
@@ -62,7 +64,7 @@ def training(monkeypatch):
     monkeypatch.setattr(sweep, "plot", lambda *arguments: None)
     monkeypatch.setattr(sweep.style, "write", lambda figure, out: out.touch())
     fake = FakeTraining()
-    monkeypatch.setattr(sweep.training_program, "run", fake)
+    monkeypatch.setattr(sweep.training_run, "train", fake)
     return fake
 
 
@@ -86,7 +88,7 @@ def test_all_tables_hold_the_figures_of_the_runs(dataset, tmp_path, training, ca
     diverged, finished, chance, popularity = rows(tmp_path)
     assert (diverged["status"], diverged["epoch"]) == ("diverged at step 7", 3)
     assert diverged["mrr"] is None and diverged["loss.temperature"] == 0.1
-    expected = FIGURES | {"mrr": 0.1, "best_mrr": 0.2, "best_epoch": 1, "untrained_mrr": 0.1}
+    expected = FIGURES | {"mrr": 0.05, "best_mrr": 0.2, "best_epoch": 1, "untrained_mrr": 0.1}
     expected |= {"status": "finished", "epoch": 2, "loss": 1.5, "audio_loss": None, "seconds": 3.0}
     assert finished | expected == finished
     for row, name in ((chance, "chance"), (popularity, "popularity")):
@@ -98,7 +100,7 @@ def test_all_tables_hold_the_figures_of_the_runs(dataset, tmp_path, training, ca
         for row in rows(tmp_path)
     ]
     text = (tmp_path / "results.md").read_text()
-    assert f"| {NAMES[1]} | finished | 2 | 1.5 | **0.5** | **0.1** | **0.2** |" in text
+    assert f"| {NAMES[1]} | finished | 2 | 1.5 | **0.5** | **0.05** | **0.2** |" in text
     assert f"| {NAMES[0]} | diverged at step 7 | 3 | - |" in text
     shown = capsys.readouterr().out
     assert text in shown and str(tmp_path / "results.png") in shown
@@ -138,6 +140,14 @@ def test_more_epochs_train_on_and_an_old_record_does_not_pass_for_new(dataset, t
     with pytest.raises(ValueError, match=NAMES[0]):
         sweep.run(config_for(dataset), GRID, tmp_path)
     assert rows(tmp_path)[0]["epoch"] == 3
+
+
+def test_a_point_that_has_ended_early_is_done_and_shows_its_kept_epoch(dataset, tmp_path, training):
+    training.recorded = {"epochs": 1, "stopped_early": True}
+    for _ in range(2):
+        sweep.run(config_for(dataset, train__epochs=4), GRID, tmp_path)
+    assert training.names == NAMES
+    assert [(row["epoch"], row["loss"]) for row in rows(tmp_path)[:2]] == [(1, 3.0)] * 2
 
 
 def test_another_config_or_dataset_in_the_folder_is_refused(dataset, tmp_path, training):

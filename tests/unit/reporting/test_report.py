@@ -31,6 +31,8 @@ def test_a_finished_run_has_a_report_that_shows_its_plots(finished):
     assert training_report.table(record) in text
     for told in ("54 sounds", "2 epochs", "validation loss 2.8", record["command"], "jax 0.1"):
         assert told in text
+    assert "## Tag retrieval on 2 validation sounds, epoch 1\n" in text
+    assert training_report.choice(record) in text
 
 
 def test_rendered_again_later_every_byte_is_the_same(finished, capsys):
@@ -48,7 +50,7 @@ def test_the_table_has_a_row_for_each_model_and_a_dash_for_what_was_not_measured
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in (header, *rows)]
     assert cells[0] == ["", "macro AUC", "MRR", "MAP", "recall@10"]
     assert cells[1] == ["trained", "0.912", "0.500", "0.250", "1.000"]
-    assert [row[0] for row in cells[2:]] == ["untrained", "chance", "popularity"]
+    assert [row[0] for row in cells[2:]] == ["untrained", "vote", "chance", "popularity"]
     assert len({len(row) for row in (header, *rows)}) == 1  # aligned
     few = {**record, "retrieval": {"trained": {**FIGURES, "macro_auc": None}}}
     shown = training_report.table(few)
@@ -57,7 +59,7 @@ def test_the_table_has_a_row_for_each_model_and_a_dash_for_what_was_not_measured
 
 
 def test_what_is_not_recorded_or_not_finished_is_left_out(tmp_path):
-    write_record(tmp_path, reconstructions=None, map=None)
+    write_record(tmp_path, reconstructions=None, map=None, bank=None)
     assert [path.name for path in report.render(tmp_path)] == ["report.md", PLOTS[0]]
     (tmp_path / "results.json").unlink()
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -93,7 +95,37 @@ def test_a_longer_run_that_is_not_finished_says_whose_model_it_is(tmp_path):
     write_record(tmp_path, epochs=1)
     report.render(tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert "After 2 epochs" in text and "are of epoch 1." in text
+    assert "After 2 epochs" in text and "are of its first 1 epochs." in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "epoch 1 of 2, which has the best macro AUC (0.731) on 4 validation sounds. The table"
+             " is of the other 2, which had no part in the choice."),
+        ({"macro_auc": None}, "last epoch, 2: every tag has too few of the 4 validation sounds that"
+                              " would choose one by macro AUC. The table is of the other 2,"),
+        ({"rule": "last", "macro_auc": None, "selection_sounds": 0, "reported_sounds": 6},
+         "last epoch, 2; the table is of all 6 validation sounds."),
+        ({"patience": 3}, "Training ended early: 3 evaluations without a better one."),
+    ],
+)  # fmt: skip
+def test_it_says_which_epoch_is_kept_why_and_what_the_table_is_of(changes, told, finished):
+    _, record, _ = finished
+    record = {**record, "kept": record["kept"] | changes, "stopped_early": "patience" in changes}
+    shown = " ".join(training_report.choice(record).split())
+    assert told in shown and ("early" in shown) == record["stopped_early"]
+
+
+def test_tensorboard_is_named_only_where_it_is_installed(tmp_path, monkeypatch):
+    record = write_record(tmp_path)
+    (tmp_path / "tensorboard").mkdir()
+    for spec in (None, object()):
+        monkeypatch.setattr(training_report.importlib.util, "find_spec", lambda _, s=spec: s)
+        shown = training_report.summary(record, tmp_path)
+        assert (str(tmp_path / "tensorboard") in shown) == (spec is not None)
+        assert "Retrieval on 2 validation sounds of random:" in shown
+        assert training_report.choice(record) in shown
 
 
 def test_each_record_goes_to_its_renderer(tmp_path, monkeypatch):

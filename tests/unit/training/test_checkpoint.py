@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from contextlib import closing
 
@@ -7,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from coala_jax.training import checkpoint, parallel, steps
-from tests.synthetic import tiny_config
+from coala_jax.training import best, checkpoint, parallel, steps
+from coala_jax.training.checkpoint import Progress
+from tests.synthetic import tiny_config, tiny_model
 
 
 def small_state(optimizer, rows: int = 3) -> steps.TrainState:
@@ -30,16 +32,30 @@ def state():
     return small_state(optax.adam(0.001))
 
 
+def best_of(state, step: int = 5) -> best.BestModel:
+    """The state's weights with a score that 32 bits do not hold, evaluated after `step`."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 1, variables)
+    model = dataclasses.replace(tiny_model("cnn"), variables=variables)
+    return best.no_model(state).updated(model, step, {"macro_auc": 0.7})
+
+
 @pytest.mark.parametrize("devices", [1, 4])
-def test_what_is_saved_is_restored_bit_for_bit_and_where_it_belongs(state, devices, tmp_path):
+@pytest.mark.parametrize("kept", ["best", "last"])
+def test_what_is_saved_is_restored_bit_for_bit_and_where_it_belongs(state, kept, devices, tmp_path):
+    saved_best = best_of(state) if kept == "best" else None
     placed = parallel.place_state(state.replace(step=state.step + 7), jax.devices()[:devices])
     with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
-        checkpoints.save(placed)
+        checkpoints.save(Progress(placed, saved_best))
     empty = parallel.place_state(
         jax.tree.map(lambda leaf: leaf * 0, state), jax.devices()[4 : 4 + devices]
     )
     with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
-        restored = checkpoints.restore_latest(empty)
+        like = Progress(empty, best.no_model(state) if saved_best else None)
+        restored, restored_best = checkpoints.restore_latest(like)
+    jax.tree.map(np.testing.assert_array_equal, restored_best, saved_best)
+    for leaf, like in zip(*map(jax.tree.leaves, (restored_best, saved_best)), strict=True):
+        assert isinstance(leaf, np.ndarray) and leaf.dtype == like.dtype
     jax.tree.map(np.testing.assert_array_equal, restored, placed)
     for leaf, like in zip(jax.tree.leaves(restored), jax.tree.leaves(empty), strict=True):
         assert (leaf.sharding, leaf.dtype) == (like.sharding, like.dtype)
@@ -49,15 +65,16 @@ def test_the_newest_are_kept_and_the_newest_of_all_is_restored(state, tmp_path):
     with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
         assert checkpoints.latest() == "none yet"
         for step in (1, 2, 3):
-            checkpoints.save(state.replace(step=np.int32(step)))
+            checkpoints.save(Progress(state.replace(step=np.int32(step))))
         assert checkpoints.latest() == str(tmp_path / "checkpoints" / "3")
-        assert int(checkpoints.restore_latest(state).step) == 3
+        assert int(checkpoints.restore_latest(Progress(state)).state.step) == 3
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
 
 
 def test_without_a_checkpoint_the_state_is_the_one_given(state, tmp_path):
     with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
-        assert checkpoints.restore_latest(state) is state
+        start = Progress(state)
+        assert checkpoints.restore_latest(start) is start
 
 
 @pytest.mark.parametrize(
@@ -69,7 +86,7 @@ def test_without_a_checkpoint_the_state_is_the_one_given(state, tmp_path):
         {"data__placement": "host"},
         {"train__steps_per_call": 5},
         {"checkpoint__keep": 5},
-        {"eval__every_epochs": 0},
+        {"init__model": ""},
         {"report__reconstructions": 0},
     ],
 )
@@ -77,7 +94,8 @@ def test_length_place_and_reports_may_change(free, tmp_path):
     first = tiny_config(data__path="here")
     checkpoint.check_or_write_config(tmp_path / "w", first, "digest")
     written = (tmp_path / "w" / "config.json").read_text()
-    assert json.loads(written) == {"data_digest": "digest", **first.to_dict()}
+    digests = {"data_digest": "digest", "init_digest": ""}
+    assert json.loads(written) == digests | first.to_dict()
     checkpoint.check_or_write_config(
         tmp_path / "w", tiny_config(**{"data__path": "here"} | free), "digest"
     )
@@ -90,6 +108,8 @@ def test_length_place_and_reports_may_change(free, tmp_path):
         ({"seed": 1}, "digest", "seed = 0 1"),
         ({"train__batch_size": 16}, "digest", "train.batch_size = 8 16"),
         ({"data__patch_dtype": "uint8"}, "digest", "data.patch_dtype = 'float32' 'uint8'"),
+        ({"eval__every_epochs": 2}, "digest", "eval.every_epochs = 1 2"),
+        ({"train__patience": 2}, "digest", "train.patience = 0 2"),
         ({}, "other", "another dataset"),
     ],
 )
@@ -99,6 +119,14 @@ def test_what_would_change_the_result_may_not(change, digest, tokens, tmp_path):
         checkpoint.check_or_write_config(tmp_path, tiny_config(**change), digest)
     assert str(tmp_path) in str(error.value)
     assert all(token in str(error.value) for token in tokens.split())
+
+
+@pytest.mark.parametrize(("first", "second"), [("", "a"), ("a", ""), ("a", "b")])
+def test_another_model_to_start_from_may_not(first, second, tmp_path):
+    checkpoint.check_or_write_config(tmp_path, tiny_config(init__model="here"), "d", first)
+    checkpoint.check_or_write_config(tmp_path, tiny_config(init__model="there"), "d", first)
+    with pytest.raises(ValueError, match=f"{tmp_path}: .*another model .*config.init.model"):
+        checkpoint.check_or_write_config(tmp_path, tiny_config(init__model="here"), "d", second)
 
 
 @pytest.mark.parametrize("content", ['{"data_digest": "dig', "[]", '{"seed": 0}'])
@@ -126,12 +154,12 @@ def cut_off(name):
 def save(state, workdir, *steps_taken):
     with closing(checkpoint.Checkpoints(workdir, keep=2)) as checkpoints:
         for step in steps_taken:
-            checkpoints.save(state.replace(step=np.int32(step)))
+            checkpoints.save(Progress(state.replace(step=np.int32(step))))
 
 
 def restore(state, workdir):
     with closing(checkpoint.Checkpoints(workdir, keep=2)) as checkpoints:
-        return checkpoints.restore_latest(state)
+        return checkpoints.restore_latest(Progress(state)).state
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import functools
+import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,3 +193,89 @@ def test_the_optimizers_by_hand():
                 update, state = optimizer.update(jnp.array(gradient), state)
                 parameter += update
         assert float(parameter) == pytest.approx(wanted, rel=1e-5), name
+
+
+class Listener(nn.Module):
+    """In place of an audio encoder: a product, and a statistic that every step moves."""
+
+    @nn.compact
+    def __call__(self, patches):
+        seen = self.variable("batch_stats", "seen", jnp.zeros, (1,), patches.dtype)
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            seen.value = seen.value + 1
+        return patches[:, :, 0] @ self.param("kernel", jax.random.normal, (96, 5), patches.dtype)
+
+
+class Listening(Coala):
+    """E-C of two products."""
+
+    def setup(self):
+        self.audio_encoder = Listener()
+        self.tag_weights = self.param("tag", jax.random.normal, (TAGS, 5), self.param_dtype)
+
+    def __call__(self, patches, tags, info=None):
+        heard = self.audio_encoder(patches.astype(self.param_dtype))
+        return Outputs(heard, tags.astype(self.param_dtype) @ self.tag_weights, None, None)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+@jax.numpy_dtype_promotion("standard")  # Optax's Adam needs it
+def test_a_frozen_audio_encoder_does_not_move_and_then_begins_as_new(name):
+    """On two devices, in one program. Adam's first step is the learning rate in each weight."""
+    settings = tiny_config(optimizer__name=name, optimizer__learning_rate=LEARNING_RATE).optimizer
+    batch, devices = random_batch(ROWS, ROWS, TAGS), tuple(jax.devices()[:2])
+    model = Listening(TAGS, axis_name=parallel.AXIS)
+    optimizer = steps.make_optimizer(settings, audio_apart=True)
+    step = functools.partial(
+        steps.train_step, model=model, optimizer=optimizer, loss=tiny_config().loss, frozen_steps=3
+    )
+    traced = []
+
+    def counted(state, batch):
+        traced.append(len(states))
+        return step(state, batch)
+
+    train = parallel.map_step(counted, devices, outputs=2)
+    state = parallel.place_state(steps.initial_state(model, optimizer, 0), devices)
+    states = [jax.device_get(state)]
+    for _ in range(4):
+        state, _ = train(state, parallel.split_rows(batch, devices))
+        states.append(jax.device_get(state))
+
+    def of_audio(state):
+        return [
+            leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+            if "audio_encoder" in jax.tree_util.keystr(path)
+        ]
+
+    first, *frozen, last = states
+    assert len(of_audio(first)) == {"sgd": 2, "adam": 5}[name]  # weights, statistic; Adam's three
+    for before, after in itertools.pairwise([first, *frozen]):
+        jax.tree.map(np.testing.assert_array_equal, of_audio(after), of_audio(before))
+        assert np.abs(after.params["tag"] - before.params["tag"]).max() > 0
+    assert not any(np.array_equal(a, b) for a, b in zip(*map(of_audio, (first, last)), strict=True))
+    assert last.batch_stats["audio_encoder"]["seen"] == 1
+    moved = last.params["audio_encoder"]["kernel"] - first.params["audio_encoder"]["kernel"]
+    if name == "adam":
+        np.testing.assert_allclose(np.abs(moved), LEARNING_RATE, rtol=1e-3)
+    assert set(traced) == {1}  # before the first step alone
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_an_optimizer_of_its_own_changes_no_update(name):
+    settings = tiny_config(optimizer__name=name).optimizer
+    rng = np.random.default_rng(0)
+    params, *gradients = (
+        {key: rng.normal(size=3).astype(np.float32) for key in ("audio_encoder", "tag")}
+        for _ in range(4)
+    )
+    updates = []
+    for apart in (False, True):
+        optimizer = steps.make_optimizer(settings, audio_apart=apart)
+        with jax.numpy_dtype_promotion("standard"):
+            state = optimizer.init(params)
+            for gradient in gradients:
+                update, state = optimizer.update(gradient, state, params)
+        updates.append(update)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), *updates)

@@ -1,0 +1,71 @@
+"""The tags that a model gives to sounds, with their scores in [0, 1].
+
+    coala tags runs/mine/model dog.wav
+    coala tags runs/mine/model sounds --top=3 --json
+
+A sound that cannot be read is named; the exit code is then 1.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from coala_jax import logs
+from coala_jax.flags import Parser, at_least, run
+
+PROGRAM = "coala tags"
+
+
+def parser() -> Parser:
+    flags = Parser(PROGRAM, __doc__)
+    flags.add_argument("model", metavar="MODEL", help="folder of a pretrained model")
+    flags.add_argument(
+        "sounds", metavar="SOUNDS", type=Path, nargs="+", help="sounds, or folders of them"
+    )
+    flags.add_argument("--top", type=at_least(1), default=5, help="tags a sound (5)")
+    flags.add_argument("--json", action="store_true", help="one JSON object a line")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    flags = parser().parse_args(argv)
+    logs.start()
+
+    def work() -> int:
+        from coala_jax.embedding.embedder import load
+        from coala_jax.embedding.folder import find_sounds, path_of
+        from coala_jax.training import parallel
+
+        files, failed = [], 0
+        for root in flags.sounds:
+            found = find_sounds(root)
+            files += [path_of(root, path) for path in found.files]
+            for path, error in found.errors.items():
+                failed += 1
+                logging.warning("%s: %s", path_of(root, path), error)
+        model = load(flags.model)
+        parallel.keep_compiled_steps()
+        logging.info("%s on %s", model, parallel.describe(parallel.run_devices(None)))
+        for file, found in zip(files, model.tags_each(files, flags.top), strict=True):
+            if isinstance(found, ValueError):
+                failed += 1
+                logging.warning("%s", found)
+            elif flags.json:
+                tags = [{"tag": tag, "score": round(score, 4)} for tag, score in found]
+                print(json.dumps({"path": str(file), "tags": tags}, ensure_ascii=False), flush=True)
+            else:
+                print(
+                    f"{file}: " + ", ".join(f"{tag} {score:.2f}" for tag, score in found),
+                    flush=True,
+                )
+        return 1 if failed else 0
+
+    return run(PROGRAM, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

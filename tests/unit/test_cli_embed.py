@@ -1,0 +1,171 @@
+"""The programs `coala embed` and `coala tags`, in this process, on a folder of a few sounds."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from coala_jax.cli import embed as embed_command
+from coala_jax.cli import tags as tags_command
+from coala_jax.embedding.embedder import load
+from coala_jax.models.bank import make_bank
+from tests.synthetic import MODEL_TAGS, tiny_model
+from tests.unit.embedding.test_embedder import noise
+
+pytestmark = pytest.mark.integration  # compiles a whole network
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    projected = np.random.default_rng(0).normal(size=(MODEL_TAGS, 18)).astype(np.float32)
+    bank = make_bank(projected, np.eye(MODEL_TAGS, dtype=np.uint8), 0.1, 100)
+    tiny_model("ae_c", bank=bank).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Two sounds, one of them deep down, one that cannot be read, and what is no sound."""
+    folder = tmp_path / "sounds"
+    (folder / "a" / "deep one").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    soundfile.write(folder / "a" / "deep one" / "é.flac", noise(9_000), 22_000)
+    soundfile.write(folder / "B.WAV", noise(70_000, 1), 22_000, format="WAV")
+    soundfile.write(folder / ".hidden" / "c.wav", noise(9_000), 22_000)
+    (folder / "no.mp3").write_bytes(b"<html>")
+    (folder / "notes.txt").write_text("no sound")
+    return folder
+
+
+def embed(model, sounds, out, *flags) -> int:
+    return embed_command.main([model, str(sounds), f"--out={out}", *flags])
+
+
+def rows(out) -> dict[str, list[float]]:
+    found = pq.read_table(out).to_pydict()
+    return dict(zip(found["path"], found["vector"], strict=True))
+
+
+def test_a_folder_becomes_a_table_and_what_failed_a_list(model, sounds, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
+    out = tmp_path / "new folder" / "vectors.parquet"
+    assert embed(model, sounds, out) == 1
+    told = capsys.readouterr()
+    assert told.out == f"{out}: 2 vectors of 18 values\n"
+    assert f"coala embed: sounds that could not be read: 1. Fix: see {out}.failures.csv" in told.err
+    assert "on 8 x cpu" in caplog.text and "times real time" in caplog.text
+    failures = (out.parent / "vectors.parquet.failures.csv").read_text().splitlines()
+    assert failures[0] == "path,error" and failures[1].startswith("no.mp3,")
+    assert len(failures) == 2
+    found = rows(out)
+    assert list(found) == ["B.WAV", "a/deep one/é.flac"]
+    wanted = load(model).embed([sounds / path for path in found])
+    np.testing.assert_array_equal(np.float32(list(found.values())), wanted)
+    (sounds / "no.mp3").unlink()
+    assert embed(model, sounds, out) == 0
+    assert not (out.parent / "vectors.parquet.failures.csv").exists()
+    assert rows(out) == found
+
+
+def test_what_is_done_is_kept_and_what_changed_is_done_again(model, sounds, tmp_path, monkeypatch):
+    (sounds / "no.mp3").unlink()
+    out, asked = tmp_path / "vectors.npz", []
+    original = embed_command._whole
+
+    def whole(model, root, paths, *rest):
+        asked.append(list(paths))
+        return original(model, root, paths, *rest)
+
+    monkeypatch.setattr(embed_command, "_whole", whole)
+    assert embed(model, sounds, out) == 0
+    soundfile.write(sounds / "new.wav", noise(9_000, 5), 22_000)
+    os.utime(sounds / "B.WAV", ns=(1, 1))
+    assert embed(model, sounds, out) == 0
+    assert embed(model, sounds, out) == 0
+    assert embed(model, sounds, out, "--policy=masked") == 0
+    everything = ["B.WAV", "a/deep one/é.flac", "new.wav"]
+    assert asked == [everything[:2], ["B.WAV", "new.wav"], [], everything]
+    with np.load(out) as table:
+        assert table["path"].tolist() == everything
+
+
+def test_a_kill_in_the_middle_loses_nothing_that_was_saved(model, sounds, tmp_path, monkeypatch):
+    (sounds / "no.mp3").unlink()
+    monkeypatch.setattr(embed_command, "_SAVE_SECONDS", 0)
+    whole, out, original = tmp_path / "a.parquet", tmp_path / "b.parquet", embed_command._one
+
+    def interrupt(vector, seconds, error):
+        if len(served) == 1:
+            raise KeyboardInterrupt
+        served.append(seconds)
+        return original(vector, seconds, error)
+
+    assert embed(model, sounds, whole) == 0
+    served = []
+    with monkeypatch.context() as patch:
+        patch.setattr(embed_command, "_one", interrupt)
+        assert embed(model, sounds, out) == 130
+    assert len(served) == 1 and not out.exists()
+    assert embed(model, sounds, out) == 0
+    assert rows(out) == rows(whole)
+    assert not (tmp_path / "b.parquet.work").exists()
+
+
+def test_a_row_for_each_time(model, sounds, tmp_path):
+    out = tmp_path / "times.parquet"
+    assert embed(model, sounds, out, "--hop_seconds=1") == 1
+    found = pq.read_table(out).to_pydict()
+    vectors, seconds = load(model).embed_timestamps(sounds / "B.WAV", 1.0)
+    assert found["path"] == ["B.WAV"] * 4 + ["a/deep one/é.flac"]
+    assert found["time"][:4] == seconds.tolist()
+    np.testing.assert_array_equal(np.float32(found["vector"][:4]), vectors)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "token"),
+    [
+        (["{model}", "{sounds}/nowhere", "--out={out}"], 1, "nowhere: no such file or folder"),
+        (["{model}", "{sounds}/.hidden/..", "--out={out}.mat"], 1, ".parquet, .npz, .csv"),
+        (["{sounds}", "{sounds}", "--out={out}"], 1, "not a pretrained model"),
+        (["{model}", "{sounds}/no.mp3", "--out={out}"], 1, "no sound can be read"),
+        (["{model}", "{empty}", "--out={out}"], 1, "no sound in it, of 1 files"),
+        (
+            ["{model}", "{sounds}", "--out={out}", "--hop-seconds=1", "--policy=masked"],
+            1,
+            "Fix: drop one",
+        ),
+        (["{model}", "{sounds}"], 2, "--out is missing"),
+        (["{model}", "{sounds}", "--out={out}", "--worker=2"], 2, "did you mean --workers?"),
+    ],
+)
+def test_mistakes_get_a_sentence(model, sounds, tmp_path, capsys, arguments, code, token):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "notes.txt").write_text("")
+    places = {"model": model, "sounds": sounds, "out": tmp_path / "v.csv", "empty": empty}
+    try:
+        found = embed_command.main([argument.format(**places) for argument in arguments])
+    except SystemExit as exit_:
+        found = exit_.code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert found == code and last.startswith("coala embed: ") and token in last
+    assert not (tmp_path / "v.csv").exists()
+
+
+def test_tags_are_printed_a_line_a_sound(model, sounds, capsys, caplog):
+    wanted = load(model).tags(sounds / "B.WAV", 2)
+    assert tags_command.main([model, str(sounds / "B.WAV"), "--top=2"]) == 0
+    line = ", ".join(f"{tag} {score:.2f}" for tag, score in wanted)
+    assert capsys.readouterr().out == f"{sounds / 'B.WAV'}: {line}\n"
+    assert tags_command.main([model, str(sounds), "--json"]) == 1
+    told = capsys.readouterr()
+    rows = [json.loads(line) for line in told.out.splitlines()]
+    assert [row["path"] for row in rows] == [
+        str(sounds / path) for path in ("B.WAV", "a/deep one/é.flac")
+    ]
+    assert [tag["tag"] for tag in rows[0]["tags"][:2]] == [tag for tag, _ in wanted]
+    assert "no.mp3" in caplog.text
