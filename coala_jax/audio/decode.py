@@ -43,6 +43,7 @@ _SILENT = 2.0**-24
 _LOUDEST = 2.0**31
 _RATES_HZ = (1_000, 1_000_000)
 _BLOCK_SAMPLES = 2**18  # of all channels together: 1 MiB
+_RESAMPLED_AT_ONCE = 2**15  # samples; what soxr makes of them on its way stays in the cache
 _UNKNOWN_FRAMES = 2**62  # libsndfile gives a FLAC of unknown length 2**63 - 1
 _MALFORMED = 3  # libsndfile's code for a header that does not fit its file
 # What may be missing: sloppy writers are a few frames off, an mp3's tags are no sound.
@@ -203,7 +204,7 @@ def _decoded_source(
             _check_length(source.path, frames / rate_hz, max_seconds)
             # Many times faster than mean(axis=1) where channels are few.
             mono = functools.reduce(np.add, block.T) / np.float32(sound.channels)
-            resampled = mono if rate_hz == to_hz else resampler.resample_chunk(mono)
+            resampled = mono if rate_hz == to_hz else _resampled(resampler, mono)
             samples += resampled.size
             yield resampled, loudest
         _check_whole(source, sound, frames)
@@ -213,6 +214,14 @@ def _decoded_source(
         yield resampled, 0.0
     if not samples:
         raise no_samples(str(source.path), to_hz)
+
+
+def _resampled(
+    resampler: soxr.ResampleStream, mono: Float32[np.ndarray, " sample"]
+) -> Float32[np.ndarray, " resampled"]:
+    starts = range(0, mono.size, _RESAMPLED_AT_ONCE)
+    chunks = [resampler.resample_chunk(mono[n : n + _RESAMPLED_AT_ONCE]) for n in starts]
+    return np.concatenate(chunks)
 
 
 def _open(source: _Source) -> _SoundFile:

@@ -29,8 +29,8 @@ _CHOICES = {
     "precision": ("float32", "float64"),
 }
 _MAY_BE_ZERO = ("clip_seconds", "noise")
-# Transformed at once: 64 frames stay in a core's cache in either precision.
-_BLOCK_FRAMES = 64
+# Transformed at once: their spectra stay in a core's cache.
+_BLOCK_BYTES = 2**19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,16 +165,19 @@ class FrontEnd:
         filters = _mel_filters(self.sample_rate_hz, size, self.mel_bands, self.precision)
         count = 1 + (buffer.size - size) // hop
         energies = np.empty((self.mel_bands, count), np.float32)
-        for first in range(0, count, _BLOCK_FRAMES):
-            last = min(first + _BLOCK_FRAMES, count)  # the first of the next block
-            seen = buffer[first * hop : (last - 1) * hop + size]
-            frames = np.lib.stride_tricks.sliding_window_view(seen, size)[::hop] * window
-            spectrum = scipy.fft.rfft(frames, axis=1)
-            energy = spectrum.real**2
-            energy += spectrum.imag**2
+        views = np.lib.stride_tricks.sliding_window_view(buffer, size)[::hop]
+        at_once = min(count, max(1, _BLOCK_BYTES // window.nbytes))
+        frames = np.empty((at_once, size), window.dtype)
+        for first in range(0, count, at_once):
+            some = views[first : first + at_once]
+            np.multiply(some, window, out=frames[: len(some)])
+            spectrum = scipy.fft.rfft(frames[: len(some)], axis=1)
+            squares = spectrum.view(window.dtype)  # real and imaginary parts in turn
+            np.square(squares, out=squares)
+            energy = np.add(squares[:, ::2].T, squares[:, 1::2].T, order="C")
             if self.power == 1.0:
                 np.sqrt(energy, out=energy)
-            energies[:, first:last] = filters @ np.ascontiguousarray(energy.T)
+            energies[:, first : first + len(some)] = filters @ energy
         return energies
 
     def _log(self, energies: LogMel) -> LogMel:

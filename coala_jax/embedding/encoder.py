@@ -25,9 +25,12 @@ Event = tuple[Heard, pooling.Clip | Windows | None, np.ndarray | None]
 
 
 # Rows per call and device, always the same, so that each function compiles at most twice: for one
-# device, and for all of this process. An accelerator gets 512: 32 take it less time than the call,
-# and the feature maps of 512 take 2 GB of its memory.
-_ROWS = 32
+# device, and for all of this process. On a CPU the maps of 8 stay in memory that the process keeps
+# between calls, those of 32 are mapped anew each time; and a short sound alone costs 8 rows. An
+# accelerator gets 512: 32 take it less time than the call, and the feature maps of 512 take 2 GB of
+# its memory.
+_ROWS = 8
+_FEW_ROWS_OF_ACCELERATOR = 32
 _ROWS_OF_ACCELERATOR = 512
 _MOST_THREADS = 16
 _WAITING_PARTS = 4  # of a sound, of some 6 s each, that wait for their turn
@@ -119,10 +122,10 @@ class Encoder:
             raise ValueError(f"the array has shape {list(rows.shape)}; it must be [row, {wanted}]")
         if len(rows) == 0:
             raise ValueError("the array has zero rows. Fix: pass at least 1")
-        many, parts = len(rows) > _ROWS, []
+        few, most = _rows_of_device()
+        many, parts = len(rows) > few, []
         mesh = _devices(many)
-        on_cpu = mesh.devices[0].platform == "cpu"
-        size = mesh.size * (_ROWS if on_cpu or not many else _ROWS_OF_ACCELERATOR)
+        size = mesh.size * (most if many else few)
         variables = self._variables_everywhere if many else self._variables
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
@@ -143,9 +146,8 @@ class Encoder:
     @property
     def batch_rows(self) -> int:
         """Patches a call: of one device of a CPU, or of all accelerators together."""
-        devices = jax.local_devices()
-        on_cpu = devices[0].platform == "cpu"
-        return _ROWS if on_cpu else _ROWS_OF_ACCELERATOR * len(devices)
+        few, most = _rows_of_device()
+        return few if few == most else most * len(jax.local_devices())
 
     @functools.cached_property
     def _variables_everywhere(self) -> PyTree:
@@ -156,6 +158,13 @@ def _devices(many: bool) -> Mesh:
     """All devices of this process, or the first."""
     devices = jax.local_devices()
     return Mesh(np.array(devices if many else devices[:1]), ("device",))
+
+
+def _rows_of_device() -> tuple[int, int]:
+    """Rows per call and device of few rows, and of many."""
+    if jax.local_devices()[0].platform == "cpu":
+        return _ROWS, _ROWS
+    return _FEW_ROWS_OF_ACCELERATOR, _ROWS_OF_ACCELERATOR
 
 
 def _batches(parts: Iterable[Patches], rows: int) -> Iterator[Patches]:

@@ -199,9 +199,9 @@ def test_clips_are_taken_as_they_are_needed(embedder, monkeypatch):
     monkeypatch.setattr(embedder._encoder, "apply", apply)
     clips = (taken.append(seed) or noise(2_000, seed) for seed in range(120))
     vectors = list(embedder.embed_each(clips, RATE_HZ, workers=2))
-    assert len(vectors) == 120 and [count for _, count in rows] == [32, 32, 32, 24]
+    assert len(vectors) == 120 and [count for _, count in rows] == [8] * 15
     for batch, (count, _) in enumerate(rows[:-1], 1):
-        assert 32 * batch <= count <= 32 * batch + 5
+        assert 8 * batch <= count <= 8 * batch + 5
 
 
 @pytest.mark.parametrize(
