@@ -103,7 +103,7 @@ def embed_folder(
                 writer.save()
                 saved = time.monotonic()
     _write_failures(out.with_name(out.name + ".failures.csv"), failures)
-    if len(failures) >= len(found.files):
+    if failures.keys() >= found.files.keys():
         raise ValueError(f"{root}: no sound can be read: {first_lines(failures.values())}")
     rows = writer.finish(found.files)
     seconds = time.monotonic() - began

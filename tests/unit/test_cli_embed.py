@@ -71,6 +71,14 @@ def test_a_folder_becomes_a_table_and_what_failed_a_list(model, sounds, tmp_path
     assert rows(out) == found
 
 
+def test_a_link_to_nothing_costs_itself_alone(model, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(9_000), 22_000)
+    (tmp_path / "b.wav").symlink_to("nowhere.wav")
+    assert embed(model, tmp_path, tmp_path / "v.parquet") == 1
+    assert list(rows(tmp_path / "v.parquet")) == ["a.wav"]
+    assert "b.wav,No such file" in (tmp_path / "v.parquet.failures.csv").read_text()
+
+
 def test_what_is_done_is_kept_and_what_changed_is_done_again(model, sounds, tmp_path, monkeypatch):
     (sounds / "no.mp3").unlink()
     out, asked = tmp_path / "vectors.npz", []
