@@ -24,6 +24,8 @@ from jaxtyping import Array, Int, Int32, PyTree, Shaped
 
 AXIS = "device"
 
+# JAX caches what took it a second, which an encoder's program does not quite, at every start.
+_CACHED_FROM_S = 0.2
 _HEARTBEAT_S = 30  # after which the death of a process ends the others
 
 # JAX calls every NVIDIA and AMD device a gpu.
@@ -278,6 +280,8 @@ def keep_compiled_steps() -> None:
 
     JAX_COMPILATION_CACHE_DIR, which JAX reads itself, names another folder.
     """
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _CACHED_FROM_S)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
