@@ -24,8 +24,8 @@ PATCH_FRAMES = 96
 STEP_FRAMES = 12
 
 
-def patch_of(path: Path, rng: np.random.Generator) -> Float32[np.ndarray, "mel time"]:
-    """The loudest log-mel patch of a sound, not yet scaled."""
+def log_mel_of(path: Path, rng: np.random.Generator) -> Float32[np.ndarray, "mel time"]:
+    """Of a sound, or of the 10 s that a shorter one is padded to."""
     waveform, _ = librosa.load(path, sr=SAMPLE_RATE_HZ, res_type="kaiser_fast")
     padded = np.zeros(max(CLIP_SAMPLES, waveform.size), np.float32)
     padded[: waveform.size] = waveform
@@ -40,7 +40,12 @@ def patch_of(path: Path, rng: np.random.Generator) -> Float32[np.ndarray, "mel t
         power=1.0,
         pad_mode="reflect",  # what the librosa of its time did by default
     )
-    log_mel = np.log(mel + np.finfo(np.float32).eps)
+    return np.log(mel + np.finfo(np.float32).eps)
+
+
+def patch_of(path: Path, rng: np.random.Generator) -> Float32[np.ndarray, "mel time"]:
+    """The loudest log-mel patch of a sound, not yet scaled."""
+    log_mel = log_mel_of(path, rng)
     starts = range(0, log_mel.shape[1] - PATCH_FRAMES + 1, STEP_FRAMES)
     loudest = max(starts, key=lambda start: log_mel[:, start : start + PATCH_FRAMES].sum())
     return log_mel[:, loudest : loudest + PATCH_FRAMES]

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import measure, result
 from benchmarks.measure import BenchmarkError, in_turn
 
-PROGRAMS = ("train_step", "schedule", "prepare", "probe", "retrieval", "seeded_faults")
+PROGRAMS = ("train_step", "embed", "schedule", "prepare", "probe", "retrieval", "seeded_faults")
 
 
 @pytest.mark.parametrize("program", [*PROGRAMS, "results_table", "released_script"])
@@ -28,6 +28,7 @@ def test_help(program, capsys):
         ("train_step", "jax", "pip install -e '.[test]'"),
         ("schedule", "coala_jax", "pip install -r requirements.txt"),
         ("prepare", "resampy", "pip install -e '.[benchmark]'"),
+        ("embed", "resampy", "pip install -e '.[test,benchmark]'"),
     ],
 )
 def test_a_missing_package_ends_in_one_sentence(program, package, fix, monkeypatch, capsys):
