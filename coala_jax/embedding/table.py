@@ -212,7 +212,9 @@ def _read(file: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 def _read_parquet(file: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     del schema
     with pq.ParquetFile(file) as table:
-        yield from table.iter_batches(_GROUP_ROWS)
+        # One group after the other: iter_batches reads them all ahead, and holds them.
+        for group in range(table.num_row_groups):
+            yield from table.read_row_group(group, use_threads=False).to_batches()
 
 
 def _read_npz(file: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
