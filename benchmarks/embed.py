@@ -468,10 +468,13 @@ def parser() -> Parser:
         "--filters", type=at_least(1), default=128, help="width of the model (%(default)s)"
     )
     parser.add_argument(
-        "--workers", type=at_least(1), help="of ours, that read sounds (number of cores)"
+        "--workers", type=at_least(1), help="threads of ours that read sounds (number of cores)"
     )
     parser.add_argument(
-        "--hours", type=at_least(0), default=0, help="of one long sound; 0: left out (%(default)s)"
+        "--hours",
+        type=at_least(0),
+        default=0,
+        help="length of one long sound; 0: left out (%(default)s)",
     )
     parser.add_argument(
         "--out",
