@@ -29,7 +29,7 @@ Vectors = Float32[np.ndarray, "row latent"]
 
 
 class Embedding(NamedTuple):
-    """What became of one sound: its vector, or None and the error that says why."""
+    """The result for one sound: its vector, or None and the error that says why."""
 
     vector: Float32[np.ndarray, " latent"] | None
     seconds: float  # of sound that were read

@@ -1,4 +1,4 @@
-"""A table of vectors on disk: one row a sound, or one a time of a sound.
+"""A table of vectors on disk: one row per sound, or one per time within a sound.
 
 Its columns are `path`; `seconds` (the length of the sound) or `time` (of the row in the sound);
 `size_bytes` and `modified_ns` of the file; `made_by` (a digest of the model and of what it was

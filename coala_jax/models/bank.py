@@ -6,12 +6,13 @@ since nothing tells it how common a tag is.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Float16, Float32, Int64, UInt8
+from jaxtyping import Float, Float16, Float32, Float64, Int64, UInt8
 
 _CHUNK_ROWS = 256  # sounds that vote are compared with the whole bank, so many at a time
 
@@ -52,15 +53,20 @@ class Bank:
     def vote(self, projected: Float32[np.ndarray, "row latent"]) -> Float32[np.ndarray, "row tag"]:
         """For each tag the share of the vote in [0, 1], of sounds in the aligned space."""
         scores = np.empty((len(projected), self.shares.shape[1]), np.float32)
-        bank, prior = self.vectors.astype(np.float64), np.log(self.sounds)
+        prior = np.log(self.sounds)
         for start in range(0, len(projected), _CHUNK_ROWS):
             rows = _unit(projected[start : start + _CHUNK_ROWS].astype(np.float64))
             # Rounded far below float32, so that the rows of a collapsed encoder tie.
-            logits = np.round(rows @ bank.T, 12) / self.temperature + prior
+            logits = np.round(rows @ self._exact.T, 12) / self.temperature + prior
             weights = np.exp(logits - logits.max(axis=1, keepdims=True))
             weights /= weights.sum(axis=1, keepdims=True)
             scores[start : start + len(rows)] = (self.shares.T @ weights.T).T
         return scores
+
+    @functools.cached_property
+    def _exact(self) -> Float64[np.ndarray, "entry latent"]:
+        """The vectors as they are computed with: converted once, not for every sound that asks."""
+        return self.vectors.astype(np.float64)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """As a file holds it, with `temperature` and `best_for_search` elsewhere."""
