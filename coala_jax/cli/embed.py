@@ -63,7 +63,7 @@ def embed_folder(
     Raises:
         ValueError: there are no sounds, none can be read, or `out` cannot be made.
     """
-    from coala_jax.embedding.folder import find_sounds, first_lines
+    from coala_jax.embedding.folder import find_sounds, first_lines, path_of
     from coala_jax.embedding.table import TableWriter
 
     asked = {"model": model.digest, "hop_seconds": hop_seconds, "policy": policy}
@@ -80,13 +80,14 @@ def embed_folder(
         found.ignored,
     )
     failures = dict(found.errors)
-    vectors = _timed if timed else _whole
-    asked_of_model = hop_seconds if timed else policy
+    files = [path_of(root, path) for path in todo]
+    if timed:
+        vectors = model.timestamps_each(files, hop_seconds, workers=workers)
+    else:
+        vectors = _whole(model, files, policy, workers)
     began, heard, saved = time.monotonic(), 0.0, time.monotonic()
     with tqdm(todo, unit="sound", disable=not todo) as progress:
-        for path, parts in zip(
-            progress, vectors(model, root, todo, asked_of_model, workers), strict=True
-        ):
+        for path, parts in zip(progress, vectors, strict=True):
             try:
                 for rows, measures in parts:
                     writer.write(path, found.files[path], rows, measures)
@@ -121,11 +122,8 @@ _Parts = Iterator[tuple[np.ndarray, np.ndarray]]  # vectors with times, or one w
 
 
 def _whole(
-    model: "Embedder", root: Path, paths: Sequence[str], policy: str, workers: int | None
+    model: "Embedder", files: Sequence[Path], policy: str, workers: int | None
 ) -> Iterator[_Parts]:
-    from coala_jax.embedding.folder import path_of
-
-    files = (path_of(root, path) for path in paths)
     for vector, seconds, error in model.embed_each(files, policy=policy, workers=workers):
         yield _one(vector, seconds, error)
 
@@ -134,15 +132,6 @@ def _one(vector: np.ndarray | None, seconds: float, error: ValueError | None) ->
     if error is not None:
         raise error
     yield vector[None], np.array([seconds])
-
-
-def _timed(
-    model: "Embedder", root: Path, paths: Sequence[str], hop_seconds: float, workers: int | None
-) -> Iterator[_Parts]:
-    from coala_jax.embedding.folder import path_of
-
-    files = (path_of(root, path) for path in paths)
-    return model.timestamps_each(files, hop_seconds, workers=workers)
 
 
 def _write_failures(file: Path, failures: Mapping[str, str]) -> None:

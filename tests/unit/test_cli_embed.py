@@ -84,9 +84,9 @@ def test_what_is_done_is_kept_and_what_changed_is_done_again(model, sounds, tmp_
     out, asked = tmp_path / "vectors.npz", []
     original = embed_command._whole
 
-    def whole(model, root, paths, *rest):
-        asked.append(list(paths))
-        return original(model, root, paths, *rest)
+    def whole(model, files, *rest):
+        asked.append([file.relative_to(sounds).as_posix() for file in files])
+        return original(model, files, *rest)
 
     monkeypatch.setattr(embed_command, "_whole", whole)
     assert embed(model, sounds, out) == 0
