@@ -148,7 +148,7 @@ def poolings(record: Record) -> str:
         "compare a model with the untrained one of the same pooling"
         + (f", {', '.join(untrained)}." if untrained else ".")
     ]
-    if trained and not untrained:
+    if not untrained:
         parts.append(
             "**Warning**: no untrained model of the pooling `layers` is in the table, so it does "
             "not show what training gains. Fix: add untrained:FOLDER to --model."
