@@ -17,15 +17,17 @@ PLACEMENTS = ("auto", "device", "host")
 PATCH_DTYPES = ("float32", "float16", "bfloat16", "uint8")
 MODES = ("paper", "released")
 KEPT_EPOCHS = ("best", "last")
+POOLINGS = ("mean", "layers")
 
-# Settings that change neither the model nor losses, by section or dotted key: where data and model
-# to start from lie, how data reach the device, what is saved, reported and made beside the weights.
+# Settings that change neither weights nor losses, by section or dotted key: where data and model to
+# start from lie, how data reach the device, what is saved, reported and made beside the weights.
 # A run may resume with other values. So is `eval` where the last epoch is kept; else it says which
 # epochs can be.
 NO_RESULT = (
     "data.path",
     "data.placement",
     "init.model",
+    "model.pooling",
     "train.steps_per_call",
     "checkpoint",
     "report",
@@ -65,6 +67,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.model.dropout_rate = 0.25  # share of units dropped
     config.model.dropout_placement = "paper"  # after every ReLU; released: see autoencoders.py
     config.model.transform = "affine"  # of alignment; linear: no bias, then dropout (released)
+    config.model.pooling = "mean"  # of patches to a clip's embedding: mean (paper, 3.2) or layers
 
     config.loss = ConfigDict()
     config.loss.audio_weight = 5.0  # lambda_a of Eq. 13
@@ -138,6 +141,7 @@ def validate(config: ConfigDict) -> None:
     one_of("optimizer.name", config.optimizer.name, OPTIMIZERS)
     one_of("model.dropout_placement", config.model.dropout_placement, MODES)
     one_of("model.transform", config.model.transform, ("affine", "linear"))
+    one_of("model.pooling", config.model.pooling, POOLINGS)
     one_of("loss.contrastive", config.loss.contrastive, ("cross_modal", "nt_xent"))
     one_of("loss.reduction", config.loss.reduction, ("mean", "sum"))
     one_of("train.last_batch", config.train.last_batch, ("keep", "drop"))

@@ -70,10 +70,11 @@ GTZAN = {
 }
 
 
-def record(outcomes=(), tasks=(), cases=None, correlations=None):
+def record(outcomes=(), tasks=(), cases=None, correlations=None, layers=()):
     """The record that these figures would have.
 
     cases: by a model's name, in the models' order; by default models of no published case.
+    layers: names of the models of that pooling; the others have the mean.
     """
     cases = cases or dict.fromkeys([one.model for one in outcomes] or correlations, "")
     settings = {"policy": "paper", "level": "recorded", "seed": 0, "seeds": [0, 1]}
@@ -85,7 +86,13 @@ def record(outcomes=(), tasks=(), cases=None, correlations=None):
         "versions": {"python": "3.12"},
         "settings": settings | {"heads": list(dict.fromkeys(one.head for one in outcomes))},
         "models": [
-            {"name": name, "case": case, "digest": name[0] * 64, "level": "recorded"}
+            {
+                "name": name,
+                "case": case,
+                "digest": name[0] * 64,
+                "level": "recorded",
+                "pooling": "layers" if name in layers else "mean",
+            }
             for name, case in cases.items()
         ],
         "tasks": list(tasks),

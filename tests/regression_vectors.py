@@ -6,6 +6,7 @@ The test in unit/embedding/test_embedder.py compares. Make the file again only w
 meant to change, and say in CHANGELOG.md that models of older versions give other vectors.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -46,8 +47,10 @@ def vectors() -> dict[str, list[float]]:
         for stats in weights.variables["batch_stats"]["audio_encoder"].values():
             stats["var"] = np.full(2, 0.01, np.float32)  # or all sounds are nearly alike
         model = Embedder(weights)
+        layers = Embedder(dataclasses.replace(weights, pooling="layers"))
         for name, (samples, rate_hz) in sounds().items():
             found[f"{name}, {level}"] = model.embed([samples], rate_hz)[0]
+        found[f"layers, {level}"] = layers.embed([samples], rate_hz)[0]
         found[f"projected, {level}"] = model.project([samples], rate_hz)[0]
         found[f"at 2 s, {level}"] = model.embed_timestamps(samples, 1.0, rate_hz)[0][2]
     return {name: [round(float(value), 6) for value in row] for name, row in found.items()}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PROGRAM = "coala embed"
 FORMATS = "parquet, npz or csv"
 POLICIES = ("paper", "released", "masked")
+POOLINGS = ("mean", "layers")
 _SAVE_SECONDS = 20.0  # between the parts of the table, which a kill may cost
 
 
@@ -44,6 +45,9 @@ def parser() -> Parser:
         "--policy",
         choices=POLICIES,
         help="how a sound that fills no patch is padded, and what that weighs (paper)",
+    )
+    flags.add_argument(
+        "--pooling", choices=POOLINGS, help="what a sound's vector is (as the model names it)"
     )
     flags.add_argument("--workers", type=at_least(1), help="that read sounds (number of cores)")
     return flags
@@ -69,7 +73,7 @@ def embed_folder(
     asked = {"model": model.digest, "hop_seconds": hop_seconds, "policy": policy}
     timed = hop_seconds is not None
     out.parent.mkdir(parents=True, exist_ok=True)
-    writer = TableWriter(out, storage.fingerprint(asked)[:16], model.latent_size, timed)
+    writer = TableWriter(out, storage.fingerprint(asked)[:16], model.embedding_size, timed)
     found = find_sounds(root)
     todo = [path for path, state in found.files.items() if writer.done.get(path) != state]
     logging.info(
@@ -156,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if flags.hop_seconds is not None and flags.policy is not None:
             raise ValueError("--policy is for whole sounds, not for --hop_seconds. Fix: drop one")
-        model = load(flags.model)
+        model = load(flags.model, flags.pooling)
         parallel.keep_compiled_steps()
         logging.info("%s on %s", model, parallel.describe(parallel.run_devices(None)))
         rows, failures = embed_folder(
@@ -167,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             policy=flags.policy or "paper",
             workers=flags.workers,
         )
-        print(f"{flags.out}: {rows} vectors of {model.latent_size} values")
+        print(f"{flags.out}: {rows} vectors of {model.embedding_size} values")
         if failures:
             print(
                 f"{PROGRAM}: sounds that could not be read: {len(failures)}. Fix: see "

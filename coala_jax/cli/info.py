@@ -90,7 +90,7 @@ def _model(folder: Path) -> dict[str, Any]:
     return {
         "case": rest.pop("case"),
         "filters": filters,
-        "embedding_values": 9 * filters,
+        "embedding_values": filters * (30 if description["pooling"] == "layers" else 9),
         "tags": len(counts),
         "most_frequent_tags": [tag for _, tag in by_count[:5]],
         "front_end": description["front_end"],

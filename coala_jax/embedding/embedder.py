@@ -5,6 +5,7 @@ vectors = model.embed(["dog.wav", "cat.flac"])  # [2, 288]: 9 values a filter
 model.tags("dog.wav", top=3)  # [("dog", 0.61), ("animal", 0.4), ("bark", 0.3)]
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,17 +22,20 @@ from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import pooling
 from coala_jax.embedding.encoder import Encoder, Event, Patches
 from coala_jax.embedding.sounds import Heard, Reader, Sound, Windows, as_list
-from coala_jax.models.autoencoders import LATENT_SIZE, PATCH_SIZE
+from coala_jax.models.autoencoders import BLOCK_POSITIONS, LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.tags.vocabulary import Vocabulary
 
 Vectors = Float32[np.ndarray, "row latent"]
 
+# Positions in time that are pooled each by itself; all other methods are of the patch as a whole.
+_POSITIONS = {"encode_audio": LATENT_SIZE, "encode_layers": sum(BLOCK_POSITIONS)}
+
 
 class Embedding(NamedTuple):
     """The result for one sound: its vector, or None and the error that says why."""
 
-    vector: Float32[np.ndarray, " latent"] | None
+    vector: Float32[np.ndarray, " value"] | None
     seconds: float  # of sound that were read
     error: ValueError | None
 
@@ -51,7 +55,9 @@ class Embedder:
         front_end, scaler: how its patches are made; with `Scaler.none()` (the model was trained on
             patches that were scaled already) it takes patches only.
         sample_rate_hz: of the waveforms that `embed_clips` takes.
-        latent_size: values of a vector, 9 times the filters.
+        pooling: what a sound's vector is, of `pooling.POOLINGS`: mean, or layers.
+        embedding_size: values of a sound's vector, 9 times the filters, or with `layers` 30 times.
+        latent_size: values of a patch's latent and of a projection, 9 times the filters.
 
     A sound is a file, or an array [sample] or [channel, sample] of floats in [-1, 1], of any rate,
     number of channels (averaged) and length; see `pooling` for those that fill no patch. A file is
@@ -73,14 +79,19 @@ class Embedder:
         self.front_end = FrontEnd.from_dict(model.front_end)
         self.sample_rate_hz = self.front_end.sample_rate_hz
         self.scaler = Scaler.from_dict(model.scaler)
+        pooling.check_pooling(model.pooling)
+        self.pooling = model.pooling
         self._encoder = Encoder(model)
-        self.latent_size = self._encoder.module.filters * LATENT_SIZE**2
+        filters = self._encoder.module.filters
+        self.latent_size = filters * LATENT_SIZE**2
+        statistics = 2 * len(BLOCK_POSITIONS) * LATENT_SIZE  # of each block's bands
+        self.embedding_size = filters * statistics if self._is_layers else self.latent_size
 
     def __repr__(self) -> str:
         bank = f", bank of {len(self.bank)}" if self.bank else ""
         return (
             f"<Embedder {self.case}: sound at {self.sample_rate_hz} Hz -> "
-            f"{self.latent_size} values; {len(self.vocabulary)} tags{bank}; "
+            f"{self.embedding_size} values ({self.pooling}); {len(self.vocabulary)} tags{bank}; "
             f"digest {self.digest[:12]}>"
         )
 
@@ -92,8 +103,8 @@ class Embedder:
         policy: str = "paper",
         on_error: str = "raise",
         workers: int | None = None,
-    ) -> Float32[np.ndarray, "clip latent"]:
-        """One vector a sound, in their order: the mean over its patches.
+    ) -> Float32[np.ndarray, "clip value"]:
+        """One vector a sound, in their order: the mean over its patches, or as `pooling` says.
 
             model.embed(["dog.wav", "cat.flac"])  # [2, 288]; 9 values a filter
             model.embed(samples, sample_rate_hz=16_000)  # [1, 288]
@@ -110,7 +121,7 @@ class Embedder:
             ValueError: an array is no waveform, its rate is missing, or an argument is invalid.
         """
         found = self.embed_each(sounds, sample_rate_hz, policy=policy, workers=workers)
-        return self._rows(found, self.latent_size, on_error)
+        return self._rows(found, self.embedding_size, on_error)
 
     def embed_each(
         self,
@@ -121,11 +132,11 @@ class Embedder:
         workers: int | None = None,
     ) -> Iterator[Embedding]:
         """As `embed`, sound by sound as they are done, with the error of each that failed."""
-        return self._pooled("encode_audio", sounds, sample_rate_hz, policy, workers)
+        return self._pooled(self._encode_method, sounds, sample_rate_hz, policy, workers)
 
     def embed_clips(
         self, waveforms: Iterable[Float32[np.ndarray, " _"]], policy: str = "paper"
-    ) -> Float32[np.ndarray, "clip latent"]:
+    ) -> Float32[np.ndarray, "clip value"]:
         """`embed` of waveforms of one channel at the model's sample rate.
 
         They are taken as they are needed; a few wait in memory, with a batch of patches.
@@ -134,11 +145,11 @@ class Embedder:
 
     def embed_timestamps(
         self, sound: Sound, hop_seconds: float = 0.5, sample_rate_hz: int | None = None
-    ) -> tuple[Float32[np.ndarray, "time latent"], Float64[np.ndarray, " time"]]:
+    ) -> tuple[Float32[np.ndarray, "time value"], Float64[np.ndarray, " time"]]:
         """A vector every `hop_seconds`, and the times in seconds.
 
-        Each is of the 2.2 s around its time, with silence before and after the sound. The first
-        time is 0, the last lies within the sound; times are rounded to a frame (23 ms).
+        Each is of the 2.2 s around its time, one patch, with silence before and after the sound.
+        The first time is 0, the last lies within the sound; times are rounded to a frame (23 ms).
 
         Raises:
             DecodeError, ValueError: as `embed`; or the hop is shorter than a frame.
@@ -154,9 +165,7 @@ class Embedder:
         sample_rate_hz: int | None = None,
         *,
         workers: int | None = None,
-    ) -> Iterator[
-        Iterator[tuple[Float32[np.ndarray, "time latent"], Float64[np.ndarray, " time"]]]
-    ]:
+    ) -> Iterator[Iterator[tuple[Float32[np.ndarray, "time value"], Float64[np.ndarray, " time"]]]]:
         """`embed_timestamps` of each sound, in parts as it is read; its errors come out there.
 
         A day of sound takes no more memory than a minute. Whoever asks for the next sound has done
@@ -169,12 +178,12 @@ class Embedder:
         def parts(events: Iterable[Event]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for heard, part, rows in events:
                 if part is not None:
-                    yield rows, part.seconds
+                    yield self._of_windows(rows), part.seconds
                 elif heard.error is not None:
                     raise heard.error
 
-        self._check_takes_sounds("encode_audio")
-        encoded = self._encoder.encode_sounds("encode_audio", sounds, cut, workers)
+        self._check_takes_sounds(self._encode_method)
+        encoded = self._encoder.encode_sounds(self._encode_method, sounds, cut, workers)
         for _, events in itertools.groupby(encoded, key=lambda event: id(event[0])):
             yield parts(events)
 
@@ -295,24 +304,34 @@ class Embedder:
         policy: str,
         workers: int | None,
     ) -> Iterator[Embedding]:
-        """The mean over what a method makes of each sound's patches."""
+        """What a method makes of each sound's patches, pooled: the mean, or of layers more."""
         pooling.check_policy(policy)
         self._check_takes_sounds(method)
 
         def cut(sound: Sound, heard: Heard) -> Iterator[pooling.Clip]:
             return self._reader.clip(sound, sample_rate_hz, policy, heard)
 
-        # Of an embedding, each position in time by itself; all else is of the patch as a whole.
-        positions, pool = LATENT_SIZE if method == "encode_audio" else 1, None
+        positions, pool = _POSITIONS.get(method, 1), None
         encoded = self._encoder.encode_sounds(method, as_list(sounds), cut, workers)
         for heard, part, rows in encoded:
             if part is not None:
-                pool = pool or pooling.MeanPool(PATCH_SIZE)
+                pool = pool or _new_pool(method)
                 pool.add(rows.reshape(len(rows), -1, positions), part.counted_frames)
                 continue
             vector = None if heard.error else pool.result().reshape(-1)
             yield Embedding(vector, heard.samples / self.sample_rate_hz, heard.error)
             pool = None
+
+    def _of_windows(self, rows: Float32[np.ndarray, "time _"]) -> Float32[np.ndarray, "time value"]:
+        """The vector of each patch by itself, of what the encoder makes of it."""
+        if not self._is_layers:
+            return rows
+        vectors = []
+        for row in rows:
+            pool = _new_pool("encode_layers")
+            pool.add(row.reshape(1, -1, _POSITIONS["encode_layers"]), PATCH_SIZE)
+            vectors.append(pool.result())
+        return np.stack(vectors)
 
     def _rows(self, found: Iterable[Embedding], size: int, on_error: str) -> Vectors:
         if on_error not in ("raise", "skip"):
@@ -335,27 +354,53 @@ class Embedder:
                 "is not known. Fix: pass patches scaled likewise to embed_patches"
             )
 
+    @property
+    def _is_layers(self) -> bool:
+        return self.pooling == "layers"
+
+    @property
+    def _encode_method(self) -> str:
+        return "encode_layers" if self._is_layers else "encode_audio"
+
     @functools.cached_property
     def _reader(self) -> Reader:
         return Reader(self.front_end, self.level, self.scaler)
 
 
-def load(folder: storage.PathLike) -> Embedder:
+def _new_pool(method: str) -> pooling.MeanPool | pooling.LayersPool:
+    if method == "encode_layers":
+        return pooling.LayersPool(PATCH_SIZE, BLOCK_POSITIONS)
+    return pooling.MeanPool(PATCH_SIZE)
+
+
+def load(folder: storage.PathLike, pooling: str | None = None) -> Embedder:
     """The embedder of a pretrained model's folder.
+
+    Args:
+        pooling: what a sound's vector is, mean or layers; None for what the model names. Another
+            one than the model's changes `digest`.
 
     Raises:
         ModelError: the folder holds no model, a damaged one, or one of another format.
+        ValueError: there is no such pooling.
     """
-    return _embedder(PretrainedModel.load(folder), folder)
+    return _embedder(_load(folder, pooling), folder)
 
 
-def load_untrained(folder: storage.PathLike, seed: int) -> Embedder:
+def load_untrained(folder: storage.PathLike, seed: int, pooling: str | None = None) -> Embedder:
     """The same model with fresh weights: what training has to beat.
 
     Raises:
-        ModelError: as `load`.
+        ModelError, ValueError: as `load`.
     """
-    return _embedder(PretrainedModel.load(folder).untrained(seed), folder)
+    return _embedder(_load(folder, pooling).untrained(seed), folder)
+
+
+def _load(folder: storage.PathLike, wanted: str | None) -> PretrainedModel:
+    if wanted is not None:
+        pooling.check_pooling(wanted)  # before a large file is read
+    model = PretrainedModel.load(folder)
+    return model if wanted is None else dataclasses.replace(model, pooling=wanted)
 
 
 def _embedder(model: PretrainedModel, folder: storage.PathLike) -> Embedder:

@@ -35,7 +35,7 @@ class TableWriter:
     Args:
         out: the file to make.
         made_by: a digest of all that vectors depend on beside the sound.
-        latent_size: values of a vector.
+        vector_size: values of a vector.
         timed: whether a sound has a row for each of its times.
 
     Attributes:
@@ -45,10 +45,10 @@ class TableWriter:
         ValueError: the name of `out` has no known ending, or it holds something else.
     """
 
-    def __init__(self, out: Path, made_by: str, latent_size: int, timed: bool = False) -> None:
+    def __init__(self, out: Path, made_by: str, vector_size: int, timed: bool = False) -> None:
         if out.suffix not in FORMATS:
             raise ValueError(f"{out}: the name must end in one of {', '.join(FORMATS)}")
-        self._out, self._made_by, self._latent_size = out, made_by, latent_size
+        self._out, self._made_by, self._vector_size = out, made_by, vector_size
         self._measure = "time" if timed else "seconds"
         self._schema = pa.schema(
             {
@@ -57,7 +57,7 @@ class TableWriter:
                 "size_bytes": pa.int64(),
                 "modified_ns": pa.int64(),
                 "made_by": pa.string(),
-                "vector": pa.list_(pa.float32(), latent_size),
+                "vector": pa.list_(pa.float32(), vector_size),
             }
         )
         self._folder = out.with_name(out.name + ".work")
@@ -86,7 +86,7 @@ class TableWriter:
             pa.array(measures),
             *(pa.array([part] * len(vectors)) for part in state),
             pa.array([self._made_by] * len(vectors)),
-            pa.FixedSizeListArray.from_arrays(values, self._latent_size),
+            pa.FixedSizeListArray.from_arrays(values, self._vector_size),
         ]
         self._current.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         if sum(batch.num_rows for batch in self._current) >= _GROUP_ROWS:

@@ -1,8 +1,8 @@
 """What is evaluated: pretrained and untrained models, MFCCs, anything else that embeds clips."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -61,14 +61,20 @@ class ModelEvaluator:
         return self.embedder.embed_clips(waveforms, policy)
 
 
-def load_evaluators(specs: Sequence[str]) -> list[ModelEvaluator | Mfcc]:
+def load_evaluators(
+    specs: Sequence[str], poolings: Sequence[str] = ()
+) -> list[ModelEvaluator | Mfcc]:
     """One evaluator per `[NAME=]SPEC`, SPEC as in SPECS.
+
+    Args:
+        poolings: of `embedding.pooling.POOLINGS`, each of which a model is evaluated with; with two
+            a model becomes two, named "NAME, mean" and "NAME, layers". Empty: each model's own.
 
     Raises:
         ModelError: a folder has no pretrained model.
-        ValueError: a spec is invalid, or two evaluators have the same name.
+        ValueError: a spec or a pooling is invalid, or two evaluators have the same name.
     """
-    evaluators = [_load(spec) for spec in specs]
+    evaluators = [one for spec in specs for one in _load(spec, poolings)]
     names = [evaluator.name for evaluator in evaluators]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(
@@ -77,25 +83,33 @@ def load_evaluators(specs: Sequence[str]) -> list[ModelEvaluator | Mfcc]:
     return evaluators
 
 
-def _load(spec: str) -> ModelEvaluator | Mfcc:
+def _load(spec: str, poolings: Sequence[str]) -> Iterator[ModelEvaluator | Mfcc]:
+    """MFCCs, which have no pooling, or the model with each pooling."""
     name, equals, what = spec.partition("=")
     if not equals or storage.path(spec).exists():
         name, what = "", spec
     if not what.removeprefix("untrained:"):
         raise ValueError(f"--model {spec!r} names no model. Fix: give [NAME=]SPEC, SPEC a {SPECS}")
     if what in ("mfcc", "mfcc:paper", "mfcc:released"):
-        return Mfcc(what.partition(":")[2] or "paper", name)
+        yield Mfcc(what.partition(":")[2] or "paper", name)
+        return
+    for pooling in poolings or [None]:
+        one = _load_model(spec, name, what, pooling)
+        yield replace(one, name=f"{one.name}, {pooling}") if len(poolings) > 1 else one
+
+
+def _load_model(spec: str, name: str, what: str, pooling: str | None) -> ModelEvaluator:
     if what.startswith("untrained:"):
         folder, seed = _folder_and_seed(what.removeprefix("untrained:"))
         name = name or f"untrained {_run_name(folder)}" + (f" {seed}" if seed else "")
-        return ModelEvaluator(name, load_untrained(folder, seed))
+        return ModelEvaluator(name, load_untrained(folder, seed, pooling))
     folder = storage.path(what)
     if not folder.is_dir():
         raise ValueError(f"--model {spec!r}: no such folder. Fix: give a {SPECS}")
     weights = "*.safetensors"
     if not any(folder.glob(weights)) and any((folder / "model").glob(weights)):
         raise ValueError(f"{folder}: a run, not a model. Fix: give {folder / 'model'}")
-    embedder = load(folder)
+    embedder = load(folder, pooling)
     return ModelEvaluator(name or _run_name(folder), embedder, embedder.case)
 
 

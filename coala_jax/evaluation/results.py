@@ -39,9 +39,16 @@ def request(
     """
     models = []
     for one in evaluators:
-        level = getattr(getattr(one, "embedder", None), "level", "recorded")
-        case = getattr(one, "case", "")
-        models.append({"name": one.name, "case": case, "digest": one.digest, "level": level})
+        embedder = getattr(one, "embedder", None)  # of a model, trained or not
+        models.append(
+            {
+                "name": one.name,
+                "case": getattr(one, "case", ""),
+                "digest": one.digest,
+                "level": getattr(embedder, "level", "recorded"),
+                "pooling": getattr(embedder, "pooling", ""),
+            }
+        )
     folders = [str(folder.resolve()) for folder in datasets]
     return {
         "kind": "evaluation",

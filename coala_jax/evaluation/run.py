@@ -30,6 +30,7 @@ PROGRAM = "coala evaluate"
 HEADS = ("mlp", "logistic_regression", "svm")
 POLICIES = ("paper", "released", "masked")
 LEVELS = ("recorded", "peak")
+POOLINGS = ("mean", "layers")
 
 
 def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
         flags.allow_missing,
         flags.seed,
     )
-    evaluators = load_evaluators(flags.model)
+    evaluators = load_evaluators(flags.model, tuple(dict.fromkeys(flags.pooling)))
     tasks = [
         load_task(spec, allow_missing=flags.allow_missing, seed=flags.seed) for spec in flags.task
     ]
@@ -126,6 +127,15 @@ def _add_settings(parser: Parser) -> None:
         default="paper",
         help="what happens to clips that do not fill a patch. paper: zeros; released: every clip "
         "is padded to 10 s with noise; masked: padding weighs nothing (%(default)s)",
+    )
+    parser.add_argument(
+        "--pooling",
+        nargs="+",
+        choices=POOLINGS,
+        default=[],
+        help="what a clip's vector is, for all models; with both each model has two rows (as each "
+        "model names it). mean: of the latents of its patches; layers: mean and standard deviation "
+        "over time of all blocks of the audio encoder",
     )
     parser.add_argument(
         "--level",

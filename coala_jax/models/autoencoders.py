@@ -4,6 +4,8 @@ Paper, section 2.1 and supplement. Decoders return logits; their sigmoid is appl
 [0, 1] is wanted, since every loss is more exact on the logits.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -21,15 +23,32 @@ from coala_jax.models.layers import (
 BLOCKS = 5
 PATCH_SIZE = 96  # mel bands and frames: five halvings leave 3 x 3
 LATENT_SIZE = PATCH_SIZE // 2**BLOCKS
+# Positions in time of the maps that each block of the audio encoder makes: 48, 24, 12, 6, 3.
+BLOCK_POSITIONS = tuple(PATCH_SIZE // 2**block for block in range(1, BLOCKS + 1))
 
 Patches = Float[Array, "batch 96 96"]
 Maps = Float[Array, "batch 3 3 filter"]
+BlockMaps = Float[Array, "batch _ _ filter"]  # of any block
 Vectors = Float[Array, "batch latent"]
 
 
-def flatten_maps(maps: Maps) -> Vectors:
+def flatten_maps(maps: Float[Array, "batch 3 time filter"]) -> Vectors:
     """Latent maps as vectors in channel, mel, time order, as in the released COALA weights."""
     return maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
+
+
+def flatten_layers(layers: Sequence[BlockMaps]) -> Vectors:
+    """The maps of all blocks as vectors in channel, mel, time order, 279 values a filter.
+
+    The bands of each map are averaged to the 3 of the latent; time are the positions of one block
+    after the other, `BLOCK_POSITIONS`.
+    """
+    bands = []
+    for maps in layers:
+        batch, mel, time, filters = maps.shape
+        groups = maps.reshape(batch, LATENT_SIZE, mel // LATENT_SIZE, time, filters)
+        bands.append(groups.mean(axis=2))
+    return flatten_maps(jnp.concatenate(bands, axis=2))
 
 
 class AudioEncoder(nn.Module):
@@ -41,9 +60,13 @@ class AudioEncoder(nn.Module):
     param_dtype: DTypeLike = jnp.float32
     product_dtype: DTypeLike | None = None
 
-    @nn.compact
     def __call__(self, patches: Patches, info: BatchInfo | None = None) -> Maps:
-        x = patches.astype(self.param_dtype)[..., None]
+        return self.layers(patches, info)[-1]
+
+    @nn.compact
+    def layers(self, patches: Patches, info: BatchInfo | None = None) -> list[BlockMaps]:
+        """The maps after each block, with its norm and ReLU; the last are the latent maps."""
+        x, layers = patches.astype(self.param_dtype)[..., None], []
         dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
         for block in range(BLOCKS):
             convolution = Convolution(self.filters, **dtypes, name=f"convolution_{block}")
@@ -52,7 +75,8 @@ class AudioEncoder(nn.Module):
                 self.axis_name, True, self.dropout_rate, **dtypes, name=f"norm_{block}"
             )
             x = norm(x, info, bias)
-        return x
+            layers.append(x)
+        return layers
 
 
 class AudioDecoder(nn.Module):

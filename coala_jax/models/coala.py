@@ -1,7 +1,8 @@
 """The models: Coala (cases AE-C and E-C) and TagClassifier (case CNN). Paper, section 3.1.
 
-All have `encode_audio`: COALA's embedding of a patch, 1152 values. Coala also has the two
-projections into the aligned space, and AE-C the two decoders.
+All have `encode_audio`: COALA's embedding of a patch, 1152 values; and `encode_layers`: the same of
+all blocks of the audio encoder. Coala also has the two projections into the aligned space, and AE-C
+the two decoders.
 """
 
 import functools
@@ -23,6 +24,7 @@ from coala_jax.models.autoencoders import (
     TagDecoder,
     TagEncoder,
     Vectors,
+    flatten_layers,
     flatten_maps,
 )
 from coala_jax.models.layers import BatchInfo, Dense, Dropout
@@ -100,6 +102,10 @@ class Coala(nn.Module):
         """The embedding of each patch, in channel, mel, time order."""
         return flatten_maps(self.audio_encoder(patches))
 
+    def encode_layers(self, patches: Patches) -> Vectors:
+        """What all blocks of the encoder make of each patch, as `flatten_layers` orders it."""
+        return flatten_layers(self.audio_encoder.layers(patches))
+
     def project_audio(self, patches: Patches) -> Vectors:
         """Sounds in the space they share with tags, where their cosine is how well they match."""
         return self.audio_transform(self.encode_audio(patches))
@@ -149,6 +155,10 @@ class TagClassifier(nn.Module):
     def encode_audio(self, patches: Patches) -> Vectors:
         """The embedding of each patch, in channel, mel, time order."""
         return flatten_maps(self.audio_encoder(patches))
+
+    def encode_layers(self, patches: Patches) -> Vectors:
+        """What all blocks of the encoder make of each patch, as `flatten_layers` orders it."""
+        return flatten_layers(self.audio_encoder.layers(patches))
 
     def predict_tags(self, patches: Patches) -> Float[Array, "batch tag"]:
         """Logits of the tags."""

@@ -24,7 +24,7 @@ from coala_jax.models.coala import build_model, initial_variables
 FORMAT = 3
 WEIGHTS, BANK, DESCRIPTION = "model.safetensors", "bank.safetensors", "model.json"
 DTYPES = ("float32", "float16")  # of arrays in the file; computation is in float32
-KNOWN = {"pooling": ("mean",), "level": ("recorded", "peak")}
+KNOWN = {"pooling": ("mean", "layers"), "level": ("recorded", "peak")}
 
 
 class ModelError(ValueError):
@@ -49,7 +49,7 @@ class PretrainedModel:
     front_end: dict[str, Any]
     level: str  # of the waveforms: recorded, or peak (scaled to a peak of 1)
     scaler: dict[str, Any]
-    pooling: str  # of a clip's patches to its embedding: mean
+    pooling: str  # of a clip's patches to its embedding: mean (paper) or layers
     config: dict[str, Any]  # the settings that trained it
     dataset_digest: str  # `Manifest.digest` of the training dataset
     variables: PyTree

@@ -79,10 +79,13 @@ def tables_text(record: Record) -> str:
     parts = ["# Evaluation with frozen parameters"]
     if record["tasks"]:
         parts += ["## Classification (the paper's Table 1)", tables.accuracies(record)]
+        parts += filter(None, [tables.poolings(record)])
         parts += [_tasks(record), "### Paired tests", tables.differences(record)]
     if record["correlations"]:
         parts += ["## Correlation with acoustic features (the paper's Table 2)"]
         parts += [tables.correlations(record)]
+        if any(map(tables.is_layers, record["models"])):
+            parts.append("This table is of the latents of single patches, whatever the pooling.")
     return "\n\n".join(parts)
 
 
@@ -117,7 +120,11 @@ def _provenance(record: Record) -> str:
         f"{settings['seed']}",
         f"- device: {record['device']}",
         f"- versions: {', '.join(f'{name} {version}' for name, version in versions)}",
-        *(f"- model {one['name']}: {one['digest']}" for one in record["models"]),
+        *(
+            f"- model {one['name']}: {one['digest']}"
+            + (", pooling layers" if tables.is_layers(one) else "")
+            for one in record["models"]
+        ),
         *(f"- data of {task['name']}: {task['digest']}" for task in record["tasks"]),
     ]
     lines += [

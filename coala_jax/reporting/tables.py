@@ -134,6 +134,33 @@ def correlations(record: Record) -> str:
     return "\n\n".join(parts)
 
 
+def poolings(record: Record) -> str:
+    """What to compare models of the pooling `layers` with; "" where there is none."""
+    models = [one for one in record["models"] if is_layers(one)]
+    if not models:
+        return ""
+    trained = [_quoted(one) for one in models if one["case"]]
+    untrained = [_quoted(one) for one in models if not one["case"]]
+    verb = "is" if len(models) == 1 else "are"
+    parts = [
+        f"{', '.join(trained + untrained)} {verb} of the pooling `layers`; the paper's figures are "
+        "of the mean. Most of what `layers` gains is architecture and pooling, not training: "
+        "compare a model with the untrained one of the same pooling"
+        + (f", {', '.join(untrained)}." if untrained else ".")
+    ]
+    if not untrained:
+        parts.append(
+            "**Warning**: no untrained model of the pooling `layers` is in the table, so it does "
+            "not show what training gains. Fix: add untrained:FOLDER to --model."
+        )
+    return "\n\n".join(parts)
+
+
+def is_layers(model: Record) -> bool:
+    """Whether a model of the record has this pooling; before there were two, all had the mean."""
+    return model.get("pooling") == "layers"
+
+
 def case_of(record: Record, model: str) -> str:
     """The published case that a model stands beside, "" for none."""
     return next(one["case"] for one in record["models"] if one["name"] == model)
@@ -153,6 +180,10 @@ def descriptor_title(name: str) -> str:
 def plain(name: str) -> str:
     """A name that is one line and breaks no cell of a table."""
     return " ".join(name.split()).replace("|", "\\|")
+
+
+def _quoted(model: Record) -> str:
+    return f'"{plain(model["name"])}"'
 
 
 def _percent(found: Record | None) -> str:

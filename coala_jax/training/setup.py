@@ -53,7 +53,7 @@ class Run:
             front_end=self.manifest.front_end,
             level=self.manifest.settings["level"],
             scaler=initialize.with_scaler(self.manifest, self.init_model).scaler,
-            pooling="mean",
+            pooling=self.config.model.pooling,
             config=_training_config(self.config, self.init_digest),
             dataset_digest=self.manifest.digest,
             variables=jax.tree.map(lambda leaf: np.array(leaf, np.float32), variables),

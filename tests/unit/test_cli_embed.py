@@ -133,6 +133,21 @@ def test_a_row_for_each_time(model, sounds, tmp_path):
     np.testing.assert_array_equal(np.float32(found["vector"][:4]), vectors)
 
 
+def test_a_table_of_another_pooling_is_another_table(model, sounds, tmp_path, capsys):
+    """Which does not replace that of the mean: its vectors are longer."""
+    (sounds / "no.mp3").unlink()
+    out, other = tmp_path / "mean.parquet", tmp_path / "layers.parquet"
+    assert embed(model, sounds, out) == 0
+    found = rows(out)
+    assert embed(model, sounds, other, "--pooling=layers") == 0
+    assert f"{other}: 2 vectors of 60 values" in capsys.readouterr().out
+    wanted = load(model, "layers").embed([sounds / path for path in found])
+    np.testing.assert_array_equal(np.float32(list(rows(other).values())), wanted)
+    assert embed(model, sounds, out, "--pooling=layers") == 1
+    assert "name another --out" in capsys.readouterr().err
+    assert rows(out) == found
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "token"),
     [

@@ -36,3 +36,7 @@ def test_a_classifier_of_files_in_one_pipeline(tmp_path):
         [noise(9_000)]
     )
     assert samples.shape == (1, 18)
+    layers = Embedder(tmp_path / "model", pooling="layers").fit(files)
+    assert len(layers.get_feature_names_out()) == 60 and clone(layers).pooling == "layers"
+    with pytest.raises(ValueError, match="layers, and the loaded model's is mean"):
+        Embedder(load(tmp_path / "model"), pooling="layers").fit(files)

@@ -39,7 +39,7 @@ def test_info_of_a_dataset(folder, capsys):
     assert "patches         train 4, validation 2" in lines
 
 
-def test_info_of_a_model_and_its_run(folder):
+def test_info_of_a_model_and_its_run(folder, tmp_path):
     model, run = info.describe(folder / "finished" / "model"), info.describe(folder / "finished")
     assert (model["kind"], model["case"], model["filters"], model["tags"]) == (
         "model",
@@ -47,7 +47,11 @@ def test_info_of_a_model_and_its_run(folder):
         2,
         6,
     )
-    assert model["embedding_values"] == 18 and model["most_frequent_tags"][0] == "tag5"
+    assert (model["pooling"], model["embedding_values"]) == ("mean", 18)
+    tiny_model("ae_c", pooling="layers").save_pretrained(tmp_path / "model")
+    found = info.describe(tmp_path / "model")
+    assert (found["pooling"], found["embedding_values"]) == ("layers", 60)
+    assert model["most_frequent_tags"][0] == "tag5"
     assert model["digest"] == tiny_model("ae_c").digest == run["model_digest"]
     assert model["dataset_digest"] == run["dataset_digest"] == "5" * 64
     assert (run["kind"], run["state"], run["filters"]) == ("run", "finished", 128)

@@ -12,13 +12,15 @@ import pytest
 import soundfile
 import soxr
 
+from coala_jax import default_config
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
+from coala_jax.cli import embed as embed_command
 from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import encoder, pooling
 from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.models.bank import make_bank
-from coala_jax.models.pretrained import ModelError, PretrainedModel
+from coala_jax.models.pretrained import KNOWN, ModelError, PretrainedModel
 from tests import regression_vectors
 from tests.synthetic import MODEL_TAGS, tiny_model
 
@@ -164,6 +166,102 @@ def test_the_masked_policy_weighs_positions_in_time(ae_c, embedder):
         wanted.append((one + weight * other) / (1 + weight))
     assert np.abs(wanted - (first + second) / 2).max() > 0.01 * first.max()
     assert_close(embed(embedder, waveform, RATE_HZ, "masked"), np.float32(wanted))
+
+
+@pytest.fixture(scope="module")
+def layers(ae_c) -> Embedder:
+    return Embedder(dataclasses.replace(ae_c, pooling="layers"))
+
+
+def of_layers(model: PretrainedModel, patches: np.ndarray, counted_frames: int) -> np.ndarray:
+    """All maps of each block side by side in time: mean and deviation of the frames that count."""
+    maps = apply(model, np.resize(patches, (9, 96, 96)), "encode_layers")[: len(patches)]
+    maps = maps.reshape(len(patches), 2, 3, 93).astype(np.float64)  # filter, mel, positions
+    means, spreads, start = [], [], 0
+    for size in (48, 24, 12, 6, 3):
+        for channel in range(2):
+            for mel in range(3):
+                track = maps[:, channel, mel, start : start + size].reshape(-1)
+                track = track.repeat(96 // size)[:counted_frames]
+                means.append(track.mean())
+                spreads.append(track.std())
+        start += size
+    return np.float32(means + spreads)
+
+
+@pytest.mark.parametrize("frames", [1, 95, 96, 143, 144, 200, 500])
+def test_layers_are_statistics_over_the_whole_time_of_a_clip(ae_c, layers, frames):
+    waveform = noise((frames - 1) * 512 + 100)
+    log_mel = FrontEnd().log_mel(waveform, clip_seconds=0.0)
+    count = max(1, (frames + 48) // 96)
+    padded = np.full((96, 96 * count), FrontEnd().silence, np.float32)
+    padded[:, :frames] = log_mel[:, : 96 * count]
+    patches = scaled(padded.reshape(96, count, 96).swapaxes(0, 1))
+    for policy, counted in (("paper", 96 * count), ("masked", min(frames, 96 * count))):
+        wanted = of_layers(ae_c, patches, counted)
+        assert_close(embed(layers, waveform, RATE_HZ, policy), wanted)
+    assert wanted.shape == (60,) == (layers.embedding_size,)
+
+
+def test_layers_of_the_released_policy_are_of_ten_noisy_seconds(ae_c, layers):
+    waveform = noise(30_000)
+    log_mel = FrontEnd(clip_seconds=10.0, noise=5e-4).log_mel(waveform)
+    patches = scaled(log_mel[:, :384].reshape(96, 4, 96).swapaxes(0, 1))
+    assert_close(embed(layers, waveform, RATE_HZ, "released"), of_layers(ae_c, patches, 384))
+
+
+def test_the_pooling_changes_the_embedding_and_nothing_else(ae_c, embedder, layers, tmp_path):
+    """All but the sound's vector stays of the latent, whose means are the last block's."""
+    sounds = [noise(60_000), noise(9_000), np.zeros(RATE_HZ, np.float32)]
+    vectors, means = layers.embed(sounds, RATE_HZ), embedder.embed(sounds, RATE_HZ)
+    assert (layers.pooling, embedder.pooling) == ("layers", "mean")
+    assert (layers.latent_size, embedder.embedding_size, vectors.shape) == (18, 18, (3, 60))
+    assert np.isfinite(vectors).all() and "60 values (layers)" in repr(layers)
+    assert_close(vectors[:, 24:30], means.reshape(3, 6, 3).mean(axis=2))
+    np.testing.assert_array_equal(layers.embed_clips(sounds), vectors)
+    projected = [one.project(sounds, RATE_HZ) for one in (layers, embedder)]
+    np.testing.assert_array_equal(*projected)
+    patches = np.random.default_rng(0).random((2, 96, 96), np.float32)
+    np.testing.assert_array_equal(layers.embed_patches(patches), embedder.embed_patches(patches))
+    rows = layers.embed([sounds[0], tmp_path / "gone.wav"], RATE_HZ, on_error="skip")
+    assert np.isnan(rows[1]).all() and rows.shape == (2, 60)
+    assert layers.embed([]).shape == (0, 60)
+
+
+def test_a_vector_of_layers_at_a_time_is_that_of_its_window(layers):
+    waveform = noise(3 * RATE_HZ)
+    vectors, seconds = layers.embed_timestamps(waveform, 0.7, RATE_HZ)
+    log_mel = layers.front_end.log_mel(waveform, clip_seconds=0.0)
+    padded = np.pad(log_mel, ((0, 0), (48, 48)), constant_values=layers.front_end.silence)
+    assert vectors.shape == (5, 60)
+    for vector, second in zip(vectors, seconds, strict=True):
+        middle = round(second * RATE_HZ / 512)
+        window = layers.scaler.scale(padded[None, :, middle : middle + 96])
+        maps = layers._encoder.apply("encode_layers", window)
+        pool = pooling.LayersPool(96, (48, 24, 12, 6, 3))
+        pool.add(maps.reshape(1, 6, 93), 96)
+        assert_close(vector, pool.result())
+
+
+def test_a_model_is_loaded_with_its_own_pooling_or_another(ae_c, embedder, layers, tmp_path):
+    ae_c.save_pretrained(tmp_path / "mean")
+    dataclasses.replace(ae_c, pooling="layers").save_pretrained(tmp_path / "layers")
+    for found, wanted in (
+        (load(tmp_path / "mean"), embedder),
+        (load(tmp_path / "layers"), layers),
+        (load(tmp_path / "mean", "layers"), layers),
+        (load(tmp_path / "layers", pooling="mean"), embedder),
+    ):
+        assert (found.pooling, found.digest) == (wanted.pooling, wanted.digest)
+    assert embedder.digest != layers.digest
+    assert load_untrained(tmp_path / "layers", 3).pooling == "layers"
+    untrained = [load_untrained(tmp_path / "mean", 3, one).digest for one in (None, "layers")]
+    assert untrained[0] != untrained[1]
+    with pytest.raises(ValueError, match="mean or layers, got max"):
+        load(tmp_path / "gone", "max")
+    with pytest.raises(ValueError, match="mean or layers, got max"):
+        Embedder(dataclasses.replace(ae_c, pooling="max"))
+    assert pooling.POOLINGS == KNOWN["pooling"] == default_config.POOLINGS == embed_command.POOLINGS
 
 
 def test_silence_is_padding_only_where_the_file_ends(embedder):
@@ -319,7 +417,7 @@ def test_vectors_are_those_of_earlier_versions():
     found = regression_vectors.vectors()
     assert found.keys() == stored.keys()
     assert len({tuple(vector) for vector in stored.values()}) >= len(stored) - 1  # of silence, two
-    scale = np.abs(list(stored.values())).max()
+    scale = np.abs(np.concatenate(list(stored.values()))).max()
     for name, vector in found.items():
         np.testing.assert_allclose(
             vector,

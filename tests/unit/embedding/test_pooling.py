@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.embedding import pooling
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.embedding.pooling import MeanPool, at_level, cut
+from coala_jax.embedding.pooling import LayersPool, MeanPool, at_level, cut
 from tests.synthetic import tiny_model
 from tests.unit.embedding.test_embedder import noise
 
@@ -140,6 +140,59 @@ LATENTS = np.array([[[1.0, 2.0, 3.0]], [[11.0, 22.0, 36.0]]], np.float32)
 )
 def test_positions_weigh_as_their_frames_do(patches, counted, wanted):
     np.testing.assert_allclose(pool(LATENTS[:patches], counted, 96), [wanted], rtol=1e-6)
+
+
+BLOCKS = (48, 24, 12, 6, 3)
+
+
+def pool_layers(latents: np.ndarray, counted_frames: int, part: int) -> np.ndarray:
+    """In parts of so many patches, as a sound of more than a batch comes."""
+    whole = LayersPool(96, BLOCKS)
+    for start in range(0, len(latents), part):
+        counted = min(counted_frames - 96 * start, 96 * part)
+        whole.add(latents[start : start + part], counted)
+    return whole.result()
+
+
+def of_frames(latents: np.ndarray, counted_frames: int) -> np.ndarray:
+    """The same by NumPy alone: each position repeated for its frames, all patches in a row."""
+    means, spreads, start = [], [], 0
+    for positions in BLOCKS:
+        maps = latents[:, :, start : start + positions].astype(np.float64)
+        track = np.concatenate([patch.repeat(96 // positions, axis=1) for patch in maps], axis=1)
+        means.append(track[:, :counted_frames].mean(axis=1))
+        spreads.append(track[:, :counted_frames].std(axis=1))
+        start += positions
+    return np.concatenate(means + spreads)
+
+
+@FEW
+@given(LENGTHS, st.integers(1, 3), st.integers(0, 9))
+@example(95, 1, 0)
+@example(143, 1, 0)
+@example(144, 2, 0)
+@example(1, 1, 0)
+def test_layers_are_mean_and_deviation_over_the_counted_frames(
+    counted: int, part: int, seed: int
+) -> None:
+    latents = np.random.default_rng(seed).normal(size=(-(-counted // 96), 6, 93))
+    latents = latents.astype(np.float32)
+    pooled = pool_layers(latents, counted, part)
+    assert pooled.shape == (2 * 5 * 6,)
+    np.testing.assert_allclose(pooled, of_frames(latents, counted), rtol=1e-5, atol=1e-6)
+
+
+def test_a_small_deviation_is_exact_beside_a_huge_offset_and_that_of_a_constant_is_zero():
+    """A million and one step of float32 there, 1/16: its square is 1e-15 of the offset's."""
+    steps = np.random.default_rng(0).integers(0, 2, (9, 6, 93)) / 16
+    latents = (1e6 + steps).astype(np.float32)
+    spreads = pool_layers(latents, 9 * 96, 2).reshape(2, -1)[1]
+    np.testing.assert_allclose(spreads, of_frames(steps, 9 * 96).reshape(2, -1)[1], rtol=1e-6)
+    for value in (0.0, 0.1, 1e6):
+        constant = np.full((9, 6, 93), value, np.float32)
+        means, spreads = pool_layers(constant, 9 * 96 - 50, 2).reshape(2, -1)
+        np.testing.assert_array_equal(means, np.float32(value))
+        np.testing.assert_array_equal(spreads, 0)
 
 
 @pytest.mark.parametrize("held", [10, 2], ids=["held", "read twice"])

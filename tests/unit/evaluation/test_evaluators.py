@@ -35,6 +35,31 @@ def test_each_kind_of_model(run):
     assert len(set(digests)) == 5  # what differs in seed or mode differs
 
 
+def test_each_pooling_is_a_row_of_each_model_but_not_of_mfccs(run, tmp_path):
+    tiny_model("e_c", pooling="layers").save_pretrained(tmp_path / "cats" / "model")
+    specs = [f"{run}/model", "mfcc", f"untrained:{tmp_path}/cats/model:3"]
+
+    def found(*poolings):
+        return [
+            (one.name, one.embedder.pooling if isinstance(one, ModelEvaluator) else "", one.digest)
+            for one in load_evaluators(specs, poolings)
+        ]
+
+    own, both = found(), found("mean", "layers")
+    wanted = [("dogs", "mean"), ("MFCC", ""), ("untrained cats 3", "layers")]
+    assert [one[:2] for one in own] == wanted
+    assert [one[:2] for one in found("layers")] == [("dogs", "layers"), *wanted[1:]]
+    assert [one[:2] for one in both] == [
+        *(("dogs, mean", "mean"), ("dogs, layers", "layers"), ("MFCC", "")),
+        *(("untrained cats 3, mean", "mean"), ("untrained cats 3, layers", "layers")),
+    ]
+    digests = [digest for _, _, digest in both]
+    assert len(set(digests)) == 5  # so that no cache takes one for the other
+    assert [digest for _, _, digest in own] == [digests[0], digests[2], digests[4]]
+    with pytest.raises(ValueError, match="got max"):
+        load_evaluators(specs, ["max"])
+
+
 def test_the_name_is_before_the_first_equals_sign_unless_that_is_in_a_path(run, tmp_path):
     odd = tmp_path / "lr=0.1"
     tiny_model("e_c").save_pretrained(odd / "model")

@@ -45,6 +45,7 @@ def test_the_record_holds_what_tables_and_plots_show(monkeypatch):
     assert record["settings"]["seeds"] == [0, 1]
     assert [one["name"] for one in record["models"]] == ["ears", "deaf"]
     assert record["models"][0]["digest"] == Ears.digest
+    assert record["models"][0]["pooling"] == ""  # which is a model's alone
     assert record["versions"].keys() >= {"coala_jax", "jax", "numpy"}
     (found,) = record["tasks"]
     assert (found["title"], found["clips"], found["digest"]) == ("GTZAN", 12, "d" * 64)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from coala_jax.audio.decode import LEVELS
-from coala_jax.embedding.pooling import POLICIES
+from coala_jax.embedding.pooling import POLICIES, POOLINGS
 from coala_jax.evaluation import comparison, run
 from coala_jax.reporting import evaluation_report, style
 from tests.evaluation_record import nearest_mean
+from tests.synthetic import tiny_model
 from tests.tiny_task import write_task
 
 
@@ -74,6 +75,33 @@ def test_a_kill_before_the_report_leaves_no_plot_of_older_results(command, tmp_p
     assert (tmp_path / "out" / "results.json").read_text() != old
 
 
+@pytest.mark.integration  # compiles a whole network
+def test_a_model_is_evaluated_with_both_poolings(command, tmp_path, capsys):
+    """Two rows and other vectors; a warning as long as no untrained model stands beside."""
+    tiny_model("ae_c").save_pretrained(tmp_path / "dogs")
+    models = ["--model", str(tmp_path / "dogs")]
+    record = evaluated([*command, *models, "--pooling", "mean", "layers"], tmp_path)
+    names = ["MFCC", "MFCC released", "dogs, mean", "dogs, layers"]
+    assert [one["name"] for one in record["models"]] == names
+    assert [one["pooling"] for one in record["models"]] == ["", "", "mean", "layers"]
+    assert [one["model"] for one in record["outcomes"]] == names
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert '"dogs, layers" is of the pooling `layers`' in text and "**Warning**" in text
+    models += [f"untrained:{tmp_path / 'dogs'}"]
+    capsys.readouterr()
+    assert run.main([*command, *models, "--pooling", "layers"]) == 1
+    assert "model dogs is absent" in capsys.readouterr().err
+    record = evaluated([*command, *models, "--pooling", "layers", "--overwrite"], tmp_path)
+    assert [one["name"] for one in record["models"]] == [*names[:2], "dogs", "untrained dogs"]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert 'same pooling, "untrained dogs".' in text and "**Warning**" not in text
+
+
+def evaluated(command, tmp_path):
+    assert run.main(command) == 0
+    return json.loads((tmp_path / "out" / "results.json").read_text())
+
+
 def test_clips_that_are_not_there(command, task, tmp_path, capsys):
     (task / "audio" / "0004.wav").unlink()
     (task / "audio" / "0005.wav").write_bytes(b"no sound")
@@ -96,6 +124,7 @@ def test_clips_that_are_not_there(command, task, tmp_path, capsys):
         ("--task t --audio a", "--data"),
         ("--task t --seeds 0", "--seeds"),
         ("--task t --head tree", "'tree'"),
+        ("--task t --pooling max", "'max'"),
     ],
 )
 def test_flags_that_make_no_sense(flags, named, tmp_path, capsys):
@@ -110,4 +139,4 @@ def test_two_tasks_of_one_name_and_what_the_flags_offer(command, task, tmp_path,
     assert run.main([*command, "--task", str(tmp_path / "other" / "saws")]) == 1
     assert "'saws'" in capsys.readouterr().err
     assert comparison.HEADS.keys() == set(run.HEADS)
-    assert (run.POLICIES, run.LEVELS) == (POLICIES, LEVELS)
+    assert (run.POLICIES, run.LEVELS, run.POOLINGS) == (POLICIES, LEVELS, POOLINGS)

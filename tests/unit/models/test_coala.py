@@ -15,7 +15,7 @@ from coala_jax.models.autoencoders import (
 )
 from coala_jax.models.coala import build_model, initial_variables
 from coala_jax.models.layers import BatchInfo, BatchNorm, Dropout
-from tests.synthetic import random_batch, tiny_config
+from tests.synthetic import random_batch, tiny_config, tiny_model
 
 TAGS = 6
 FILTERS, HIDDEN, LATENT = 2, 8, 18
@@ -192,6 +192,50 @@ def test_classifier_is_the_encoder_and_two_dense_layers():
     np.testing.assert_allclose(predicted, wanted, rtol=0, atol=1e-6)
     np.testing.assert_allclose(outputs.tag_logits, wanted, rtol=0, atol=1e-6)
     assert outputs.audio_aligned is outputs.tag_aligned is outputs.audio_logits is None
+
+
+def block_by_block(variables, patches: np.ndarray) -> list[np.ndarray]:
+    """[row, mel, time, filter] after each block, by JAX's own convolution, norms by formula."""
+    params, stats = (variables[kind]["audio_encoder"] for kind in ("params", "batch_stats"))
+    maps, found = jnp.asarray(patches)[..., None], []
+    for block in range(5):
+        kernel, bias = (params[f"convolution_{block}"][name] for name in ("kernel", "bias"))
+        maps = jax.lax.conv_general_dilated(
+            maps, kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        norm, running = params[f"norm_{block}"], stats[f"norm_{block}"]
+        centred = np.asarray(maps) + np.asarray(bias) - np.asarray(running["mean"])
+        scaled = centred / np.sqrt(np.asarray(running["var"]) + 1e-5) * np.asarray(norm["scale"])
+        maps = jnp.asarray(np.maximum(scaled + np.asarray(norm["bias"]), 0))
+        found.append(np.asarray(maps))
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("case", ["ae_c", "cnn"])
+def test_the_layers_are_the_maps_of_all_blocks_in_three_bands(case):
+    """Value by value: filter, mel band, then the times of one block after the other."""
+    model = tiny_model(case)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: leaf + rng.uniform(0, 0.2, leaf.shape), model.variables)
+    variables = jax.tree.map(lambda leaf: leaf.astype(np.float32), variables)
+    patches = np.asarray(inputs()[0])
+    bound = model.module().bind(variables)
+    layers, latent = jax.jit(lambda x: (bound.encode_layers(x), bound.encode_audio(x)))(patches)
+    assert layers.dtype == np.float32
+    layers = np.asarray(layers).reshape(4, FILTERS, 3, 48 + 24 + 12 + 6 + 3)
+    wanted = block_by_block(variables, patches)
+    start = 0
+    for maps in wanted:
+        size = maps.shape[1]
+        rows = size // 3  # of mel, in a band
+        for band in range(3):
+            mean = maps[:, band * rows : (band + 1) * rows].mean(axis=1)  # row, time, filter
+            got = layers[:, :, band, start : start + size]
+            np.testing.assert_allclose(got, mean.swapaxes(1, 2), rtol=0, atol=1e-5 * maps.max())
+            assert mean.std() > 1e-3 * maps.max()  # or the comparison would be idle
+        start += size
+    np.testing.assert_allclose(layers[..., 90:].reshape(4, LATENT), latent, rtol=1e-6)
 
 
 def test_initial_weights_depend_on_the_key_and_not_on_the_device_axis():

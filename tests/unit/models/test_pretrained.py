@@ -91,11 +91,12 @@ def test_the_digest_is_that_of_weights_and_description(model, folder):
     assert in_another_order.digest == model.digest
     changes = (
         *({"vocabulary": list("abcdef")}, {"dataset_digest": "6" * 64}, {"level": "peak"}),
+        {"pooling": "layers"},
         *({"scaler": model.scaler | {"minimum": -16.0}}, {"config": model.config | {"seed": 1}}),
     )
     changed = {dataclasses.replace(model, **change).digest for change in changes}
     changed.add(model.untrained(seed=0).digest)  # one bias differs
-    assert len(changed | {model.digest}) == 7
+    assert len(changed | {model.digest}) == 8
 
 
 def test_saving_replaces_the_folder_whole(model, folder):
@@ -184,7 +185,7 @@ DAMAGE = {
             "not-text": b"\xff\xfe",
         }.items()
     },
-    "pooling": (change(pooling="layers"), "pooling layers"),
+    "pooling": (change(pooling="max"), "pooling max"),
     "level": (change(level="loud"), "level loud"),
     "bank": (change(bank=[[1.0]]), "bank"),
     "no-scaler": (change(scaler=...), "scaler"),

@@ -54,6 +54,18 @@ def test_no_text_leaves_its_figure(name, count, models):
     assert outside == []
 
 
+def test_the_report_says_what_the_pooling_layers_is_to_be_compared_with():
+    cases = {"A": "ae_c", "B": ""}
+    outcomes = [probe_result(model=name) for name in cases]
+    values = {"A": correlations(0.3)}
+    made = record(outcomes, [task()], cases, values, layers=["A"])
+    text = evaluation_report.tables_text(made)
+    for token in ("architecture and pooling", "**Warning**", "latents of single patches"):
+        assert text.count(token) == 1
+    of_means = record(outcomes, [task()], cases, values)
+    assert "pooling" not in evaluation_report.tables_text(of_means)
+
+
 def test_two_tasks_have_plots_of_their_own():
     outcomes = [probe_result(name) for name in ("a b", "a-b", "雨")]
     names = evaluation_report.figures(record(outcomes, [task(one.task) for one in outcomes]))

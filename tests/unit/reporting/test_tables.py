@@ -55,6 +55,25 @@ def test_a_task_of_the_paper_has_its_figures_and_those_of_the_released_code():
     assert svm[:2] == [["model", "GTZAN"], ["mine (AE-C)", f"**{ours}**"]]
 
 
+def test_the_pooling_layers_is_compared_with_the_untrained_model_of_the_same():
+    cases = {"mine": "ae_c", "mine, layers": "ae_c", "untrained": "", "fresh, layers": ""}
+    outcomes = [probe_result(model=name) for name in cases]
+
+    def told(*layers):
+        return tables.poolings(record(outcomes, [task()], cases, layers=layers))
+
+    assert told() == ""
+    both = told("mine, layers", "fresh, layers")
+    assert both.startswith('"mine, layers", "fresh, layers" are of the pooling `layers`; ')
+    assert "architecture and pooling" in both and both.endswith('same pooling, "fresh, layers".')
+    assert "Warning" in told("mine, layers")  # the untrained one of the mean does not count
+    assert "Warning" not in told("fresh, layers")
+    older = record(outcomes, [task()], cases)
+    for one in older["models"]:
+        del one["pooling"]
+    assert tables.poolings(older) == ""
+
+
 def test_the_published_name_is_given_once():
     for model, case, name in [
         ("mine", "ae_c", "mine (AE-C)"),

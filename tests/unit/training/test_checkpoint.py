@@ -85,6 +85,7 @@ def test_without_a_checkpoint_the_state_is_the_one_given(state, tmp_path):
         {"data__path": "there"},
         {"data__placement": "host"},
         {"train__steps_per_call": 5},
+        {"model__pooling": "layers"},
         {"checkpoint__keep": 5},
         {"init__model": ""},
         {"report__reconstructions": 0},
@@ -100,6 +101,14 @@ def test_length_place_and_reports_may_change(free, tmp_path):
         tmp_path / "w", tiny_config(**{"data__path": "here"} | free), "digest"
     )
     assert (tmp_path / "w" / "config.json").read_text() == written
+
+
+def test_a_run_of_before_a_key_that_changes_no_result_goes_on(tmp_path):
+    config = tiny_config()
+    older = {"data_digest": "digest", "init_digest": "", **config.to_dict()}
+    del older["model"]["pooling"]
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    checkpoint.check_or_write_config(tmp_path, config, "digest")
 
 
 @pytest.mark.parametrize(
