@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 CASES = ("ae_c", "e_c", "cnn")
 OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "float64", "bfloat16")
 PLACEMENTS = ("auto", "device", "host")
 PATCH_DTYPES = ("float32", "float16", "bfloat16", "uint8")
@@ -79,6 +80,8 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # sgd (paper) or adam
     config.optimizer.learning_rate = 0.005  # paper
+    # cosine: falls from learning_rate to 0 over the steps of train.epochs, which are fixed then.
+    config.optimizer.schedule = "constant"  # of the learning rate: constant (paper) or cosine
 
     config.train = ConfigDict()
     config.train.batch_size = 128  # pairs over all devices together
@@ -136,6 +139,7 @@ def validate(config: ConfigDict) -> None:
     one_of("case", config.case, CASES)
     one_of("precision", config.precision, PRECISIONS)
     one_of("optimizer.name", config.optimizer.name, OPTIMIZERS)
+    one_of("optimizer.schedule", config.optimizer.schedule, SCHEDULES)
     one_of("model.dropout_placement", config.model.dropout_placement, MODES)
     one_of("model.transform", config.model.transform, ("affine", "linear"))
     one_of("loss.contrastive", config.loss.contrastive, ("cross_modal", "nt_xent"))

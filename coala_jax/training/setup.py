@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -17,7 +18,7 @@ from coala_jax.data.schema import MINIMUM_EXAMPLES, Manifest
 from coala_jax.default_config import result_settings
 from coala_jax.models.coala import build_model
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import initialize, parallel, steps
+from coala_jax.training import initialize, parallel, schedule, steps
 from coala_jax.training.step_blocks import InputPipeline, make_input_pipelines
 
 
@@ -27,6 +28,7 @@ class Run:
 
     manifest: of the dataset as it is on disk.
     init_model: what the run starts from.
+    learning_rate: of each step, see `schedule.learning_rate`.
     """
 
     config: ConfigDict
@@ -35,6 +37,7 @@ class Run:
     devices: tuple[jax.Device, ...]
     training: InputPipeline
     validation: InputPipeline
+    learning_rate: float | optax.Schedule
     train_steps: Callable[..., Any]
     eval_steps: Callable[..., Any]
 
@@ -101,7 +104,8 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     scaled = initialize.with_scaler(manifest, init_model)
     training, validation = _input_pipelines(config, dataset, scaled, devices)
     frozen_steps = config.init.freeze_audio_epochs * training.steps_per_epoch
-    optimizer = steps.make_optimizer(config.optimizer, audio_apart=frozen_steps > 0)
+    planned_steps = config.train.epochs * training.steps_per_epoch
+    optimizer = steps.make_optimizer(config.optimizer, planned_steps, frozen_steps)
     shared = {"model": model, "loss": config.loss}
     train_steps = functools.partial(
         steps.train_steps, optimizer=optimizer, frozen_steps=frozen_steps, **shared
@@ -114,6 +118,7 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
         devices=devices,
         training=training,
         validation=validation,
+        learning_rate=schedule.learning_rate(config.optimizer, planned_steps),
         train_steps=parallel.map_steps(train_steps, devices, training.resident),
         eval_steps=parallel.map_steps(eval_steps, devices, validation.resident, outputs=1),
     )

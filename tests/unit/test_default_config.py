@@ -48,7 +48,8 @@ def test_the_configs_of_the_paper(name, case, epochs):
     # Supplement: batch 128, SGD at 0.005, 128 filters, 512 units, dropout 25 %, weights 5, 5, 10,
     # temperature 0.1.
     assert config.train.batch_size == 128
-    assert config.optimizer.to_dict() == {"name": "sgd", "learning_rate": 0.005}
+    constant = {"name": "sgd", "learning_rate": 0.005, "schedule": "constant"}
+    assert config.optimizer.to_dict() == constant
     assert config.model.to_dict() == {
         "filters": 128,
         "tag_hidden": 512,
@@ -129,6 +130,7 @@ OUT_OF_RANGE = {
     "loss.kl_offset": -1e-5, "loss.reduction": "none",
     "init.model": None, "init.freeze_audio_epochs": -1,
     "optimizer.name": "lion", "optimizer.learning_rate": 0.0,
+    "optimizer.schedule": "linear",
     "train.batch_size": 2, "train.epochs": 0, "train.steps_per_call": -1, "train.last_batch": "pad",
     "train.keep_epoch": "first", "train.patience": -1,
     "checkpoint.every_epochs": 0, "checkpoint.keep": 0, "eval.every_epochs": -1,
