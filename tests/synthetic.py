@@ -1,7 +1,9 @@
 """Small inputs made by formula, shared by the tests."""
 
 import copy
+import dataclasses
 import functools
+import itertools
 from pathlib import Path
 
 import jax
@@ -107,9 +109,17 @@ def random_examples(count: int, tags: int, seed: int = 0) -> list[Example]:
     ]
 
 
-def write_random_dataset(folder: Path, train: int, validation: int, tags: int = 6) -> Manifest:
+def write_random_dataset(
+    folder: Path, train: int, validation: int, tags: int = 6, sources: str = ""
+) -> Manifest:
+    """`sources`: a letter for each of the first examples; the others are of none."""
     folder.mkdir(parents=True)
-    examples = random_examples(train + validation, tags)
+    examples = [
+        dataclasses.replace(example, source=source or "")
+        for example, source in itertools.zip_longest(
+            random_examples(train + validation, tags), sources
+        )
+    ]
     return write_dataset(
         folder,
         name="random",

@@ -80,9 +80,9 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     """The run, and the state before its first step.
 
     Raises:
-        ValueError: the devices cannot share the batch evenly, there are too few sounds, or they do
-            not fit where the config wants them; or the model to start from is missing, or does not
-            fit config or dataset.
+        ValueError: the devices cannot share the batch evenly, there are too few sounds, the config
+            weighs a source that there is not, or the sounds do not fit where it wants them; or the
+            model to start from is missing, or does not fit config or dataset.
         DatasetError: the dataset is invalid or damaged.
         RuntimeError: the devices do not read each row of a batch exactly once.
     """
@@ -139,8 +139,14 @@ def _input_pipelines(
             f"validation; each needs {MINIMUM_EXAMPLES}. Fix: prepare it again with more sounds"
         )
     training, validating = make_input_pipelines(config, train, validation, devices)
+    drawn, batch_size = training.examples, config.train.batch_size
+    if drawn < MINIMUM_EXAMPLES:
+        raise ValueError(
+            f"config.data.source_weights is {config.data.source_weights!r}: it leaves {drawn} of "
+            f"{len(train)} sounds for an epoch, which needs {MINIMUM_EXAMPLES}. Fix: raise a weight"
+        )
     # Raises where the sounds make no batch.
-    input_pipeline.epoch_batches(len(train), config.train.batch_size, None, 0, training.drop_last)
+    input_pipeline.epoch_batches(drawn, batch_size, None, 0, training.drop_last)
     return training, validating
 
 
@@ -152,13 +158,16 @@ def log_start(run: Run, state: steps.TrainState) -> None:
     if init_model is not None and not first_step:
         words = run.manifest.vocabulary
         logging.info("%s", initialize.describe(run.config, init_model, words, state.params))
+    sampling = run.training.sampling
+    drawn = "" if sampling is None else f" an epoch ({sampling})"
     begun = f"resumed after step {first_step}" if first_step else "from the start"
     logging.info(
-        "training %s on %s: %d sounds and %d for validation of %s, %d tags, %s, %d epochs of %d "
+        "training %s on %s: %d sounds%s and %d for validation of %s, %d tags, %s, %d epochs of %d "
         "steps, %s",
         run.config.case,
         parallel.describe(run.devices),
-        len(run.training.split),
+        run.training.examples,
+        drawn,
         len(run.validation.split),
         run.manifest.name,
         len(run.manifest.vocabulary),

@@ -28,6 +28,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("init")
     (folder / "dataset").mkdir()
     examples = random_examples(TRAIN + 6, tags=5)
+    examples[:3] = [dataclasses.replace(example, source="own") for example in examples[:3]]
     write_dataset(
         folder / "dataset",
         name="random",
@@ -45,7 +46,7 @@ def config_of(folder, **changes):
     """E-C, learning so slowly that what was taken over is still to be seen."""
     widths = {"model__filters": 2, "model__tag_hidden": 8, "optimizer__learning_rate": 1e-4}
     init = {"init__model": str(folder / "model"), "init__freeze_audio_epochs": 1, **widths}
-    init |= {"optimizer__schedule": "cosine"}
+    init |= {"optimizer__schedule": "cosine", "data__source_weights": "own=2"}
     return config_for(folder / "dataset", case="e_c", **init | changes)
 
 
@@ -62,6 +63,7 @@ def test_it_learns_on_from_the_model_with_its_scaler_and_another_is_refused(fold
 
     model = loop.train_and_evaluate(config_of(folder), folder / "w", evaluate_fn, ONE)
     assert f"initialised from {folder / 'model'}: 4 of 5 tags known, 1 new" in told
+    assert any(": 14 sounds an epoch (8 of 8 of no source, 6 of 3 of own)" in t for t in told)
     for kind in ("params", "batch_stats"):
         given, held, moved = (v[kind]["audio_encoder"] for v in (init.variables, *seen))
         jax.tree.map(np.testing.assert_array_equal, held, given)

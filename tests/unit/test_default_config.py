@@ -123,6 +123,7 @@ def test_every_config_says_its_command_and_is_valid(path):
 OUT_OF_RANGE = {
     "case": "vae", "seed": -1, "precision": "float16",
     "data.path": "", "data.placement": "gpu", "data.patch_dtype": "int8",
+    "data.source_weights": "here=-1",
     "model.filters": 0, "model.tag_hidden": 0, "model.dropout_rate": 1.0,
     "model.dropout_placement": "none", "model.transform": "none",
     "loss.audio_weight": -1.0, "loss.tag_weight": -1.0, "loss.contrastive_weight": -1.0,
