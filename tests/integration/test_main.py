@@ -84,6 +84,7 @@ def test_a_run_leaves_a_model_a_record_and_a_report_and_says_where(finished):
             assert str(workdir / name) in process.stdout
     # Of two halves, the results are of the one that did not choose.
     assert record["sounds"] == {"train": 18, "validation": 12}
+    assert record["source_weights"] == ""
     kept = record["kept"]
     assert (kept["rule"], kept["selection_sounds"], kept["reported_sounds"]) == ("best", 6, 6)
     assert {figures["sounds"] for figures in record["retrieval"].values()} == {6}
