@@ -32,7 +32,7 @@ class JaxArm:
         model = build_model(
             config.case, config.model, sizes.tags, parallel.AXIS, product_dtype=dtype
         )
-        optimizer = steps.make_optimizer(config.optimizer)
+        optimizer = steps.make_optimizer(config.optimizer, planned_steps=1)
         state = steps.initial_state(model, optimizer, config.seed)
         variables: PyTree = {"params": state.params, "batch_stats": state.batch_stats}
         self.initial_variables = jax.tree.map(np.array, variables)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 CASES = ("ae_c", "e_c", "cnn")
 OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "float64", "bfloat16")
 PLACEMENTS = ("auto", "device", "host")
 PATCH_DTYPES = ("float32", "float16", "bfloat16", "uint8")
@@ -55,6 +56,10 @@ def get_config(mode: str = "paper") -> ConfigDict:
     # (bfloat16), 1/510 (uint8). Validation patches are never rounded.
     config.data.patch_dtype = "float32"  # float32, float16, bfloat16 or uint8
 
+    # So often an epoch draws each training sound of a source: 0.5 is half of them, another half in
+    # the next epoch, and 0 none. A source that is not named has weight 1.
+    config.data.source_weights = ""  # SOURCE=WEIGHT,SOURCE=WEIGHT; empty: every sound once
+
     config.init = ConfigDict()
     # A model to start from: its weights, and its tags by name. Its front end, level and widths must
     # be those of dataset and config; its scaler is used in place of the dataset's.
@@ -82,6 +87,8 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # sgd (paper) or adam
     config.optimizer.learning_rate = 0.005  # paper
+    # cosine: falls from learning_rate to 0 over the steps of train.epochs, which are fixed then.
+    config.optimizer.schedule = "constant"  # of the learning rate: constant (paper) or cosine
 
     config.train = ConfigDict()
     config.train.batch_size = 128  # pairs over all devices together
@@ -139,6 +146,7 @@ def validate(config: ConfigDict) -> None:
     one_of("case", config.case, CASES)
     one_of("precision", config.precision, PRECISIONS)
     one_of("optimizer.name", config.optimizer.name, OPTIMIZERS)
+    one_of("optimizer.schedule", config.optimizer.schedule, SCHEDULES)
     one_of("model.dropout_placement", config.model.dropout_placement, MODES)
     one_of("model.transform", config.model.transform, ("affine", "linear"))
     one_of("model.pooling", config.model.pooling, POOLINGS)
@@ -153,6 +161,11 @@ def validate(config: ConfigDict) -> None:
     require(config.seed >= 0, "seed", config.seed, "0 or more")
     path = config.data.path
     require(bool(path), "data.path", path, "the folder of a dataset (--config.data.path=...)")
+    weights = config.data.source_weights
+    wanted = (
+        "SOURCE=WEIGHT,SOURCE=WEIGHT: each source once, each weight 0 or more and finite, or ''"
+    )
+    require(_are_weights(weights), "data.source_weights", weights, wanted)
     rate = config.model.dropout_rate
     require(0.0 <= rate < 1.0, "model.dropout_rate", rate, "in [0, 1)")
     size = config.train.batch_size
@@ -183,6 +196,15 @@ def validate(config: ConfigDict) -> None:
     for name in ("reconstructions", "samples"):
         count = config.report[name]
         require(count >= 0, f"report.{name}", count, "0 or more")
+
+
+def _are_weights(text: object) -> bool:
+    from coala_jax.data import source_weights  # NumPy takes a third of a second to import
+
+    try:
+        return isinstance(text, str) and source_weights.parse(text) is not None
+    except ValueError:
+        return False
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:

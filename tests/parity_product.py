@@ -63,7 +63,9 @@ def _parts(config: ConfigDict, dtype: str) -> dict[str, Any]:
     dtypes = (jnp.dtype(dtype), jnp.dtype(dtype))
     return {
         "model": build_model(config.case, config.model, TAGS, parallel.AXIS, *dtypes),
-        "optimizer": optax.chain(_keep_gradients(), steps.make_optimizer(config.optimizer)),
+        "optimizer": optax.chain(
+            _keep_gradients(), steps.make_optimizer(config.optimizer, planned_steps=1)
+        ),
         "loss": config.loss,
     }
 

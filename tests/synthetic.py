@@ -1,9 +1,12 @@
 """Small inputs made by formula, shared by the tests."""
 
 import copy
+import dataclasses
 import functools
+import itertools
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jaxtyping import PyTree
@@ -13,7 +16,9 @@ from coala_jax.data.dataset import write_dataset
 from coala_jax.data.input_pipeline import Batch
 from coala_jax.data.schema import Example, Manifest
 from coala_jax.default_config import get_config
+from coala_jax.models.autoencoders import AudioEncoder, Maps, Patches
 from coala_jax.models.coala import build_model, initial_variables
+from coala_jax.models.layers import BatchInfo, BatchNorm, Convolution
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import steps
 
@@ -31,6 +36,18 @@ def tiny_config(**changes):
             {key.replace("__", "."): value for key, value in changes.items()}
         )
     return config
+
+
+class ShallowEncoder(AudioEncoder):
+    """The audio encoder's last block alone, on patches averaged to 6 x 6: a fifth to compile."""
+
+    @nn.compact
+    def __call__(self, patches: Patches, info: BatchInfo | None = None) -> Maps:
+        x = patches.astype(self.param_dtype).reshape(-1, 6, 16, 6, 16).mean(axis=(2, 4))[..., None]
+        dtypes = {"param_dtype": self.param_dtype, "product_dtype": self.product_dtype}
+        x, bias = Convolution(self.filters, **dtypes, name="convolution_4").product_and_bias(x)
+        norm = BatchNorm(self.axis_name, True, self.dropout_rate, **dtypes, name="norm_4")
+        return norm(x, info, bias)
 
 
 def random_batch(rows: int, valid: int, tags: int, seed: int = 0) -> Batch:
@@ -107,9 +124,17 @@ def random_examples(count: int, tags: int, seed: int = 0) -> list[Example]:
     ]
 
 
-def write_random_dataset(folder: Path, train: int, validation: int, tags: int = 6) -> Manifest:
+def write_random_dataset(
+    folder: Path, train: int, validation: int, tags: int = 6, sources: str = ""
+) -> Manifest:
+    """`sources`: a letter for each of the first examples; the others are of none."""
     folder.mkdir(parents=True)
-    examples = random_examples(train + validation, tags)
+    examples = [
+        dataclasses.replace(example, source=source or "")
+        for example, source in itertools.zip_longest(
+            random_examples(train + validation, tags), sources
+        )
+    ]
     return write_dataset(
         folder,
         name="random",

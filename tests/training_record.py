@@ -44,6 +44,7 @@ def write_record(workdir: Path, **changes: object) -> dict:
         "corpus": "random",
         "case": "ae_c",
         "sounds": {"train": 54, "validation": 6},
+        "source_weights": "",
         "tags": 3,
         "epochs": 2,
         "stopped_early": False,

@@ -66,6 +66,7 @@ def write_record(
         "corpus": manifest.name,
         "case": trained.case,
         "sounds": manifest.counts,
+        "source_weights": config.data.source_weights,
         "tags": len(manifest.vocabulary),
         "epochs": kept.epochs,
         "stopped_early": kept.epochs < config.train.epochs,

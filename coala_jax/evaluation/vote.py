@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
+from coala_jax.data.source_weights import trained_on
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.models.bank import Bank, make_bank
@@ -38,6 +39,9 @@ class Banks(NamedTuple):
 def make_banks(embedder: Embedder, config: ConfigDict, sounds: "ValidationSounds") -> Banks | None:
     """The banks of AE-C or E-C by `config.bank`; None for the CNN case. All processes call it.
 
+    No bank has sounds of a source of weight 0 (`config.data.source_weights`), since the model was
+    not trained on them.
+
     What a search by tags goes by, vote or cosine, is chosen on the reported sounds, since the
     others chose the epoch by cosine.
 
@@ -51,7 +55,8 @@ def make_banks(embedder: Embedder, config: ConfigDict, sounds: "ValidationSounds
     train = SplitReader(dataset, "train", sounds.manifest)
     heard = SplitReader(dataset, "validation", sounds.manifest)
     known, places = (np.concatenate(part) for part in zip(*_known(sounds), strict=True))
-    own = np.arange(len(train))[shard.of(len(train))]
+    own = trained_on(train, config.data.source_weights)
+    own = own[shard.of(len(own))]
     rows = []
     for start in range(0, len(own), _CHUNK):
         examples = input_pipeline.load(train, own[start : start + _CHUNK], np.dtype(np.float32))

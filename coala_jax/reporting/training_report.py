@@ -26,7 +26,7 @@ CONTENTS = {
 MEASURES = {"macro_auc": "macro AUC", "mrr": "MRR", "map": "MAP", "recall_at_10": "recall@10"}
 _RECORD = """\
 {case} on {corpus}: {sounds[train]} sounds to train on, {sounds[validation]} for validation,
-{tags} tags. Trained on {device} with {software} by
+{tags} tags.{weighted} Trained on {device} with {software} by
 
     {command}
 
@@ -46,6 +46,7 @@ All measures are between 0 and 1, higher is better:
 
 `untrained` is the same architecture with random weights, `chance` the expectation over random
 rankings, `popularity` ranks the tags of every sound by how common they are in training.{vote}"""
+_WEIGHTED = " Each epoch draws the sounds to train on by their sources: {}; others once."
 _VOTE = """
 
 `trained` ranks tags by their cosine with the sound. `vote` is of the same model: a tag's score is
@@ -88,6 +89,8 @@ def render(workdir: Path) -> list[Path]:
             )
         software = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         shown = {"software": software, "choice": choice(record), "table": table(record)}
+        weights = record.get("source_weights")  # records of before there were any lack them
+        shown["weighted"] = _WEIGHTED.format(weights) if weights else ""
         shown["vote"] = _VOTE.format(**bank) if (bank := record["bank"]) else ""
         parts.append(_RECORD.format(**record, **shown))
     for name in figures:

@@ -1,11 +1,16 @@
 """The word lists of this folder, NLTK's stop words and inflect, each loaded when first used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import inflect
+
+_IMPORTING = Lock()  # two threads at once would leave typeguard changed
 
 
 @cache
@@ -30,6 +35,27 @@ def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
 
 @cache
 def inflect_engine() -> "inflect.engine":
-    import inflect  # takes more than a second to import
-
+    with _without_type_checks():
+        import inflect
     return inflect.engine()
+
+
+@contextmanager
+def _without_type_checks() -> Iterator[None]:
+    """Modules that are imported meanwhile get no checks of types from typeguard.
+
+    inflect has them. To make them, typeguard parses its source once for each function, which takes
+    4 s of a processor at every start.
+    """
+    with _IMPORTING:
+        try:
+            import typeguard  # not a requirement of ours
+        except ImportError:
+            yield
+            return
+        checked = typeguard.typechecked
+        typeguard.typechecked = lambda function: function
+        try:
+            yield
+        finally:
+            typeguard.typechecked = checked

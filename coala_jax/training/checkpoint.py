@@ -141,9 +141,17 @@ def _check_config(path: Path, wanted: dict[str, Any]) -> None:
         ) from error
     found, compared = result_settings(saved), result_settings(wanted)
     for key in sorted(found.keys() | compared.keys()):
-        # A run may be extended. Its data and first model are compared by their digests, below.
-        if found.get(key) == compared.get(key) or key == "train.epochs":
+        if found.get(key) == compared.get(key):
             continue
+        if key == "train.epochs":
+            if compared["optimizer.schedule"] == "constant":
+                continue  # a run may be extended
+            raise ValueError(
+                f"{path.parent}: the learning rate of the run in this folder decays to 0 over "
+                f"train.epochs = {found.get(key)!r}: with {compared.get(key)!r} its first epochs "
+                f"would have been others, too. {hint}"
+            )
+        # Its data and first model are compared by their digests.
         if key == "data_digest":
             raise ValueError(
                 f"{path.parent}: the run in this folder was trained on another dataset. {hint}"

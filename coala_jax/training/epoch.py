@@ -9,7 +9,7 @@ from typing import SupportsFloat
 import jax
 from tqdm import tqdm
 
-from coala_jax.training import checkpoint, steps
+from coala_jax.training import checkpoint, schedule, steps
 from coala_jax.training.metrics import Mean
 from coala_jax.training.setup import Run
 from coala_jax.training.step_blocks import StepBlock
@@ -37,7 +37,8 @@ def train(
 ) -> tuple[steps.TrainState, dict[str, float]]:
     """The rest of an epoch: the state after it, and its metrics.
 
-    Validation and checkpoint seconds are of what followed the previous epoch.
+    The learning rate is that of the epoch's last step. Validation and checkpoint seconds are of
+    what followed the previous epoch.
     """
     started, examples, mean = time.monotonic(), 0.0, Mean()
     first_step = step = int(state.step)
@@ -68,7 +69,7 @@ def train(
     seconds = time.monotonic() - started
     return state, {
         **mean.result(),
-        "learning_rate": run.config.optimizer.learning_rate,
+        "learning_rate": schedule.rate_at(run.learning_rate, step - 1),
         "seconds": seconds,
         "seconds_per_step": seconds / max(step - first_step, 1),
         "patches_per_second": examples / seconds,

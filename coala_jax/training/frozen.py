@@ -11,14 +11,18 @@ from jaxtyping import Array, Bool, PyTree
 AUDIO_ENCODER = "audio_encoder"  # its name in params, statistics and optimiser state
 
 
-def audio_apart(make: Callable[[], optax.GradientTransformation]) -> optax.GradientTransformation:
+def audio_apart(
+    make: Callable[[int], optax.GradientTransformation], frozen_steps: int
+) -> optax.GradientTransformation:
     """The optimiser that `make` makes, and one more of the audio encoder alone.
+
+    make: of the number of the run's steps that pass before the first of the optimiser.
 
     So Adam counts the encoder's steps from the first that it takes. Counted from the start they
     would be several times too large, since Adam would no longer correct its empty moments.
     """
     return optax.multi_transform(
-        {name: make() for name in (AUDIO_ENCODER, "rest")},
+        {AUDIO_ENCODER: make(frozen_steps), "rest": make(0)},
         lambda params: {name: name if name == AUDIO_ENCODER else "rest" for name in params},
     )
 

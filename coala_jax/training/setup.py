@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -17,7 +18,7 @@ from coala_jax.data.schema import MINIMUM_EXAMPLES, Manifest
 from coala_jax.default_config import result_settings
 from coala_jax.models.coala import build_model
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import initialize, parallel, steps
+from coala_jax.training import initialize, parallel, schedule, steps
 from coala_jax.training.step_blocks import InputPipeline, make_input_pipelines
 
 
@@ -27,6 +28,7 @@ class Run:
 
     manifest: of the dataset as it is on disk.
     init_model: what the run starts from.
+    learning_rate: of each step, see `schedule.learning_rate`.
     """
 
     config: ConfigDict
@@ -35,6 +37,7 @@ class Run:
     devices: tuple[jax.Device, ...]
     training: InputPipeline
     validation: InputPipeline
+    learning_rate: float | optax.Schedule
     train_steps: Callable[..., Any]
     eval_steps: Callable[..., Any]
 
@@ -77,9 +80,9 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     """The run, and the state before its first step.
 
     Raises:
-        ValueError: the devices cannot share the batch evenly, there are too few sounds, or they do
-            not fit where the config wants them; or the model to start from is missing, or does not
-            fit config or dataset.
+        ValueError: the devices cannot share the batch evenly, there are too few sounds, the config
+            weighs a source that there is not, or the sounds do not fit where it wants them; or the
+            model to start from is missing, or does not fit config or dataset.
         DatasetError: the dataset is invalid or damaged.
         RuntimeError: the devices do not read each row of a batch exactly once.
     """
@@ -101,7 +104,8 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
     scaled = initialize.with_scaler(manifest, init_model)
     training, validation = _input_pipelines(config, dataset, scaled, devices)
     frozen_steps = config.init.freeze_audio_epochs * training.steps_per_epoch
-    optimizer = steps.make_optimizer(config.optimizer, audio_apart=frozen_steps > 0)
+    planned_steps = config.train.epochs * training.steps_per_epoch
+    optimizer = steps.make_optimizer(config.optimizer, planned_steps, frozen_steps)
     shared = {"model": model, "loss": config.loss}
     train_steps = functools.partial(
         steps.train_steps, optimizer=optimizer, frozen_steps=frozen_steps, **shared
@@ -114,6 +118,7 @@ def start_run(config: ConfigDict, devices: tuple[jax.Device, ...]) -> tuple[Run,
         devices=devices,
         training=training,
         validation=validation,
+        learning_rate=schedule.learning_rate(config.optimizer, planned_steps),
         train_steps=parallel.map_steps(train_steps, devices, training.resident),
         eval_steps=parallel.map_steps(eval_steps, devices, validation.resident, outputs=1),
     )
@@ -134,8 +139,14 @@ def _input_pipelines(
             f"validation; each needs {MINIMUM_EXAMPLES}. Fix: prepare it again with more sounds"
         )
     training, validating = make_input_pipelines(config, train, validation, devices)
+    drawn, batch_size = training.examples, config.train.batch_size
+    if drawn < MINIMUM_EXAMPLES:
+        raise ValueError(
+            f"config.data.source_weights is {config.data.source_weights!r}: it leaves {drawn} of "
+            f"{len(train)} sounds for an epoch, which needs {MINIMUM_EXAMPLES}. Fix: raise a weight"
+        )
     # Raises where the sounds make no batch.
-    input_pipeline.epoch_batches(len(train), config.train.batch_size, None, 0, training.drop_last)
+    input_pipeline.epoch_batches(drawn, batch_size, None, 0, training.drop_last)
     return training, validating
 
 
@@ -147,13 +158,16 @@ def log_start(run: Run, state: steps.TrainState) -> None:
     if init_model is not None and not first_step:
         words = run.manifest.vocabulary
         logging.info("%s", initialize.describe(run.config, init_model, words, state.params))
+    sampling = run.training.sampling
+    drawn = "" if sampling is None else f" an epoch ({sampling})"
     begun = f"resumed after step {first_step}" if first_step else "from the start"
     logging.info(
-        "training %s on %s: %d sounds and %d for validation of %s, %d tags, %s, %d epochs of %d "
+        "training %s on %s: %d sounds%s and %d for validation of %s, %d tags, %s, %d epochs of %d "
         "steps, %s",
         run.config.case,
         parallel.describe(run.devices),
-        len(run.training.split),
+        run.training.examples,
+        drawn,
         len(run.validation.split),
         run.manifest.name,
         len(run.manifest.vocabulary),

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from coala_jax.data import input_pipeline
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import PATCH_SHAPE
+from coala_jax.data.source_weights import SourceSampling, make_sampling
 from coala_jax.prefetch import prefetch
 from coala_jax.training import parallel
 
@@ -47,7 +48,10 @@ class StepBlock(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class InputPipeline:
-    """One split and how it is read: where it lies, in which order and how many rows at a time."""
+    """One split and how it is read: where it lies, in which order and how many rows at a time.
+
+    sampling: which of the examples an epoch has; None: each once.
+    """
 
     split: SplitReader
     devices: Sequence[jax.Device]
@@ -57,10 +61,16 @@ class InputPipeline:
     patch_dtype: np.dtype
     seed: int | None  # of the shuffled order; None: the order on disk
     drop_last: bool
+    sampling: SourceSampling | None = None
+
+    @property
+    def examples(self) -> int:
+        """Number of examples in an epoch."""
+        return len(self.split) if self.sampling is None else self.sampling.examples
 
     @property
     def steps_per_epoch(self) -> int:
-        return input_pipeline.steps_per_epoch(len(self.split), self.batch_size, self.drop_last)
+        return input_pipeline.steps_per_epoch(self.examples, self.batch_size, self.drop_last)
 
     @property
     def size_bytes(self) -> int:
@@ -93,8 +103,11 @@ class InputPipeline:
         epochs_done, start = divmod(first_step, self.steps_per_epoch)
         for epoch in range(epochs_done, epochs):
             table = input_pipeline.epoch_indices(
-                len(self.split), self.batch_size, self.seed, epoch, self.drop_last
+                self.examples, self.batch_size, self.seed, epoch, self.drop_last
             )[start:]
+            if self.sampling is not None:
+                drawn = self.sampling.of_epoch(epoch)
+                table = np.where(table >= 0, drawn[table].astype(np.int32), table)
             length = min(self.steps_per_call, self.steps_per_epoch)
             for first in range(0, len(table), length):
                 steps = table[first : first + length]
@@ -119,7 +132,8 @@ def make_input_pipelines(
     """The training split, placed as the config asks, and validation, beside it if it fits.
 
     Raises:
-        ValueError: the config wants the training split on the devices, and it does not fit.
+        ValueError: the config wants the training split on the devices, and it does not fit; or it
+            weighs a source that there is not.
     """
     on_cpu = devices[0].platform == "cpu"
     shared = {
@@ -134,6 +148,7 @@ def make_input_pipelines(
         patch_dtype=jnp.dtype(config.data.patch_dtype),
         seed=config.seed,
         drop_last=config.train.last_batch == "drop",
+        sampling=make_sampling(train, config.data.source_weights, config.seed, parallel.is_lead()),
     )
     validating = InputPipeline(
         validation, **shared, patch_dtype=np.dtype(np.float32), seed=None, drop_last=False

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from coala_jax.data.input_pipeline import SKIP_STEP, UINT8_STEPS
 from coala_jax.models.coala import Coala, Outputs, TagClassifier, initial_variables
 from coala_jax.models.layers import BatchInfo
-from coala_jax.training import frozen, losses, metrics, parallel
+from coala_jax.training import frozen, losses, metrics, parallel, schedule
 
 Model = Coala | TagClassifier
 DeviceBatch = dict[str, Shaped[Array, "row ..."]]  # an input_pipeline.Batch, this device's rows
@@ -42,11 +42,19 @@ class TrainState:
     key: PyTree  # uint32[2]
 
 
-def make_optimizer(settings: ConfigDict, audio_apart: bool = False) -> optax.GradientTransformation:
-    """Plain SGD as in the paper, or Adam; `audio_apart` see `frozen`."""
+def make_optimizer(
+    settings: ConfigDict, planned_steps: int, frozen_steps: int = 0
+) -> optax.GradientTransformation:
+    """Plain SGD as in the paper, or Adam, by the config's schedule.
+
+    planned_steps: of the whole run, over which the rate decays where it does.
+    frozen_steps: as `train_step` has them; if any, the audio encoder's optimiser is its own.
+    """
     optimizer = {"sgd": optax.sgd, "adam": optax.adam}[settings.name]
-    make = functools.partial(optimizer, settings.learning_rate)
-    return frozen.audio_apart(make) if audio_apart else make()
+    rate = schedule.learning_rate(settings, planned_steps)
+    if not frozen_steps:
+        return optimizer(rate)
+    return frozen.audio_apart(lambda first: optimizer(schedule.later(rate, first)), frozen_steps)
 
 
 def initial_state(model: Model, optimizer: optax.GradientTransformation, seed: int) -> TrainState:

@@ -14,12 +14,19 @@ import numpy as np
 import optax
 import pytest
 
+from coala_jax.models import coala
 from coala_jax.models.coala import build_model
 from coala_jax.training import best, loop, parallel, steps
 from coala_jax.training.checkpoint import Checkpoints, Progress
 from coala_jax.training.setup import start_run
 from tests.runs import Interrupted, config_for, interrupt_after, leftovers
-from tests.synthetic import random_batch, random_state, tiny_config, write_random_dataset
+from tests.synthetic import (
+    ShallowEncoder,
+    random_batch,
+    random_state,
+    tiny_config,
+    write_random_dataset,
+)
 
 ONE = tuple(jax.devices()[:1])
 NARROW = {"case": "cnn", "model__filters": 2, "train__batch_size": 4}
@@ -97,8 +104,12 @@ def test_a_run_resumes_from_the_middle_of_an_epoch(folder):
     assert rest[1] == entries[3]
 
 
-def test_devices_change_no_step():
-    """In float64, to 1e-9 of each tensor's largest value."""
+def test_devices_change_no_step(monkeypatch):
+    """E-C with a convolution in place of five; in float64, to 1e-9 of each tensor's largest value.
+
+    Whole networks on several devices are in test_devices.py, without optimisations.
+    """
+    monkeypatch.setattr(coala, "AudioEncoder", ShallowEncoder)
     config, optimizer = tiny_config(model__filters=2, model__tag_hidden=8), optax.sgd(0.005)
     with jax.enable_x64(True):
         model = build_model("e_c", config.model, 6, parallel.AXIS, jnp.float64)

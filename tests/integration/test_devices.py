@@ -10,10 +10,11 @@ import optax
 import pytest
 
 from coala_jax.data.input_pipeline import epoch_indices
+from coala_jax.models import coala
 from coala_jax.models.coala import build_model
 from coala_jax.ops import normalization
 from coala_jax.training import parallel, steps
-from tests.synthetic import random_batch, random_state, tiny_config
+from tests.synthetic import ShallowEncoder, random_batch, random_state, tiny_config
 
 TAGS = 12
 EXAMPLES, ROWS = 21, 8
@@ -189,6 +190,7 @@ def dropout_of_the_device(monkeypatch):
 @pytest.mark.parametrize(
     "mutate",
     [
+        None,
         batch_norm_per_device,
         local_negatives,
         gradient_not_summed,
@@ -197,16 +199,22 @@ def dropout_of_the_device(monkeypatch):
     ],
 )
 def test_the_check_sees_what_it_is_for(mutate, monkeypatch):
+    """In a network of one convolution, on which without the mistake it passes."""
+    monkeypatch.setattr(coala, "AudioEncoder", ShallowEncoder)
     one_device(2, "e_c")  # as the product computes it
+    if mutate is None:
+        check_against_one_device(4, 2, "e_c", shared=False)
+        return
     mutate(monkeypatch)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_against_one_device(4, 2, "e_c", shared=False)
 
 
 @jax.numpy_dtype_promotion("standard")  # Optax's Adam needs it
-def test_the_step_compiles_once():
+def test_the_step_compiles_once(monkeypatch):
     compiled = []
     listen = lambda event, *_, **__: compiled.append(event)  # noqa: E731
+    monkeypatch.setattr(coala, "AudioEncoder", ShallowEncoder)
     config, devices = tiny_config(**NARROW), tuple(jax.devices()[:2])
     model = build_model("cnn", config.model, TAGS, parallel.AXIS)
     optimizer = optax.adam(1e-3)

@@ -14,7 +14,7 @@ from coala_jax.data.dataset import write_dataset
 from coala_jax.data.scaler import Scaler
 from coala_jax.data.schema import Manifest
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import loop, setup
+from coala_jax.training import loop, metric_writer, setup
 from tests.runs import config_for
 from tests.synthetic import random_examples, tiny_model
 
@@ -28,6 +28,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("init")
     (folder / "dataset").mkdir()
     examples = random_examples(TRAIN + 6, tags=5)
+    examples[:3] = [dataclasses.replace(example, source="own") for example in examples[:3]]
     write_dataset(
         folder / "dataset",
         name="random",
@@ -45,9 +46,11 @@ def config_of(folder, **changes):
     """E-C, learning so slowly that what was taken over is still to be seen."""
     widths = {"model__filters": 2, "model__tag_hidden": 8, "optimizer__learning_rate": 1e-4}
     init = {"init__model": str(folder / "model"), "init__freeze_audio_epochs": 1, **widths}
+    init |= {"optimizer__schedule": "cosine", "data__source_weights": "own=2"}
     return config_for(folder / "dataset", case="e_c", **init | changes)
 
 
+@jax.numpy_dtype_promotion("standard")  # a schedule divides a count
 def test_it_learns_on_from_the_model_with_its_scaler_and_another_is_refused(folder, monkeypatch):
     seen, init = [], tiny_model("ae_c")
     told = []
@@ -60,6 +63,7 @@ def test_it_learns_on_from_the_model_with_its_scaler_and_another_is_refused(fold
 
     model = loop.train_and_evaluate(config_of(folder), folder / "w", evaluate_fn, ONE)
     assert f"initialised from {folder / 'model'}: 4 of 5 tags known, 1 new" in told
+    assert any(": 14 sounds an epoch (8 of 8 of no source, 6 of 3 of own)" in t for t in told)
     for kind in ("params", "batch_stats"):
         given, held, moved = (v[kind]["audio_encoder"] for v in (init.variables, *seen))
         jax.tree.map(np.testing.assert_array_equal, held, given)
@@ -70,6 +74,10 @@ def test_it_learns_on_from_the_model_with_its_scaler_and_another_is_refused(fold
         for variables in (init.variables, seen[0])
     )
     assert np.abs(after[[0, 2, 3, 4]] - before[[3, 0, 1, 5]]).max() < 0.05 < np.abs(before).max()
+    # Two epochs of two steps: the rates before the second and before the fourth.
+    rates = [e["learning_rate"] for e in metric_writer.read(folder / "w") if e["kind"] == "train"]
+    wanted = [1e-4 * (2 + 2**0.5) / 4, 1e-4 * (2 - 2**0.5) / 4]
+    assert rates == pytest.approx(wanted, rel=1e-5)
     # Patches are scaled by the model's range, in training and in evaluation, and so in use.
     manifest = Manifest.load(folder / "dataset")
     assert model.scaler == init.scaler != manifest.scaler

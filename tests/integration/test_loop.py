@@ -21,26 +21,38 @@ from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.retrieval import chance
 from coala_jax.evaluation.validation import ValidationSounds
+from coala_jax.models import coala
+from coala_jax.models.autoencoders import AudioEncoder
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import epoch, loop, metric_writer, parallel, steps
 from tests.runs import Interrupted, config_for, leftovers
-from tests.synthetic import write_random_dataset
+from tests.synthetic import ShallowEncoder, write_random_dataset
 
 DEVICES, FIVE = tuple(jax.devices()[:2]), tuple(jax.devices()[:5])
-TRAIN, VALIDATION = 19, 5  # with batches of 8: a partial last batch in both
+TRAIN, VALIDATION = 19, 5
+SOURCES = "a" * 10 + "b" * 6 + "c" * 3
+WEIGHTS = "a=0.5,b=2"  # 20 draws: with batches of 8, a partial last one, as in validation
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_convolution():
+    """In place of five: what the loop does is the same. What is learned is tested of all five."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coala, "AudioEncoder", ShallowEncoder)
+        yield
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loop") / "dataset"
-    write_random_dataset(folder, TRAIN, VALIDATION)
+    write_random_dataset(folder, TRAIN, VALIDATION, sources=SOURCES)
     return folder
 
 
 def config_of(dataset, **changes):
-    """E-C, three epochs, every second one evaluated, the examples read from disk."""
+    """E-C, three epochs, every second one evaluated, the examples weighted and read from disk."""
     shared = {"case": "e_c", "train__epochs": 3, "eval__every_epochs": 2, "data__placement": "host"}
-    return config_for(dataset, **shared | changes)
+    return config_for(dataset, **shared | {"data__source_weights": WEIGHTS} | changes)
 
 
 SCORES = {2: 0.7, 3: 0.6}  # macro AUC by epoch: not the last is kept
@@ -102,7 +114,7 @@ def test_what_a_run_leaves(finished, dataset):
     assert saved.vocabulary == [f"tag{number}" for number in range(6)]
     assert (saved.dataset_digest, saved.tag_counts) == (manifest.digest, manifest.tag_counts)
     assert (saved.level, saved.pooling) == ("recorded", "mean")
-    assert saved.config["data"] == {"patch_dtype": "float32"}  # and no path
+    assert saved.config["data"] == {"patch_dtype": "float32", "source_weights": WEIGHTS}  # no path
 
 
 def test_an_interrupted_run_ends_bit_for_bit_like_a_whole_one(finished, dataset, tmp_path):
@@ -135,6 +147,7 @@ def test_a_finished_run_is_not_trained_again(workdir, dataset):
     [
         ({"train__epochs": 2}, ("3 epochs", "config.train.epochs = 2")),
         ({"loss__temperature": 0.2}, ("loss.temperature = 0.1", "0.2")),
+        ({"data__source_weights": "a=0.5"}, ("data.source_weights = 'a=0.5,b=2'", "'a=0.5'")),
     ],
 )
 def test_fewer_epochs_and_other_settings_are_refused(workdir, dataset, changes, tokens):
@@ -237,11 +250,20 @@ def test_unusable_data_and_batches_stop_before_anything_is_written(dataset, tmp_
         write_random_dataset(few, train, validation)
         with pytest.raises(ValueError, match=f"{few}: .*{train} .*{validation} "):
             loop.train_and_evaluate(config_for(few), tmp_path / "w", devices=DEVICES)
+    for weights, why in [("d=1", "'d', .*'a', 'b', 'c'"), ("a=0,b=0,c=0", "it leaves 0 of 19")]:
+        config = config_of(dataset, data__source_weights=weights)
+        with pytest.raises(ValueError, match=rf"config\.data\.source_weights .*{why}"):
+            loop.train_and_evaluate(config, tmp_path / "w", devices=DEVICES)
     with pytest.raises(ValueError, match="batch_size is 8, which 5 devices"):
         loop.train_and_evaluate(config_for(dataset), tmp_path / "w", devices=FIVE)
     with pytest.raises(DatasetError, match=str(tmp_path)):
         loop.train_and_evaluate(config_for(tmp_path), tmp_path / "w", devices=DEVICES)
     assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture
+def whole_network(monkeypatch):
+    monkeypatch.setattr(coala, "AudioEncoder", AudioEncoder)
 
 
 @pytest.fixture(scope="module")
@@ -306,12 +328,14 @@ def retrieval_after_training(folder, sounds, shuffled: bool) -> tuple[dict, dict
     return held_out.evaluate(ModelEvaluator("trained", Embedder(model))), chance(held_out.tags)
 
 
+@pytest.mark.usefixtures("whole_network")
 def test_it_finds_the_tags_of_sounds_it_was_not_trained_on(sounds, tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, sounds, shuffled=False)
     assert found["mrr"] > 3 * by_chance["mrr"]
     assert found["macro_auc"] > 0.62
 
 
+@pytest.mark.usefixtures("whole_network")
 def test_trained_on_shuffled_pairs_it_does_not(sounds, tmp_path):
     found, by_chance = retrieval_after_training(tmp_path, sounds, shuffled=True)
     assert found["mrr"] < 2 * by_chance["mrr"]

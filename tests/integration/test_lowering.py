@@ -25,7 +25,7 @@ def test_the_steps_lower_for_accelerators_and_never_call_the_host(case, mode, co
     model = build_model(
         case, config.model, TAGS, parallel.AXIS, jnp.float32, product_dtype=jnp.bfloat16
     )
-    optimizer = steps.make_optimizer(config.optimizer)
+    optimizer = steps.make_optimizer(config.optimizer, planned_steps=1)
     many = functools.partial(steps.train_steps, model=model, optimizer=optimizer, loss=config.loss)
     everywhere, rows = PartitionSpec(), PartitionSpec(None, parallel.AXIS)
     mapped = jax.shard_map(

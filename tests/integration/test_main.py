@@ -84,6 +84,7 @@ def test_a_run_leaves_a_model_a_record_and_a_report_and_says_where(finished):
             assert str(workdir / name) in process.stdout
     # Of two halves, the results are of the one that did not choose.
     assert record["sounds"] == {"train": 18, "validation": 12}
+    assert record["source_weights"] == ""
     kept = record["kept"]
     assert (kept["rule"], kept["selection_sounds"], kept["reported_sounds"]) == ("best", 6, 6)
     assert {figures["sounds"] for figures in record["retrieval"].values()} == {6}
@@ -147,9 +148,11 @@ FIRST_STEP = """
 import sys
 from pathlib import Path
 import jax
+from coala_jax.models import coala
 from coala_jax.training import parallel, setup
-from tests.synthetic import tiny_config
+from tests.synthetic import ShallowEncoder, tiny_config
 
+coala.AudioEncoder = ShallowEncoder  # any program will do
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event.split("/")[-1]))
 parallel.keep_compiled_steps()

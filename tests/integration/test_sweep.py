@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from coala_jax.models import coala
 from experiments import sweep
-from tests.synthetic import tiny_config, write_random_dataset
+from tests.synthetic import ShallowEncoder, tiny_config, write_random_dataset
 
 ROOT = Path(__file__).parents[2]
 GRID, NAME = "seed=3", "seed=3"
@@ -25,13 +26,14 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory):
-    """A sweep of one point, of two epochs."""
+    """A sweep of one point, of two epochs, with one convolution in place of five."""
     workdir = tmp_path_factory.mktemp("real") / "w"
     changes = {"case": "e_c", "model__filters": 2, "report__samples": 0}
     config = tiny_config(data__path=str(dataset), **changes)
     one = jax.devices()[:1]  # of the eight: it compiles in half the time
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "devices", lambda: one)
+        patch.setattr(coala, "AudioEncoder", ShallowEncoder)
         sweep.run(config, GRID, workdir)
     return workdir, config
 

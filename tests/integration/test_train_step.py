@@ -23,7 +23,7 @@ def test_xla_counts_the_same_products():
     """In the real step as an accelerator gets it; what lies between the products adds 2 %."""
     config = make_workload("cnn", SHAPES).config
     model = build_model("cnn", config.model, SHAPES.tags, parallel.AXIS)
-    optimizer = steps.make_optimizer(config.optimizer)
+    optimizer = steps.make_optimizer(config.optimizer, planned_steps=1)
     rows, everywhere = PartitionSpec(parallel.AXIS), PartitionSpec()
     step = jax.shard_map(
         lambda *given: steps.train_step(*given, model=model, optimizer=optimizer, loss=config.loss),

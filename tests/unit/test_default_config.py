@@ -48,7 +48,8 @@ def test_the_configs_of_the_paper(name, case, epochs):
     # Supplement: batch 128, SGD at 0.005, 128 filters, 512 units, dropout 25 %, weights 5, 5, 10,
     # temperature 0.1.
     assert config.train.batch_size == 128
-    assert config.optimizer.to_dict() == {"name": "sgd", "learning_rate": 0.005}
+    constant = {"name": "sgd", "learning_rate": 0.005, "schedule": "constant"}
+    assert config.optimizer.to_dict() == constant
     assert config.model.to_dict() == {
         "filters": 128,
         "tag_hidden": 512,
@@ -123,6 +124,7 @@ def test_every_config_says_its_command_and_is_valid(path):
 OUT_OF_RANGE = {
     "case": "vae", "seed": -1, "precision": "float16",
     "data.path": "", "data.placement": "gpu", "data.patch_dtype": "int8",
+    "data.source_weights": "here=-1",
     "model.filters": 0, "model.tag_hidden": 0, "model.dropout_rate": 1.0,
     "model.dropout_placement": "none", "model.transform": "none",
     "model.pooling": "max",
@@ -131,6 +133,7 @@ OUT_OF_RANGE = {
     "loss.kl_offset": -1e-5, "loss.reduction": "none",
     "init.model": None, "init.freeze_audio_epochs": -1,
     "optimizer.name": "lion", "optimizer.learning_rate": 0.0,
+    "optimizer.schedule": "linear",
     "train.batch_size": 2, "train.epochs": 0, "train.steps_per_call": -1, "train.last_batch": "pad",
     "train.keep_epoch": "first", "train.patience": -1,
     "checkpoint.every_epochs": 0, "checkpoint.keep": 0, "eval.every_epochs": -1,

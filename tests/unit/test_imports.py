@@ -44,7 +44,7 @@ PROGRAMS = {
 TOP = {
     "main": {"config_keys", "default_config", "flags", "logs", "training_run"},
     "config_keys": {"default_config"},
-    "default_config": set(),
+    "default_config": {"data"},
     "flags": set(),  # which programs alone may import
     "logs": set(),
     "prefetch": set(),

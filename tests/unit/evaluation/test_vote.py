@@ -32,7 +32,11 @@ def dataset(tmp_path_factory):
     noise = np.random.default_rng(0).normal(size=(96, 96)).astype(np.float32)
     copies = [heard[0].patch, heard[3].patch + np.float32(0.1), heard[6].patch + noise / 100]
     train = [
-        dataclasses.replace(example, patch=copies[place] if place < 3 else example.patch)
+        dataclasses.replace(
+            example,
+            patch=copies[place] if place < 3 else example.patch,
+            source="xy"[place % 2],
+        )
         for place, example in enumerate(examples[:20])
     ]
     write_dataset(
@@ -63,6 +67,18 @@ def test_the_bank_is_of_all_training_sounds_and_measured_without_copies(dataset,
         tags = np.flatnonzero(banks.whole.shares.toarray()[place])
         np.testing.assert_array_equal(tags, train[place].tags)
     assert banks.whole.temperature == 0.1
+
+
+def test_sounds_that_were_not_trained_on_are_in_no_bank(dataset):
+    """Of the copies, the first and the last are of the source that is left out."""
+    model, sounds = Embedder(tiny_model("ae_c")), ValidationSounds(dataset)
+    config = tiny_config(data__path=dataset, data__source_weights="x=0,y=2")
+    banks = vote.make_banks(model, config, sounds)
+    assert (len(banks.whole), len(banks.measured), banks.near_duplicates) == (10, 9, 1)
+    train = SplitReader(dataset, "train")
+    projected = model.project_audio(np.stack([train[place].patch for place in range(1, 20, 2)]))
+    wanted = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+    np.testing.assert_allclose(banks.whole.vectors, wanted, atol=2e-3)
 
 
 def test_a_classifier_has_no_bank(dataset):

@@ -25,6 +25,7 @@ def test_a_finished_run_has_a_report_that_shows_its_plots(finished):
     workdir, record, written = finished
     assert written == [workdir / name for name in ("report.md", *PLOTS)]
     text = written[0].read_text()
+    assert "by their sources" not in text
     for name in PLOTS:
         assert f"]({name})" in text
         assert imread(workdir / name).shape[1] == 1200
@@ -59,8 +60,9 @@ def test_the_table_has_a_row_for_each_model_and_a_dash_for_what_was_not_measured
 
 
 def test_what_is_not_recorded_or_not_finished_is_left_out(tmp_path):
-    write_record(tmp_path, reconstructions=None, map=None, bank=None)
+    write_record(tmp_path, reconstructions=None, map=None, bank=None, source_weights="a=0.5")
     assert [path.name for path in report.render(tmp_path)] == ["report.md", PLOTS[0]]
+    assert "by their sources: a=0.5; others once." in (tmp_path / "report.md").read_text()
     (tmp_path / "results.json").unlink()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "epo')  # is being written

@@ -61,6 +61,25 @@ def test_what_is_saved_is_restored_bit_for_bit_and_where_it_belongs(state, kept,
         assert (leaf.sharding, leaf.dtype) == (like.sharding, like.dtype)
 
 
+@jax.numpy_dtype_promotion("standard")  # a schedule divides a count
+def test_a_decaying_rate_goes_on_where_it_was(tmp_path):
+    """Both optimisers' counts are saved: the next update is that of a run that did not stop."""
+    settings = tiny_config(optimizer__schedule="cosine").optimizer
+    optimizer = steps.make_optimizer(settings, planned_steps=5, frozen_steps=1)
+    start = small_state(optimizer)
+    _, opt_state = optimizer.update(start.params, start.opt_state)
+    with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
+        checkpoints.save(Progress(start.replace(step=start.step + 1, opt_state=opt_state)))
+    with closing(checkpoint.Checkpoints(tmp_path, keep=1)) as checkpoints:
+        restored = checkpoints.restore_latest(Progress(start)).state
+    found, wanted, again = (
+        optimizer.update(start.params, state)[0]
+        for state in (restored.opt_state, opt_state, start.opt_state)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    assert not np.array_equal(found["dense"]["kernel"], again["dense"]["kernel"])
+
+
 def test_the_newest_are_kept_and_the_newest_of_all_is_restored(state, tmp_path):
     with closing(checkpoint.Checkpoints(tmp_path, keep=2)) as checkpoints:
         assert checkpoints.latest() == "none yet"
@@ -128,6 +147,17 @@ def test_what_would_change_the_result_may_not(change, digest, tokens, tmp_path):
         checkpoint.check_or_write_config(tmp_path, tiny_config(**change), digest)
     assert str(tmp_path) in str(error.value)
     assert all(token in str(error.value) for token in tokens.split())
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_run_whose_rate_decays_over_its_epochs_keeps_their_number(epochs, tmp_path):
+    decaying = {"optimizer__schedule": "cosine", "train__epochs": 2}
+    for _ in range(2):
+        checkpoint.check_or_write_config(tmp_path, tiny_config(**decaying), "d")
+    with pytest.raises(ValueError, match=f"{tmp_path}: .*decays.*epochs = 2: with {epochs} .*Fix"):
+        checkpoint.check_or_write_config(
+            tmp_path, tiny_config(**decaying | {"train__epochs": epochs}), "d"
+        )
 
 
 @pytest.mark.parametrize(("first", "second"), [("", "a"), ("a", ""), ("a", "b")])

@@ -12,6 +12,7 @@ import pytest
 
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.input_pipeline import epoch_batches
+from coala_jax.data.source_weights import make_sampling
 from coala_jax.data.tfrecord import DatasetError
 from coala_jax.training import parallel, step_blocks
 from coala_jax.training.step_blocks import InputPipeline, StepBlock, make_input_pipelines
@@ -19,13 +20,14 @@ from tests.synthetic import tiny_config, write_random_dataset
 
 EXAMPLES, TAGS, BATCH = 26, 6, 4
 STEPS = 7  # an epoch's, the last of 2 examples
+SOURCES = "ab" * 6 + "c" * 14  # 6, 6 and 14
 PLACES = pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("step_blocks") / "dataset"
-    write_random_dataset(folder, train=EXAMPLES, validation=5, tags=TAGS)
+    write_random_dataset(folder, EXAMPLES, validation=5, tags=TAGS, sources=SOURCES)
     return folder
 
 
@@ -34,7 +36,9 @@ def split(dataset) -> SplitReader:
     return SplitReader(dataset, "train")
 
 
-def make(split, resident, devices=1, steps_per_call=3, dtype=np.float32) -> InputPipeline:
+def make(
+    split, resident, devices=1, steps_per_call=3, dtype=np.float32, sampling=None
+) -> InputPipeline:
     return InputPipeline(
         split,
         jax.devices()[:devices],
@@ -44,6 +48,7 @@ def make(split, resident, devices=1, steps_per_call=3, dtype=np.float32) -> Inpu
         patch_dtype=np.dtype(dtype),
         seed=3,
         drop_last=False,
+        sampling=sampling,
     )
 
 
@@ -82,6 +87,32 @@ def test_rows_come_in_the_order_of_the_epoch(split, resident, devices, steps_per
         batches = [batch for block in blocks for batch in batches_of(block, resident)]
     assert_epoch(batches[: STEPS - 2], split, epoch=1, start=2)
     assert_epoch(batches[STEPS - 2 :], split, epoch=2)
+
+
+@PLACES
+@pytest.mark.parametrize("devices", [1, 4])
+def test_weighted_epochs_have_what_they_draw_in_shuffled_order(split, resident, devices):
+    """19 draws, so 5 steps, from the middle of an epoch on; validation is never weighted."""
+    sampling = make_sampling(split, "a=1.5,b=0.5,c=0.5", seed=3)
+    pipeline = make(split, resident, devices, sampling=sampling)
+    assert (pipeline.examples, pipeline.steps_per_epoch) == (9 + 3 + 7, 5)
+    with closing(pipeline.blocks(first_step=5 + 2, epochs=3)) as blocks:
+        batches = [batch for block in blocks for batch in batches_of(block, resident)]
+    assert len(batches) == 3 + 5
+    rows = np.concatenate([batch["patches"][batch["valid"]] for batch in batches])
+    orders = [np.concatenate(epoch_batches(19, BATCH, 3, epoch)) for epoch in (1, 2)]
+    wanted = [sampling.of_epoch(epoch + 1)[order] for epoch, order in enumerate(orders)]
+    wanted = np.concatenate([wanted[0][2 * BATCH :], wanted[1]])
+    np.testing.assert_array_equal(rows, [split[int(index)].patch for index in wanted])
+
+
+def test_weights_are_of_the_training_split_alone(dataset):
+    weights = {"data__source_weights": "a=2,c=0", "seed": 3}
+    training, validation = pipelines_for(dataset, **weights)
+    assert (training.examples, validation.examples) == (12 + 6, 5)
+    again = make_sampling(training.split, "a=2,c=0", seed=3)
+    np.testing.assert_array_equal(training.sampling.of_epoch(1), again.of_epoch(1))
+    assert pipelines_for(dataset)[0].sampling is None
 
 
 @pytest.mark.parametrize(

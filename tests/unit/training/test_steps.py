@@ -186,7 +186,7 @@ def test_the_optimizers_by_hand():
         sgd -= 0.5 * gradient
     for name, wanted in {"sgd": sgd, "adam": adam}.items():
         settings = tiny_config(optimizer__name=name, optimizer__learning_rate=0.5).optimizer
-        optimizer, parameter = steps.make_optimizer(settings), jnp.array(3.0)
+        optimizer, parameter = steps.make_optimizer(settings, 1), jnp.array(3.0)
         with jax.numpy_dtype_promotion("standard"):
             state = optimizer.init(parameter)
             for gradient in gradients:
@@ -225,7 +225,7 @@ def test_a_frozen_audio_encoder_does_not_move_and_then_begins_as_new(name):
     settings = tiny_config(optimizer__name=name, optimizer__learning_rate=LEARNING_RATE).optimizer
     batch, devices = random_batch(ROWS, ROWS, TAGS), tuple(jax.devices()[:2])
     model = Listening(TAGS, axis_name=parallel.AXIS)
-    optimizer = steps.make_optimizer(settings, audio_apart=True)
+    optimizer = steps.make_optimizer(settings, 4, frozen_steps=3)
     step = functools.partial(
         steps.train_step, model=model, optimizer=optimizer, loss=tiny_config().loss, frozen_steps=3
     )
@@ -271,8 +271,8 @@ def test_an_optimizer_of_its_own_changes_no_update(name):
         for _ in range(4)
     )
     updates = []
-    for apart in (False, True):
-        optimizer = steps.make_optimizer(settings, audio_apart=apart)
+    for frozen_steps in (0, 1):
+        optimizer = steps.make_optimizer(settings, 1, frozen_steps)
         with jax.numpy_dtype_promotion("standard"):
             state = optimizer.init(params)
             for gradient in gradients:
