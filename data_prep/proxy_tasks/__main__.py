@@ -12,7 +12,7 @@ NSynth or UrbanSound8K.
 
 Everything comes from Debian packages (with apt-get; root is not needed), about 160 MB for
 instruments and 260 MB for events. Notes are played by the program fluidsynth (apt-get install
-fluidsynth) and written with mido (pip install 'coala_jax[proxy-tasks]'). Equal packages give equal
+fluidsynth) and written with mido (pip install 'coala_jax[notes]'). Equal packages give equal
 sounds. Re-running continues where it stopped. Writes OUT/TASK/clips.csv, with the sounds in
 OUT/TASK/audio and their origin in OUT/TASK/about.json.
 """
