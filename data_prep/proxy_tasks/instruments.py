@@ -1,7 +1,8 @@
 """The proxy task `instruments`: single notes of ten instrument families.
 
 General MIDI programs played by soundfonts: two for training, and for testing a third one, of which
-no recording is in the others. A note is held for 3 s and rings for 1 s, as NSynth's are.
+few recordings are in the others (see SPLITS). A note is held for 3 s and rings for 1 s, as NSynth's
+are.
 
     OUT/instruments/audio/...       FAMILY/FONT-PROGRAM-PITCH-VELOCITY.wav: mono 16 bit, 4 s, 16 kHz
     OUT/instruments/about.json      what they are made from, what the task is not, what was replaced
@@ -50,7 +51,9 @@ FORM = ClipForm(hold_seconds=3.0, ring_seconds=1.0, sample_rate_hz=16_000, forma
 DISK_BYTES = 900_000_000  # of packages and clips together, while they are made
 REQUIRED_BY = ("the task instruments", "or make the other task alone: --only events")
 
-# A few recordings of GeneralUser are in TimGM6mb too, none of FluidR3 is in either.
+# Thirty recordings of GeneralUser are in TimGM6mb, too. Of FluidR3's, GeneralUser has those of the
+# electric grand piano, tuned otherwise, and TimGM6mb the highest one of the choir. They are played
+# nevertheless: without them scores would not compare with those that are there.
 SPLITS = {"generaluser": "train", "timgm6mb": "train", "fluidr3": "test"}
 LIMITS = (
     "Not NSynth: notes of three free soundfonts, each of which stretches few recordings over many "

@@ -6,7 +6,7 @@
 
 --corpus=debian fetches sounds with apt-get; root is not needed. --size=small: 565 sounds, 45 MB to
 download, listed in small.tsv. --size=standard: 2,087 sounds with those among them, 534 MB to
-download, listed in standard.tsv. --size=free: those, what further.tsv lists, and about 5,000 notes
+download, listed in standard.tsv. --size=free: those, what further.tsv lists, and 5,083 notes
 of two soundfonts, which the program fluidsynth plays (apt-get install fluidsynth; pip install
 'coala_jax[notes]'). --corpus=synthetic makes tones, chirps and noises, for machines without apt.
 Writes OUT/audio, OUT/sounds.csv (file, tags, group, licence, source) and OUT/corpus.json.

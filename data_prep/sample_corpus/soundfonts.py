@@ -1,8 +1,9 @@
 """MIDI to audio: General MIDI soundfonts out of Debian packages, played by fluidsynth.
 
-All three hold recordings of real instruments. Compared sample by sample: TimGM6mb has ten short
-recordings of GeneralUser's, FluidR3 none of either's. Not taken are fonts that hold FluidR3's
-(MuseScore's, FluidR3Mono) or most of TimGM6mb's recordings (csound's).
+All three hold recordings of real instruments. Compared by waveform (experiments/soundfonts.py):
+TimGM6mb has 30 recordings of GeneralUser's. FluidR3 shares the vibraslap, the CP-80 (otherwise
+tuned) and perhaps a kick with GeneralUser, the seashore and a high choir note with TimGM6mb. Not
+taken are fonts that hold FluidR3's (MuseScore's, FluidR3Mono) or most of TimGM6mb's (csound's).
 """
 
 import re
