@@ -4,8 +4,8 @@ be downloaded.
     python -m coala_jax.data_prep.proxy_tasks --out=tasks --only=instruments,events
 
 instruments: 1,500 notes of ten instrument families; two soundfonts for training, a third one, which
-shares hardly a recording with them, for testing. events: 720 game sounds of thirteen classes, in three
-folds by package.
+shares hardly a recording with them, for testing. events: 720 game sounds of thirteen classes, in
+three folds by package.
 
 A score on a proxy task says which of two models is better here; it does not compare with a score on
 NSynth or UrbanSound8K.
