@@ -84,7 +84,8 @@ class FakeApt:
 
 def listed(package: str, path: str, content: bytes) -> ListedSound:
     """The row of a list for a file below usr/share with this content."""
-    sound = CorpusSound(f"{package}/{path}", ("drum", "kick"), f"{package}/all", "CC0-1.0")
+    tags, group = ("drum", "kick"), f"{package}/all"
+    sound = CorpusSound(f"{package}/{path}", tags, group, "CC0-1.0", package)
     return ListedSound(package, f"usr/share/{path}", hashlib.md5(content).hexdigest(), sound)
 
 

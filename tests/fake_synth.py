@@ -12,7 +12,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
-from coala_jax.data_prep.proxy_tasks import soundfonts
+from coala_jax.data_prep.sample_corpus import soundfonts
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 
 

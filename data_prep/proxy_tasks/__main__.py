@@ -4,15 +4,15 @@ be downloaded.
     python -m coala_jax.data_prep.proxy_tasks --out=tasks --only=instruments,events
 
 instruments: 1,500 notes of ten instrument families; two soundfonts for training, a third one, which
-shares no recording with them, for testing. events: 720 game sounds of thirteen classes, in three
-folds by package.
+shares hardly a recording with them, for testing. events: 720 game sounds of thirteen classes, in
+three folds by package.
 
 A score on a proxy task says which of two models is better here; it does not compare with a score on
 NSynth or UrbanSound8K.
 
 Everything comes from Debian packages (with apt-get; root is not needed), about 160 MB for
 instruments and 260 MB for events. Notes are played by the program fluidsynth (apt-get install
-fluidsynth) and written with mido (pip install 'coala_jax[proxy-tasks]'). Equal packages give equal
+fluidsynth) and written with mido (pip install 'coala_jax[notes]'). Equal packages give equal
 sounds. Re-running continues where it stopped. Writes OUT/TASK/clips.csv, with the sounds in
 OUT/TASK/audio and their origin in OUT/TASK/about.json.
 """

@@ -88,7 +88,7 @@ def read_events(path: Path = LIST) -> list[EventSound]:
             raise CorpusError(f"{where}: invalid fold {row['fold']!r}; folds count from 1")
         md5s.add(row["md5"])
         ids = () if row["freesound"] == NONE else tuple(map(int, row["freesound"].split()))
-        sound = CorpusSound(name, (row["label"],), row["group"], row["licence"])
+        sound = CorpusSound(name, (row["label"],), row["group"], row["licence"], package)
         listed = ListedSound(package, inside, row["md5"], sound, container)
         events[name] = EventSound(listed, row["label"], int(row["fold"]), ids)
     return list(events.values())

@@ -2,22 +2,27 @@
 
     python -m coala_jax.data_prep.sample_corpus --out=corpus/debian
     python -m coala_jax.data_prep.sample_corpus --out=corpus/standard --size=standard
+    python -m coala_jax.data_prep.sample_corpus --out=corpus/free --size=free
 
 --corpus=debian fetches sounds with apt-get; root is not needed. --size=small: 565 sounds, 45 MB to
 download, listed in small.tsv. --size=standard: 2,087 sounds with those among them, 534 MB to
-download, listed in standard.tsv. --corpus=synthetic makes tones, chirps and noises, for machines
-without apt. Writes OUT/audio, OUT/sounds.csv (file, tags, group, licence) and OUT/corpus.json.
-Re-running fetches only what is not there.
+download, listed in standard.tsv. --size=free: those, what further.tsv lists, and 5,083 notes
+of two soundfonts, which the program fluidsynth plays (apt-get install fluidsynth; pip install
+'coala_jax[notes]'). --corpus=synthetic makes tones, chirps and noises, for machines without apt.
+Writes OUT/audio, OUT/sounds.csv (file, tags, group, licence, source) and OUT/corpus.json.
+Re-running makes only what is not there.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from absl import logging
-from coala_jax.data_prep.sample_corpus import debian, synthetic
+from coala_jax.data_prep.sample_corpus import debian, notes, synthetic
 from coala_jax.data_prep.sample_corpus.apt import missing_programs
 from coala_jax.data_prep.sample_corpus.corpus_folder import (
     CorpusError,
@@ -27,39 +32,53 @@ from coala_jax.data_prep.sample_corpus.corpus_folder import (
 )
 from coala_jax.data_prep.sample_corpus.debian_list import read_list
 
-from coala_jax import logs
+from coala_jax import logs, storage
 from coala_jax.flags import Parser, at_least, run
 
 PROGRAM = "coala_jax.data_prep.sample_corpus"
 CORPORA = ("debian", "synthetic")
+PACKAGES = ".packages"  # below --out; removed when the notes are complete
 NAMED_FILES = 5  # of each cause, on the terminal; corpus.json has them all
 
 
 @dataclass(frozen=True)
 class DebianCorpus:
-    """A list of sounds in Debian packages.
+    """Lists of sounds in Debian packages.
 
     Attributes:
-        list_path: the list, as `debian_list.read_list` reads it.
-        disk_bytes: the most that fetching it takes on the disk at a time (measured, rounded up).
+        lists: the lists, as `debian_list.read_list` reads them; no sound is in two.
+        disk_bytes: the most that fetching them takes on the disk at a time (measured, rounded up).
+        has_notes: whether notes of soundfonts are in it, too (`notes.py`).
     """
 
-    list_path: Path
+    lists: tuple[Path, ...]
     disk_bytes: int
+    has_notes: bool = False
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What determines the corpus."""
+        made_from: dict[str, Any] = {"list": " ".join(path.name for path in self.lists)}
+        return made_from | ({"notes": notes.origin()} if self.has_notes else {})
+
+
+def _lists(*names: str) -> tuple[Path, ...]:
+    return tuple(Path(__file__).with_name(f"{name}.tsv") for name in names)
 
 
 SIZES = {
-    "small": DebianCorpus(Path(__file__).with_name("small.tsv"), 180_000_000),
-    "standard": DebianCorpus(Path(__file__).with_name("standard.tsv"), 800_000_000),
+    "small": DebianCorpus(_lists("small"), 180_000_000),
+    "standard": DebianCorpus(_lists("standard"), 800_000_000),
+    "free": DebianCorpus(_lists("standard"), 1_000_000_000, has_notes=True),
 }
 
 
 def make_debian(out: Path, size: str) -> list[CorpusSound]:
-    """Fetches the sounds of the corpus of this size into the folder `out`.
+    """Fetches the sounds of the corpus of this size into the folder `out`, and renders its notes.
 
     Raises:
-        CorpusError: apt is missing, `out` holds another corpus, there is not enough disk space, or
-            no sound at all is available.
+        CorpusError: apt or what notes need is missing, `out` holds another corpus, there is not
+            enough disk space, or no sound at all is available.
     """
     corpus = SIZES[size]
     if missing := missing_programs():
@@ -67,9 +86,10 @@ def make_debian(out: Path, size: str) -> list[CorpusSound]:
             f"--corpus=debian needs {' and '.join(missing)}, not found on PATH. "
             "Fix: --corpus=synthetic needs neither"
         )
-    origin = {"list": corpus.list_path.name}
-    check_same_origin(out / "corpus.json", origin)
-    listed = read_list(corpus.list_path)
+    check_same_origin(out / "corpus.json", corpus.origin)
+    # First: what they need is checked before anything is fetched.
+    rendered, versions = _make_notes(out) if corpus.has_notes else ([], {})
+    listed = read_list(*corpus.lists)
     fetched = debian.fetch(listed, out / "audio", out / ".fetch", corpus.disk_bytes)
     if not fetched.sounds:
         cause = fetched.lists_error or next(iter(fetched.missing), "the list is empty")
@@ -81,8 +101,28 @@ def make_debian(out: Path, size: str) -> list[CorpusSound]:
         more = f" and {len(files) - NAMED_FILES} more" if len(files) > NAMED_FILES else ""
         named = ", ".join(files[:NAMED_FILES]) + more
         logging.warning("%d sounds are missing, %s: %s", len(files), cause, named)
-    write_index(out, f"debian-{size}", fetched.sounds, origin, fetched.missing)
-    return fetched.sounds
+    sounds = [*fetched.sounds, *rendered]
+    versions |= fetched.versions
+    write_index(out, f"debian-{size}", sounds, corpus.origin, fetched.missing, versions)
+    return sounds
+
+
+def _make_notes(out: Path) -> tuple[list[CorpusSound], dict[str, str]]:
+    """The notes, and the versions of their packages, which are not kept."""
+    packages = out / PACKAGES
+    made = notes.make_notes(out / "audio", out / ".notes", packages)
+    shutil.rmtree(packages, ignore_errors=True)
+    return made
+
+
+def sources_table(out: Path) -> str:
+    """The sources of a corpus as a table of text: sounds and licences."""
+    sources = storage.read_json(out / "corpus.json")["sources"]
+    width = max(map(len, sources))
+    return "".join(
+        f"{name:{width}}  {source['sounds']:5d}  {', '.join(source['licences'])}\n"
+        for name, source in sources.items()
+    )
 
 
 def parser() -> Parser:
@@ -128,12 +168,14 @@ def available() -> str:
 
 
 def make(flags: argparse.Namespace) -> None:
-    """Makes the corpus, and prints how many sounds are in it."""
+    """Makes the corpus, and prints how many sounds are in it; of the size free by source, too."""
     corpus = flags.corpus or available()
     if corpus == "debian":
         sounds = make_debian(flags.out, flags.size)
     else:
         sounds = synthetic.write_synthetic_corpus(flags.out, flags.sounds, flags.seed)
+    if corpus == "debian" and SIZES[flags.size].has_notes:
+        print(sources_table(flags.out))
     groups = len({sound.group for sound in sounds})
     print(f"{corpus} corpus: {len(sounds)} sounds in {groups} groups, in {flags.out}")
 

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from absl import logging
@@ -21,11 +21,13 @@ class Fetched:
         sounds: the listed sounds that are in the audio folder, in the list's order.
         missing: cause -> files (relative to the audio folder) that are not.
         lists_error: why apt could not read all its package lists; empty if it could.
+        versions: of the packages that were downloaded.
     """
 
     sounds: list[CorpusSound]
     missing: dict[str, list[str]]
     lists_error: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def fetch(listed: Sequence[ListedSound], audio: Path, work: Path, disk_bytes: int = 0) -> Fetched:
@@ -48,6 +50,7 @@ def fetch(listed: Sequence[ListedSound], audio: Path, work: Path, disk_bytes: in
     shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
     wanted = [sound for sound in listed if not _is_present(sound, audio)]
     causes: dict[str, str] = {}
+    versions: dict[str, str] = {}
     lists_error = ""
     for sound in wanted:
         (audio / sound.sound.file).unlink(missing_ok=True)  # not the bytes of the list
@@ -57,18 +60,24 @@ def fetch(listed: Sequence[ListedSound], audio: Path, work: Path, disk_bytes: in
         check_free_space(audio, disk_bytes)
         with private_apt(work) as apt:
             lists_error = apt.lists_error
-            causes = _fetch_packages(apt, wanted, audio)
+            causes, versions = _fetch_packages(apt, wanted, audio)
     sounds, missing = [], {}
     for sound in listed:
         if cause := causes.get(sound.sound.file):
             missing.setdefault(cause, []).append(sound.sound.file)
         else:
             sounds.append(sound.sound)
-    return Fetched(sounds, missing, lists_error)
+    return Fetched(sounds, missing, lists_error, versions)
 
 
-def _fetch_packages(apt: Apt, wanted: Sequence[ListedSound], audio: Path) -> dict[str, str]:
-    """Fetches one package after the other; gives file -> cause for the sounds that did not come."""
+def _fetch_packages(
+    apt: Apt, wanted: Sequence[ListedSound], audio: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Fetches one package after the other.
+
+    Returns:
+        File -> cause for the sounds that did not come; package -> version for those that did.
+    """
     by_package: dict[str, list[ListedSound]] = {}
     for sound in wanted:
         by_package.setdefault(sound.package, []).append(sound)
@@ -81,6 +90,7 @@ def _fetch_packages(apt: Apt, wanted: Sequence[ListedSound], audio: Path) -> dic
     sizes_bytes = [offer[1] for offer in offers.values() if isinstance(offer, tuple)]
     logging.info("%.1f MB to fetch, in %d packages", sum(sizes_bytes) / 1e6, len(sizes_bytes))
     causes: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for number, (package, sounds) in enumerate(by_package.items(), 1):
         offer, step = offers[package], f"[{number}/{len(by_package)}] {package}"
         try:
@@ -94,8 +104,9 @@ def _fetch_packages(apt: Apt, wanted: Sequence[ListedSound], audio: Path) -> dic
             causes |= {s.sound.file: f"package {package}: {error}" for s in sounds}
             continue
         causes |= _keep(sounds, tree, audio, f"package {package} {version}")
+        versions[package] = version
         shutil.rmtree(tree.parent)
-    return causes
+    return causes, versions
 
 
 def _keep(sounds: Sequence[ListedSound], tree: Path, audio: Path, package: str) -> dict[str, str]:

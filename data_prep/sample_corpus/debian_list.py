@@ -32,18 +32,19 @@ class ListedSound:
     container: str = ""
 
 
-def read_list(path: Path) -> list[ListedSound]:
-    """Reads a tab-separated list of sounds; lines that begin with # are comments.
+def read_list(*paths: Path) -> list[ListedSound]:
+    """Reads tab-separated lists, one after the other; lines that begin with # are comments.
 
     Raises:
         CorpusError: a column is missing, a row is malformed, or a path occurs twice.
     """
     sounds: dict[str, ListedSound] = {}
-    for where, row in read_rows(path, COLUMNS):
+    for where, row in (row for path in paths for row in read_rows(path, COLUMNS)):
         name = f"{row['package']}/{below_share(row['path'], where)}"
         if name in sounds:
             raise CorpusError(f"{where}: {name} is listed twice")
-        sound = CorpusSound(name, tuple(row["tags"].split()), row["group"], row["licence"])
+        tags = tuple(row["tags"].split())
+        sound = CorpusSound(name, tags, row["group"], row["licence"], row["package"])
         sounds[name] = ListedSound(row["package"], row["path"], row["md5"], sound)
     return list(sounds.values())
 

@@ -103,7 +103,7 @@ def write_synthetic_corpus(out: Path, sounds: int, seed: int) -> list[CorpusSoun
         sound = synthesize(index, seed)
         name = f"synthetic/{index:06d}.wav"
         _write_wav(out / "audio" / name, sound)
-        written.append(CorpusSound(name, sound.tags, sound.group, "CC0-1.0"))
+        written.append(CorpusSound(name, sound.tags, sound.group, "CC0-1.0", "synthetic"))
     write_index(out, "synthetic", written, origin, missing={})
     return written
 

@@ -14,29 +14,45 @@ from coala_jax.data_prep.sample_corpus.corpus_folder import (
 from coala_jax import storage
 
 SOUNDS = [
-    CorpusSound('p/a "b", c.wav', ("drum", "café"), "p/a", "CC0-1.0"),
-    CorpusSound("p/d.wav", ("bell",), "p/a", "MIT"),
+    CorpusSound('p/a "b", c.wav', ("drum", "café"), "p/a", "CC0-1.0", "p"),
+    CorpusSound("p/d.wav", ("bell",), "p/a", "MIT", "p"),
 ]
 ORIGIN = {"seed": 1}
 
 
 def test_the_index_reads_back(tmp_path):
-    write_index(tmp_path, "mine", SOUNDS, ORIGIN, {"too loud": ["p/x.wav", "p/y.wav"]})
+    missing = {"too loud": ["p/x.wav", "p/y.wav"]}
+    write_index(tmp_path, "mine", SOUNDS, ORIGIN, missing, {"p": "1.0", "unused": "2"})
     with (tmp_path / "sounds.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [
-        {"file": 'p/a "b", c.wav', "tags": "drum café", "group": "p/a", "licence": "CC0-1.0"},
-        {"file": "p/d.wav", "tags": "bell", "group": "p/a", "licence": "MIT"},
+        {
+            **{"file": 'p/a "b", c.wav', "tags": "drum café", "group": "p/a"},
+            **{"licence": "CC0-1.0", "source": "p"},
+        },
+        {"file": "p/d.wav", "tags": "bell", "group": "p/a", "licence": "MIT", "source": "p"},
     ]
     assert json.loads((tmp_path / "corpus.json").read_text(encoding="utf-8")) == {
         "name": "mine",
         "sounds": 2,
         "groups": 1,
         "made_from": ORIGIN,
+        "sources": {"p": {"sounds": 2, "licences": {"CC0-1.0": 1, "MIT": 1}, "version": "1.0"}},
         "missing": {"too loud": 2},
         "missing_files": {"too loud": ["p/x.wav", "p/y.wav"]},
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.json", "sounds.csv"]
+
+
+def test_a_version_stands_until_another_is_fetched(tmp_path):
+    description = tmp_path / "corpus.json"
+    for versions, known in (({}, None), ({"p": "1.0"}, "1.0"), ({}, "1.0"), ({"p": "2"}, "2")):
+        write_index(tmp_path, "mine", SOUNDS, ORIGIN, {}, versions)
+        assert storage.read_json(description)["sources"]["p"].get("version") == known
+    old = {k: v for k, v in storage.read_json(description).items() if k != "sources"}
+    storage.write_json(description, old)  # of an earlier release
+    write_index(tmp_path, "mine", SOUNDS, ORIGIN, {})
+    assert "version" not in storage.read_json(description)["sources"]["p"]
 
 
 def test_an_index_that_is_there_is_not_written_again(tmp_path):

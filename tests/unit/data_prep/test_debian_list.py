@@ -17,8 +17,21 @@ ROW = f"bells-data\tusr/share/bells/ding.wav\t{MD5}\tbell ding\tbells-data/ding\
 def test_reads_rows_between_comments_and_blank_lines(tmp_path):
     path = tmp_path / "list.tsv"
     path.write_text(f"# a comment\twith a tab\n{HEADER}\n\n{ROW}\n# another\n")
-    sound = CorpusSound("bells-data/bells/ding.wav", ("bell", "ding"), "bells-data/ding", "CC0-1.0")
+    sound = CorpusSound(
+        *("bells-data/bells/ding.wav", ("bell", "ding"), "bells-data/ding", "CC0-1.0"),
+        source="bells-data",
+    )
     assert read_list(path) == [ListedSound("bells-data", "usr/share/bells/ding.wav", MD5, sound)]
+
+
+def test_two_lists_are_one_and_share_no_sound(tmp_path):
+    one, other = tmp_path / "one.tsv", tmp_path / "other.tsv"
+    one.write_text(f"{HEADER}\n{ROW}\n")
+    other.write_text(f"{HEADER}\n{ROW.replace('ding', 'dong')}\n")
+    assert read_list(one, other) == read_list(one) + read_list(other)
+    other.write_text(f"{HEADER}\n{ROW}\n")
+    with pytest.raises(CorpusError, match=r"other\.tsv, line 2.*listed twice"):
+        read_list(one, other)
 
 
 INVALID = {

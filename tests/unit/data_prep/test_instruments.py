@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from coala_jax.data_prep.proxy_tasks import instruments, soundfonts
+from coala_jax.data_prep.proxy_tasks import instruments
 from coala_jax.data_prep.proxy_tasks.instruments import make_instruments
+from coala_jax.data_prep.sample_corpus import soundfonts
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 
 from tests.fake_apt import contents
@@ -139,16 +140,3 @@ def test_a_task_made_from_something_else_is_refused(tmp_path, synth):
     synth.font_file("generaluser").unlink()
     with pytest.raises(CorpusError, match=r"minuet-data 2\.0-1.*GeneralUser"):
         make_instruments(tmp_path / "new", synth.packages, notes=NOTES)
-
-
-@pytest.mark.parametrize(
-    ("end", "token"), [("exit 3", "code 3: no bank"), ("exec sleep 5", "0.2 s")]
-)
-def test_a_fluidsynth_that_fails_or_hangs_is_an_error(tmp_path, monkeypatch, end, token):
-    program = tmp_path / "fluidsynth"
-    program.write_text(f"#!/bin/sh\necho no bank >&2\n{end}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    monkeypatch.setattr(soundfonts, "TIMEOUT_SECONDS", 0.2 if "sleep" in end else 60)
-    with pytest.raises(CorpusError, match=token):
-        soundfonts.run_fluidsynth(["a.sf2", "a.mid"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from coala_jax.data_prep.proxy_tasks.events import read_events
-from coala_jax.data_prep.proxy_tasks.soundfonts import FONTS
 from coala_jax.data_prep.sample_corpus.debian_list import ListedSound, read_list
+from coala_jax.data_prep.sample_corpus.soundfonts import FONTS
 
 DATA_PREP = Path(__file__).parents[3] / "data_prep"
 PRE_TRAINING = {

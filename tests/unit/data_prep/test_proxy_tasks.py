@@ -2,7 +2,8 @@
 
 import pytest
 from coala_jax.data_prep.proxy_tasks import __main__ as program
-from coala_jax.data_prep.proxy_tasks import soundfonts
+from coala_jax.data_prep.proxy_tasks.instruments import REQUIRED_BY
+from coala_jax.data_prep.sample_corpus import soundfonts
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 
 from tests.fake_synth import FakeSynth
@@ -14,7 +15,7 @@ def made(monkeypatch) -> list[str]:
     names = []
 
     def make_instruments(out, packages):
-        soundfonts.check_requirements()
+        soundfonts.check_requirements(*REQUIRED_BY)
         (packages / "a-font").mkdir(parents=True)
         names.append("instruments")
         return out / "instruments"

@@ -154,7 +154,8 @@ def test_the_corpus_holds_these_sounds(tmp_path):
     assert len(rows) == 20
     for row, sound in zip(rows, SOUNDS, strict=False):
         assert row["tags"].split() == list(sound.tags)
-        assert (row["group"], row["licence"]) == (sound.group, "CC0-1.0")
+        about = (sound.group, "CC0-1.0", "synthetic")
+        assert (row["group"], row["licence"], row["source"]) == about
         path = tmp_path / "audio" / row["file"]
         assert soundfile.info(path).subtype == "PCM_16"
         waveform, sample_rate_hz = soundfile.read(path, dtype="float32")

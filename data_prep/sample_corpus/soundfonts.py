@@ -1,13 +1,14 @@
-"""MIDI to audio: three General MIDI soundfonts out of Debian packages, played by fluidsynth.
+"""MIDI to audio: General MIDI soundfonts out of Debian packages, played by fluidsynth.
 
-All three hold recordings of real instruments. Compared sample by sample: TimGM6mb has ten short
-recordings of GeneralUser's, FluidR3 none of either's. Not taken are fonts that hold FluidR3's
-(MuseScore's, FluidR3Mono) or most of TimGM6mb's recordings (csound's).
+All three hold recordings of real instruments. Compared by waveform (experiments/soundfonts.py):
+TimGM6mb has 30 recordings of GeneralUser's. FluidR3 shares the vibraslap, the CP-80 (otherwise
+tuned) and perhaps a kick with GeneralUser, the seashore and a high choir note with TimGM6mb. Not
+taken are fonts that hold FluidR3's (MuseScore's, FluidR3Mono) or most of TimGM6mb's (csound's).
 """
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -16,14 +17,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
-import soxr
 from coala_jax.data_prep.sample_corpus import apt
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 from jaxtyping import Float32
 
 RENDER_HZ = 44_100  # the fonts' own rate: fluidsynth does not filter when it goes below it
 TIMEOUT_SECONDS = 600  # a call takes seconds; a note that never ends would sound for ever
-DISK_BYTES = 900_000_000  # of packages and clips together, while they are made
 _FLUIDSYNTH_FLAGS = (
     *("-q", "-n", "-i", "-R", "0", "-C", "0", "-T", "wav", "-O", "float"),
     *("-o", "synth.cpu-cores=1", "-o", "synth.dynamic-sample-loading=1"),
@@ -32,53 +31,76 @@ _FLUIDSYNTH_FLAGS = (
 
 @dataclass(frozen=True)
 class Font:
-    """A soundfont in a Debian package."""
+    """A soundfont in a Debian package.
+
+    Attributes:
+        package: the package's name.
+        path: where the font is in it.
+        licence: SPDX identifier of the font's own licence.
+    """
 
     package: str
     path: str
+    licence: str
 
 
 FONTS = {
-    "fluidr3": Font("fluid-soundfont-gm", "usr/share/sounds/sf2/FluidR3_GM.sf2"),
-    "generaluser": Font("minuet-data", "usr/share/minuet/soundfonts/GeneralUser-v1.47.sf2"),
-    "timgm6mb": Font("timgm6mb-soundfont", "usr/share/sounds/sf2/TimGM6mb.sf2"),
+    "fluidr3": Font("fluid-soundfont-gm", "usr/share/sounds/sf2/FluidR3_GM.sf2", "MIT"),
+    # The package's copyright file does not speak of the font; its licence is a comment inside it,
+    # which allows every use in music and software.
+    "generaluser": Font(
+        "minuet-data",
+        "usr/share/minuet/soundfonts/GeneralUser-v1.47.sf2",
+        "LicenseRef-GeneralUser-GS",
+    ),
+    "timgm6mb": Font("timgm6mb-soundfont", "usr/share/sounds/sf2/TimGM6mb.sf2", "GPL-2.0-only"),
 }
 
 
-def check_requirements() -> None:
-    """Raises CorpusError if a program or a package that rendering needs is missing."""
-    hint = "or make the other task alone: --only events"
+def check_requirements(user: str, hint: str) -> None:
+    """Raises CorpusError if a program or a package that rendering needs is missing.
+
+    Args:
+        user: who needs them, for the message: "the task instruments".
+        hint: what to do without them: "or make the other task alone: --only events".
+    """
     if missing := apt.missing_programs("fluidsynth"):
         packages = "fluidsynth" if missing == ["fluidsynth"] else "fluidsynth, apt and dpkg"
         raise CorpusError(
-            f"the task instruments needs {' and '.join(missing)}, not found on PATH. Fix: install "
+            f"{user} needs {' and '.join(missing)}, not found on PATH. Fix: install "
             f"{packages} (Debian's names, apt-get install fluidsynth); {hint}"
         )
     if find_spec("mido") is None:
         raise CorpusError(
-            "the task instruments needs mido, which is not installed. Fix: "
-            f"pip install 'coala_jax[proxy-tasks]'; {hint}"
+            f"{user} needs mido, which is not installed. Fix: pip install 'coala_jax[notes]'; "
+            f"{hint}"
         )
 
 
 class Soundfonts:
-    """The fonts on this disk.
+    """Fonts on this disk.
 
     Attributes:
         sources: what the sounds come from, with versions.
     """
 
-    def __init__(self, packages: Path) -> None:
+    def __init__(self, packages: Path, names: Iterable[str], disk_bytes: int) -> None:
         """Brings the fonts into the folder `packages`, each package in a folder of its own.
 
+        Args:
+            packages: the folder.
+            names: which of FONTS.
+            disk_bytes: the most that the packages, and what is made of them, take on the disk.
+
         Raises:
-            CorpusError: a program or package is not available, or a package lacks its font.
+            CorpusError: a package is not available, or lacks its font.
         """
-        check_requirements()
         self._packages = packages.resolve()
-        names = [font.package for font in FONTS.values()]
-        versions = apt.unpack_packages(names, packages, packages / ".fetch", DISK_BYTES)
-        for font in FONTS.values():
+        wanted = [FONTS[name] for name in names]
+        versions = apt.unpack_packages(
+            [font.package for font in wanted], packages, packages / ".fetch", disk_bytes
+        )
+        for font in wanted:
             if not self._file(font).is_file():
                 package = f"package {font.package} {versions[font.package]}"
                 raise CorpusError(f"{package}: it holds no {font.path}")
@@ -89,7 +111,7 @@ class Soundfonts:
 
         Args:
             midi: the content of the file; all of its notes must end.
-            font: a name in FONTS.
+            font: one of the names that were given.
             gain: fluidsynth's, above 0.
 
         Raises:
@@ -127,16 +149,6 @@ def run_fluidsynth(arguments: Sequence[str]) -> None:
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise CorpusError(f"fluidsynth failed with exit code {done.returncode}: {said[0]}")
-
-
-def to_clip(
-    waveform: Float32[np.ndarray, " sample"], seconds: float, sample_rate_hz: int
-) -> Float32[np.ndarray, " resampled"]:
-    """The first seconds at the clip's rate; zeros where the sound is shorter."""
-    wanted = round(seconds * RENDER_HZ)
-    cut = np.zeros(wanted, np.float32)
-    cut[: min(wanted, waveform.size)] = waveform[:wanted]
-    return soxr.resample(cut, RENDER_HZ, sample_rate_hz).astype(np.float32)
 
 
 def _fluidsynth_version() -> str:
