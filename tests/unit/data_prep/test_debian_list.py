@@ -21,6 +21,20 @@ def test_reads_rows_between_comments_and_blank_lines(tmp_path):
     assert read_list(path) == [ListedSound("bells-data", "usr/share/bells/ding.wav", MD5, sound)]
 
 
+CONTAINED = HEADER.replace("package", "package\tcontainer")
+IN_FILE = ROW.replace("\t", "\t-\t", 1)
+IN_ZIP = ROW.replace("\tusr/share/", "\tusr/share/bells.pk3\t", 1)
+
+
+def test_a_list_may_name_the_container_of_a_sound(tmp_path):
+    path = tmp_path / "list.tsv"
+    path.write_text(f"{CONTAINED}\n{IN_FILE}\n{IN_ZIP.replace('ding.wav', 'dong.wav')}\n")
+    own, inside = read_list(path)
+    assert (own.container, own.path) == ("", "usr/share/bells/ding.wav")
+    assert (inside.container, inside.path) == ("usr/share/bells.pk3", "bells/dong.wav")
+    assert inside.sound.file == "bells-data/bells/dong.wav"
+
+
 INVALID = {
     "empty": ("", "None"),
     "other column": (HEADER.replace("md5", "sha1"), "sha1"),
@@ -32,6 +46,10 @@ INVALID = {
     "elsewhere": (f"{HEADER}\n{ROW.replace('usr/share', 'etc')}", "etc/"),
     "parent": (f"{HEADER}\n{ROW.replace('/bells/', '/../')}", "/../"),
     "package": (f"{HEADER}\n../{ROW}", "../bells-data"),
+    "container elsewhere": (f"{CONTAINED}\n{IN_ZIP.replace('usr/share', 'etc')}", "etc/"),
+    "out of the container": (f"{CONTAINED}\n{IN_ZIP.replace('bells/', '../')}", "../ding.wav"),
+    "in a file and in a container": (f"{CONTAINED}\n{IN_FILE}\n{IN_ZIP}", "line 3"),
+    "no container": (f"{CONTAINED}\n{ROW}", "line 2"),
 }
 
 
