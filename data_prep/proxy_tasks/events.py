@@ -12,7 +12,7 @@ for UrbanSound8K: a score says which of two models is better on these sounds.
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from absl import logging
 from coala_jax.data_prep.sample_corpus import debian
@@ -23,7 +23,7 @@ from coala_jax.data_prep.sample_corpus.corpus_folder import (
     check_same_origin,
     csv_text,
 )
-from coala_jax.data_prep.sample_corpus.debian_list import ListedSound, below_share, read_rows
+from coala_jax.data_prep.sample_corpus.debian_list import NONE, ListedSound, locate, read_rows
 
 from coala_jax import storage
 
@@ -31,7 +31,6 @@ LIST = Path(__file__).with_name("events.tsv")
 COLUMNS = (
     *("package", "container", "path", "md5", "label", "fold", "group", "licence", "freesound"),
 )
-NONE = "-"  # in the columns container and freesound
 
 # What the list was derived from. Another version serves where its sounds have the list's MD5s.
 VERSIONS = {
@@ -74,22 +73,15 @@ def read_events(path: Path = LIST) -> list[EventSound]:
     events: dict[str, EventSound] = {}
     md5s: set[str] = set()
     for where, row in read_rows(path, COLUMNS):
-        package, container, inside = row["package"], row["container"], row["path"]
-        if container == NONE:
-            container, name = "", f"{package}/{below_share(inside, where)}"
-        else:
-            below_share(container, where)
-            if inside.startswith("/") or ".." in PurePosixPath(inside).parts:
-                raise CorpusError(f"{where}: {inside!r} leads out of its container")
-            name = f"{package}/{inside}"
+        container, name = locate(row, where)
         if name in events or row["md5"] in md5s:
             raise CorpusError(f"{where}: {name!r} or its MD5 is listed twice")
         if not row["fold"].isdecimal() or row["fold"] == "0":
             raise CorpusError(f"{where}: invalid fold {row['fold']!r}; folds count from 1")
         md5s.add(row["md5"])
         ids = () if row["freesound"] == NONE else tuple(map(int, row["freesound"].split()))
-        sound = CorpusSound(name, (row["label"],), row["group"], row["licence"], package)
-        listed = ListedSound(package, inside, row["md5"], sound, container)
+        sound = CorpusSound(name, (row["label"],), row["group"], row["licence"], row["package"])
+        listed = ListedSound(row["package"], row["path"], row["md5"], sound, container)
         events[name] = EventSound(listed, row["label"], int(row["fold"]), ids)
     return list(events.values())
 

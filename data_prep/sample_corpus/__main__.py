@@ -69,7 +69,7 @@ def _lists(*names: str) -> tuple[Path, ...]:
 SIZES = {
     "small": DebianCorpus(_lists("small"), 180_000_000),
     "standard": DebianCorpus(_lists("standard"), 800_000_000),
-    "free": DebianCorpus(_lists("standard"), 1_000_000_000, has_notes=True),
+    "free": DebianCorpus(_lists("standard", "further"), 1_500_000_000, has_notes=True),
 }
 
 

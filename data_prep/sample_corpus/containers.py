@@ -1,8 +1,8 @@
 """Reads sounds out of the container files in which games ship them.
 
-Three formats, by suffix: `.pk3` is a zip file, `.rcc` a Qt resource (versions 1 to 3, stored or
-zlib), `.cat` an OpenTTD sound set, whose sounds have no file names: they are named here by number
-and title, `018_Explosion.wav`. Each member is read whole; nothing is written.
+Three formats, by suffix: `.pk3` and `.wz` are zip files, `.rcc` a Qt resource (versions 1 to 3,
+stored or zlib), `.cat` an OpenTTD sound set, whose sounds have no file names: they are named here
+by number and title, `018_Explosion.wav`. Each member is read whole; nothing is written.
 """
 
 import re
@@ -31,6 +31,7 @@ def read_members(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """
     readers: dict[str, Callable[[Path, Collection[str]], Iterator[tuple[str, bytes]]]] = {
         ".pk3": _zip_members,
+        ".wz": _zip_members,
         ".rcc": _qt_members,
         ".cat": _sound_set_members,
     }

@@ -2,13 +2,15 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError, CorpusSound
 
 COLUMNS = ("package", "path", "md5", "tags", "group", "licence")
+COLUMNS_WITH_CONTAINER = ("package", "container", *COLUMNS[1:])
+NONE = "-"  # in the column container: the sound is a file of its own
 _SHARE = "usr/share/"
 
 
@@ -35,35 +37,42 @@ class ListedSound:
 def read_list(*paths: Path) -> list[ListedSound]:
     """Reads tab-separated lists, one after the other; lines that begin with # are comments.
 
+    The columns are COLUMNS, or COLUMNS_WITH_CONTAINER.
+
     Raises:
         CorpusError: a column is missing, a row is malformed, or a path occurs twice.
     """
     sounds: dict[str, ListedSound] = {}
-    for where, row in (row for path in paths for row in read_rows(path, COLUMNS)):
-        name = f"{row['package']}/{below_share(row['path'], where)}"
+    columns = (COLUMNS, COLUMNS_WITH_CONTAINER)
+    for where, row in (row for path in paths for row in read_rows(path, *columns)):
+        container, name = locate(row, where)
         if name in sounds:
             raise CorpusError(f"{where}: {name} is listed twice")
         tags = tuple(row["tags"].split())
         sound = CorpusSound(name, tags, row["group"], row["licence"], row["package"])
-        sounds[name] = ListedSound(row["package"], row["path"], row["md5"], sound)
+        sounds[name] = ListedSound(row["package"], row["path"], row["md5"], sound, container)
     return list(sounds.values())
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a list with these columns, `package` and `md5` among them; all are filled.
+def read_rows(path: Path, *known: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a list whose columns are one of the `known` sets, in this order; all are filled.
+
+    Each set holds `package` and `md5`.
 
     Yields:
         The file and line of the row, for messages, and the row.
 
     Raises:
-        CorpusError: the columns are not these, or a row is malformed.
+        CorpusError: the columns are none of these, or a row is malformed.
     """
     with path.open(encoding="utf-8", newline="") as file:
         lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
         numbered = [(n, line) for n, line in lines if not line.startswith("#")]
     rows = csv.DictReader((line for _, line in numbered), delimiter="\t", quoting=csv.QUOTE_NONE)
-    if tuple(rows.fieldnames or ()) != tuple(columns):
-        raise CorpusError(f"{path}: the columns must be {list(columns)}, not {rows.fieldnames}")
+    columns = tuple(rows.fieldnames or ())
+    if columns not in map(tuple, known):
+        names = " or ".join(str(list(choice)) for choice in known)
+        raise CorpusError(f"{path}: the columns must be {names}, not {rows.fieldnames}")
     for (number, _), row in zip(numbered[1:], rows, strict=True):
         where = f"{path}, line {number}"
         if None in row or None in row.values() or not all(row.values()):
@@ -75,12 +84,25 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
         yield where, row
 
 
-def below_share(path: str, where: str) -> str:
-    """The path without its usr/share/.
+def locate(row: Mapping[str, str], where: str) -> tuple[str, str]:
+    """The container of a row's sound, empty if there is none, and the file in an audio folder.
+
+    where: the file and line of the row, for messages.
 
     Raises:
-        CorpusError: the path is not below usr/share/.
+        CorpusError: the container, or a path without one, is not below usr/share/; or the path
+            leads out of the container.
     """
+    container, path = row.get("container", NONE), row["path"]
+    if container == NONE:
+        return "", f"{row['package']}/{_below_share(path, where)}"
+    _below_share(container, where)
+    if path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise CorpusError(f"{where}: {path!r} leads out of its container")
+    return container, f"{row['package']}/{path}"
+
+
+def _below_share(path: str, where: str) -> str:
     if not path.startswith(_SHARE) or ".." in PurePosixPath(path).parts:
         raise CorpusError(f"{where}: {path!r} is not below {_SHARE}")
     return path.removeprefix(_SHARE)

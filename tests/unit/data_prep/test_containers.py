@@ -27,8 +27,9 @@ def write_zip(path: Path) -> Path:
     return path
 
 
-def test_reads_the_named_members_of_a_zip_and_no_others(tmp_path):
-    path = write_zip(tmp_path / "a.pk3")
+@pytest.mark.parametrize("name", ["a.pk3", "a.wz"])
+def test_reads_the_named_members_of_a_zip_and_no_others(tmp_path, name):
+    path = write_zip(tmp_path / name)
     assert read_members(path, {"sound/drum.ogg", "sound/", "gone"}) == {"sound/drum.ogg": DRUM}
 
 

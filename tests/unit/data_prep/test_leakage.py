@@ -10,9 +10,14 @@ from coala_jax.data_prep.sample_corpus.soundfonts import FONTS
 
 DATA_PREP = Path(__file__).parents[3] / "data_prep"
 PRE_TRAINING = {
-    name: read_list(DATA_PREP / "sample_corpus" / name) for name in ("small.tsv", "standard.tsv")
+    name: read_list(DATA_PREP / "sample_corpus" / name)
+    for name in ("small.tsv", "standard.tsv", "further.tsv")
 }
 EVENTS = read_events()
+# Whatever Debian calls other versions and parts of these packages: openarena-085-data.
+OTHER_VERSIONS = re.compile(
+    r"openarena|ufoai|scorched3d|btanks|openttd|gcompris|lugaru|minetest-data"
+)
 
 # Whatever holds recordings of General MIDI instruments, by the names Debian has for it; and what
 # is derived from FluidR3, whose recordings several fonts share.
@@ -52,6 +57,11 @@ def test_no_freesound_sound_of_a_proxy_task_is_in_a_training_corpus(listed):
     evaluated = named | {number for event in EVENTS for number in event.freesound}
     assert len(evaluated) > 20  # or this test would show nothing
     assert not freesound_ids(listed) & evaluated
+
+
+def test_no_other_version_of_a_package_of_a_proxy_task_is_in_a_training_corpus(listed):
+    assert OTHER_VERSIONS.match("openarena-085-data")
+    assert not [sound.package for sound in listed if OTHER_VERSIONS.match(sound.package)]
 
 
 def test_freesound_ids_are_found_in_the_names_of_the_standard_corpus():
