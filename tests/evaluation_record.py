@@ -77,7 +77,7 @@ def record(outcomes=(), tasks=(), cases=None, correlations=None, layers=()):
     layers: names of the models of that pooling; the others have the mean.
     """
     cases = cases or dict.fromkeys([one.model for one in outcomes] or correlations, "")
-    settings = {"policy": "paper", "level": "recorded", "seed": 0, "seeds": [0, 1]}
+    settings = {"policy": "paper", "seed": 0, "seeds": [0, 1]}
     return {
         "kind": "evaluation",
         "format": 1,

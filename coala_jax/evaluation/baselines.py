@@ -15,6 +15,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float, Float32
 
+from coala_jax.audio.decode import peak_normalize
 from coala_jax.audio.frontend import FrontEnd, Waveform
 from coala_jax.embedding import pooling
 
@@ -38,25 +39,31 @@ class Mfcc:
         decibels down to 80 below the loudest), deltas over 5 frames with the first and last frame
         repeated; mean and variance. Nothing is padded, so all policies give the same.
 
+    Args:
+        level: peak: of the clip at a peak of 1, as a model of that level hears it.
+
     Attributes:
         name: in tables and plots.
         digest: SHA-256 in hex of all settings.
         sample_rate_hz: of the waveforms it takes.
 
     Raises:
-        ValueError: there is no such mode.
+        ValueError: there is no such mode or level.
     """
 
     case = "mfcc"  # the row of the paper's tables that it stands beside
 
-    def __init__(self, mode: str = "paper", name: str = "") -> None:
+    def __init__(self, mode: str = "paper", name: str = "", level: str = "recorded") -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be {' or '.join(MODES)}, got {mode}")
-        self.mode = mode
-        self.name = name or ("MFCC" if mode == "paper" else "MFCC released")
+        pooling.check_level(level)
+        self.mode, self.level = mode, level
+        shown = "MFCC" if mode == "paper" else "MFCC released"
+        self.name = name or shown + (", peak" if level == "peak" else "")
         self._front_end = FrontEnd()
         self.sample_rate_hz = self._front_end.sample_rate_hz
         settings = [mode, COEFFICIENTS, _VERSION, self._front_end.to_dict()]
+        settings += [level] if level == "peak" else []
         text = f"mfcc {json.dumps(settings, sort_keys=True)}"
         self.digest = hashlib.sha256(text.encode()).hexdigest()
 
@@ -69,6 +76,8 @@ class Mfcc:
             ValueError: there is no such policy.
         """
         pooling.check_policy(policy)
+        if self.level == "peak":
+            waveform = peak_normalize(waveform)
         if self.mode == "paper":
             rows, width, spread = self._paper(waveform, policy), _PAPER_WIDTH, np.std
         else:

@@ -38,7 +38,6 @@ class EvaluationSettings:
         heads: of `HEADS`.
         seeds: of the heads; each is a training of its own.
         policy: of clips that do not fill a patch; of `embedding.pooling.POLICIES`.
-        level: how loud clips are heard; of `audio.decode.LEVELS`.
         allow_missing: leave out clips that cannot be read.
         seed: of all draws but the heads': NSynth's clips, bootstrap, permutations, maps.
     """
@@ -46,7 +45,6 @@ class EvaluationSettings:
     heads: tuple[str, ...] = ("mlp",)
     seeds: tuple[int, ...] = tuple(range(10))
     policy: str = "paper"
-    level: str = "recorded"
     allow_missing: bool = False
     seed: int = 0
 
@@ -80,9 +78,7 @@ def evaluate_task(
             are left.
     """
     files = [clip.file for clip in task.clips]
-    extracted = extract(
-        task.root, files, evaluators, settings.policy, work / "vectors", level=settings.level
-    )
+    extracted = extract(task.root, files, evaluators, settings.policy, work / "vectors")
     if extracted.failures and not settings.allow_missing:
         raise TaskError(_describe_failures(task, extracted.failures))
     task = task.without(extracted.failures.keys())  # its clips are now those of `extracted.files`

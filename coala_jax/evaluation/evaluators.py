@@ -14,7 +14,15 @@ from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.evaluation.baselines import Mfcc
 
-SPECS = "FOLDER of a pretrained model, untrained:FOLDER[:SEED], mfcc or mfcc:released"
+SPECS = "FOLDER of a pretrained model, untrained:FOLDER[:SEED], or mfcc, mfcc:released, mfcc:peak"
+
+MFCCS = {
+    "mfcc": {},
+    "mfcc:paper": {},
+    "mfcc:peak": {"level": "peak"},
+    "mfcc:released": {"mode": "released"},
+    "mfcc:released:peak": {"mode": "released", "level": "peak"},
+}
 
 Vectors = Float32[np.ndarray, "clip dim"]
 
@@ -90,8 +98,8 @@ def _load(spec: str, poolings: Sequence[str]) -> Iterator[ModelEvaluator | Mfcc]
         name, what = "", spec
     if not what.removeprefix("untrained:"):
         raise ValueError(f"--model {spec!r} names no model. Fix: give [NAME=]SPEC, SPEC a {SPECS}")
-    if what in ("mfcc", "mfcc:paper", "mfcc:released"):
-        yield Mfcc(what.partition(":")[2] or "paper", name)
+    if what in MFCCS:
+        yield Mfcc(**MFCCS[what], name=name)
         return
     for pooling in poolings or [None]:
         one = _load_model(spec, name, what, pooling)

@@ -12,9 +12,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from coala_jax import storage
-from coala_jax.audio.decode import DecodeError, load, peak_normalize
+from coala_jax.audio.decode import DecodeError, load
 from coala_jax.audio.frontend import Waveform
-from coala_jax.embedding.pooling import check_level, check_policy
+from coala_jax.embedding.pooling import check_policy
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 from coala_jax.evaluation.vector_cache import VectorCache
 from coala_jax.prefetch import prefetch
@@ -47,7 +47,6 @@ def extract(
     policy: str,
     cache: storage.PathLike,
     *,
-    level: str = "recorded",
     workers: int | None = None,
 ) -> Extracted:
     """The vectors of `files`, from the cache where they are known.
@@ -57,14 +56,12 @@ def extract(
     Args:
         root: what `files` are relative to.
         policy: for clips that fill no patch, of `embedding.pooling`.
-        level: how loud clips are heard, of `audio.decode.LEVELS`.
         workers: threads that decode, by default one per core.
 
     Raises:
-        ValueError: two evaluators have the same name, or the policy or level is unknown.
+        ValueError: two evaluators have the same name, or the policy is unknown.
     """
     check_policy(policy)
-    check_level(level)
     names = [evaluator.name for evaluator in evaluators]
     if len(set(names)) < len(names):
         raise ValueError(f"evaluators must have different names, got {', '.join(names)}")
@@ -72,10 +69,10 @@ def extract(
     digests, failures = _digests(root, files, workers)
     paths = {digest: root / file for file, digest in digests.items()}
     caches = {
-        evaluator.digest: VectorCache(evaluator, policy, level, cache, paths.keys())
+        evaluator.digest: VectorCache(evaluator, policy, cache, paths.keys())
         for evaluator in evaluators
     }
-    failed = _fill(list(caches.values()), paths, level, workers)
+    failed = _fill(list(caches.values()), paths, workers)
     failures |= {file: failed[digest] for file, digest in digests.items() if digest in failed}
     good = {file: digests[file] for file in files if file not in failures}
     rows = [digests[file] for file in files if file in good]
@@ -106,9 +103,7 @@ def _digests(
     return digests, {file: cause for file, (digest, cause) in results.items() if not digest}
 
 
-def _fill(
-    caches: Sequence[VectorCache], paths: dict[str, Path], level: str, workers: int
-) -> dict[str, str]:
+def _fill(caches: Sequence[VectorCache], paths: dict[str, Path], workers: int) -> dict[str, str]:
     """Computes what the caches lack; returns digest -> cause of the files that failed."""
     failed = {}
     for rate_hz in dict.fromkeys(cache.evaluator.sample_rate_hz for cache in caches):
@@ -127,7 +122,7 @@ def _fill(
             ) as progress,
             ThreadPoolExecutor(workers) as pool,  # decoding releases Python's lock
         ):
-            for block, causes in _blocks(_decoded(lacking, rate_hz, level, pool, 2 * workers)):
+            for block, causes in _blocks(_decoded(lacking, rate_hz, pool, 2 * workers)):
                 failed |= causes
                 for cache in mine:
                     failed |= cache.make(block)
@@ -136,15 +131,14 @@ def _fill(
 
 
 def _decoded(
-    paths: dict[str, Path], rate_hz: int, level: str, pool: ThreadPoolExecutor, ahead: int
+    paths: dict[str, Path], rate_hz: int, pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[tuple[str, Waveform | str]]:
     """Each digest with its waveform, or why it failed; at most `ahead` wait in memory."""
 
     def one(item: tuple[str, Path]) -> tuple[str, Waveform | str]:
         digest, path = item
         try:
-            waveform = load(path, rate_hz, allow_silence=True)
-            return digest, peak_normalize(waveform) if level == "peak" else waveform
+            return digest, load(path, rate_hz, allow_silence=True)
         except DecodeError as error:
             return digest, str(error).removeprefix(f"{path}: ")
 

@@ -45,7 +45,7 @@ def request(
                 "name": one.name,
                 "case": getattr(one, "case", ""),
                 "digest": one.digest,
-                "level": getattr(embedder, "level", "recorded"),
+                "level": getattr(embedder or one, "level", "recorded"),
                 "pooling": getattr(embedder, "pooling", ""),
             }
         )

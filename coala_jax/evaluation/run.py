@@ -29,7 +29,6 @@ from coala_jax.flags import Parser, at_least, run
 PROGRAM = "coala evaluate"
 HEADS = ("mlp", "logistic_regression", "svm")
 POLICIES = ("paper", "released", "masked")
-LEVELS = ("recorded", "peak")
 POOLINGS = ("mean", "layers")
 
 
@@ -51,7 +50,6 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
         tuple(flags.head),
         tuple(range(flags.seeds)),
         flags.policy,
-        flags.level,
         flags.allow_missing,
         flags.seed,
     )
@@ -86,7 +84,7 @@ def parser() -> Parser:
         required=True,
         metavar="[NAME=]MODEL",
         help="a pretrained model's folder, untrained:FOLDER[:SEED] (its architecture with fresh "
-        "weights), mfcc or mfcc:released; the others are compared with the first",
+        "weights), or mfcc, mfcc:released, mfcc:peak; the others are compared with the first",
         **many,
     )
     parser.add_argument(
@@ -136,13 +134,6 @@ def _add_settings(parser: Parser) -> None:
         help="what a clip's vector is, for all models; with both each model has two rows (as each "
         "model names it). mean: of the latents of its patches; layers: mean and standard deviation "
         "over time of all blocks of the audio encoder",
-    )
-    parser.add_argument(
-        "--level",
-        choices=LEVELS,
-        default="recorded",
-        help="loudness of clips. recorded: as they are; peak: each is scaled to a peak of 1 "
-        "(%(default)s)",
     )
     parser.add_argument(
         "--allow_missing", action="store_true", help="leave out clips that cannot be read"

@@ -16,7 +16,7 @@ _MODULES = (decode.__name__, embedder.__name__, baselines.__name__)  # compute t
 
 
 class VectorCache:
-    """The wanted vectors of one evaluator, policy and level, in memory and on disk.
+    """The wanted vectors of one evaluator and policy, in memory and on disk.
 
     On disk it is a folder of blocks: vectors with the SHA-256 of their sound files, whatever the
     files' names and tasks. A block is written whole or not at all, so that re-running after a kill
@@ -29,14 +29,13 @@ class VectorCache:
         self,
         evaluator: Evaluator,
         policy: str,
-        level: str,
         folder: storage.PathLike,
         wanted: Collection[str],
     ) -> None:
         self.evaluator = evaluator
         self.known: dict[str, Float32[np.ndarray, " dim"]] = {}
         self._policy = policy
-        name = cache.key([evaluator.digest, policy, level], *_MODULES)
+        name = cache.key([evaluator.digest, policy], *_MODULES)
         self._folder = storage.path(folder) / name
         for file in sorted(self._folder.glob("*.npz")):
             if (block := storage.read_arrays(file)) is None:

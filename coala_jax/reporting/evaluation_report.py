@@ -115,22 +115,21 @@ def _provenance(record: Record) -> str:
     lines = [
         f"    {record['command']}",
         "",
-        f"- padding of clips: {settings['policy']}; their level: {settings['level']}; seeds of the "
-        f"classifiers: {', '.join(map(str, settings['seeds']))}; of everything else: "
-        f"{settings['seed']}",
+        f"- padding of clips: {settings['policy']}; seeds of the classifiers: "
+        f"{', '.join(map(str, settings['seeds']))}; of everything else: {settings['seed']}",
         f"- device: {record['device']}",
         f"- versions: {', '.join(f'{name} {version}' for name, version in versions)}",
         *(
             f"- model {one['name']}: {one['digest']}"
             + (", pooling layers" if tables.is_layers(one) else "")
+            + (", clips at a peak of 1" if one["level"] == "peak" else "")
             for one in record["models"]
         ),
         *(f"- data of {task['name']}: {task['digest']}" for task in record["tasks"]),
     ]
-    lines += [
-        f"- {one['name']} was trained at a peak of 1 and hears every clip so, whatever the others "
-        "hear; --level=peak compares all alike"
-        for one in record["models"]
-        if one["level"] == "peak" != settings["level"]
-    ]
+    if len({one["level"] for one in record["models"]}) > 1:
+        lines.append(
+            "- those that are not said to hear clips at a peak of 1 hear how loud a clip was "
+            "recorded, too; the MFCCs beside the others are mfcc:peak"
+        )
     return "\n".join(lines)

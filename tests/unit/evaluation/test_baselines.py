@@ -77,6 +77,16 @@ def test_many_clips_are_rows_and_silence_has_one(mode):
     assert mfcc.embed_clips([], "masked").shape == (0, 120)
 
 
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_at_a_peak_of_1_loudness_says_nothing(mode):
+    waveform, baseline = sound(50), Mfcc(mode, level="peak")
+    assert_close(baseline.clip_vector(waveform / 8), baseline.clip_vector(waveform))
+    at_peak = waveform / np.abs(waveform).max()
+    assert_close(baseline.clip_vector(waveform), Mfcc(mode).clip_vector(at_peak))
+    assert baseline.digest != Mfcc(mode).digest
+    assert not np.allclose(Mfcc("paper").clip_vector(waveform / 8), baseline.clip_vector(waveform))
+
+
 def test_the_released_policy_pads_the_paper_s_baseline_too():
     log_mel = FrontEnd(clip_seconds=10.0, noise=5e-4).log_mel(sound(50))[:, : 4 * 96]
     assert_close(Mfcc("paper").clip_vector(sound(50), "released"), librosa_s(log_mel, np.std))

@@ -91,7 +91,6 @@ class Retrained(Ears):
     ("other", "named"),
     [
         pytest.param({"seeds": (0,)}, ["setting seeds", "[0]", "[0, 1]"], id="seeds"),
-        pytest.param({"level": "peak"}, ["setting level", "peak", "recorded"], id="level"),
         pytest.param(
             {"datasets": [Path("/data/mine")]}, ["setting datasets", "/data/mine"], id="data"
         ),

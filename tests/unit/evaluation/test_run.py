@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 
-from coala_jax.audio.decode import LEVELS
 from coala_jax.embedding.pooling import POLICIES, POOLINGS
 from coala_jax.evaluation import comparison, run
 from coala_jax.reporting import evaluation_report, style
@@ -139,4 +138,4 @@ def test_two_tasks_of_one_name_and_what_the_flags_offer(command, task, tmp_path,
     assert run.main([*command, "--task", str(tmp_path / "other" / "saws")]) == 1
     assert "'saws'" in capsys.readouterr().err
     assert comparison.HEADS.keys() == set(run.HEADS)
-    assert (run.POLICIES, run.LEVELS, run.POOLINGS) == (POLICIES, LEVELS, POOLINGS)
+    assert (run.POLICIES, run.POOLINGS) == (POLICIES, POOLINGS)
