@@ -2,9 +2,10 @@
 
     coala train quickstart --data=dataset/mine --set loss.temperature=0.2 --workdir=runs/mine
 
-CONFIG is ae_c, e_c or cnn, the paper's three cases, or quickstart, which is small and fast; or a
-Python file of your own with a function get_config. CONFIG:released follows the authors' code where
-it differs from their text. At the end the model is in WORKDIR/model, with a report beside it.
+CONFIG is ae_c, e_c or cnn, the paper's three cases; free, the recipe for sounds of your own;
+quickstart, which is small and fast; or a Python file of your own with a function get_config.
+CONFIG:released follows the authors' code where it differs from their text. At the end the model is
+in WORKDIR/model, with a report beside it.
 """
 
 import argparse

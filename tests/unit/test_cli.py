@@ -54,10 +54,10 @@ MISTAKES = {
     "train": f"coala train: CONFIG is missing. {LISTS.format('train')}",
     "train quickstrat --data=d": (
         "coala train: quickstrat: no such config; did you mean quickstart? Fix: name ae_c, cnn, "
-        "e_c, quickstart or a file of yours, ./my.py"
+        "e_c, free, quickstart or a file of yours, ./my.py"
     ),
     "train ./none.py --data=d": (
-        "coala train: ./none.py: no such file. Fix: name ae_c, cnn, e_c, quickstart or a file of "
+        "coala train: ./none.py: no such file. Fix: name ae_c, cnn, e_c, free, quickstart or a file of "
         "yours, ./my.py"
     ),
     "train ./modeless.py:released --data=d": (

@@ -79,7 +79,7 @@ def flat(config) -> dict:
     return {key: operator.attrgetter(key)(config) for key in keys_of(config)}
 
 
-@pytest.mark.parametrize("name", ["ae_c", "e_c", "cnn", "quickstart"])
+@pytest.mark.parametrize("name", ["ae_c", "e_c", "cnn", "quickstart", "free"])
 def test_the_released_mode_changes_these_keys_and_no_other(name):
     make = importlib.import_module(f"configs.{name}").get_config
     paper, released = make(), make("released")

@@ -75,4 +75,4 @@ def test_a_config_of_ones_own_and_the_folder_of_a_run_that_is_not_named(tmp_path
 
 
 def test_the_configs_are_those_of_the_folder():
-    assert train.config_names() == ["ae_c", "cnn", "e_c", "quickstart"]
+    assert train.config_names() == ["ae_c", "cnn", "e_c", "free", "quickstart"]
