@@ -1,139 +1,197 @@
-"""The paper's ablation on data that anyone can have: AE-C, E-C and CNN, trained and evaluated.
+"""The paper's ablation on sounds that anyone can have: AE-C, E-C and CNN by the recipe, evaluated.
 
-    python -m experiments.ablation --out=runs/ablation     # some two hours on 2 cores
+    python -m experiments.ablation --out=runs/ablation                # hours on 2 cores
+    python -m experiments.ablation --out=runs/ablation --minutes=30   # a piece of it
 
-Makes the standard corpus, a dataset of it in each mode, and the proxy tasks; trains every case in
-every mode for the same epochs, narrower than the paper's and with Adam, so that a CPU can; and
-evaluates all models beside MFCCs and untrained encoders, with clips as loud as they were recorded
-and at a peak of 1. Each step is a program of this project, whose command is logged. Re-running
-continues where it stopped. Leaves OUT/evaluation-LEVEL and, of both, OUT/results.json.
+Makes the free corpus, datasets of it with sounds as recorded and at a peak of 1, and the proxy
+tasks; trains every case by `configs/free.py`, and AE-C once more without notes, with each seed; and
+evaluates all of them with both poolings, beside MFCCs of the same level and untrained networks of
+the same pooling. Each step is a program of this project, whose command is logged. Re-running
+continues where it stopped. Leaves OUT/results.json and OUT/results.md.
 """
 
 import argparse
-import itertools
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from absl import logging
+from coala_jax.configs.free import get_config
 
 from coala_jax import logs, storage
-from coala_jax.default_config import CASES, MODES
 from coala_jax.flags import Parser, at_least, run
+from experiments import development, programs, scores
 
 PROGRAM = "experiments.ablation"
-ROOT = Path(__file__).parents[1]
 TASKS = ("instruments", "events")
-LEVELS = ("recorded", "peak")  # as the paper has clips, and without what loudness says
+LEVELS = ("recorded", "peak")
+MFCC, UNTRAINED = "MFCC", "untrained"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        case: ae_c, e_c or cnn.
+        settings: of the config, by dotted key, where they are not those of `configs/free.py`.
+        has_notes: whether it hears the rendered notes, whose tags name the classes of the task
+            `instruments`.
+    """
+
+    case: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    has_notes: bool = True
+
+
+ARMS = {
+    "AE-C": Arm("ae_c"),
+    "AE-C, no notes": Arm("ae_c", has_notes=False),
+    "E-C": Arm("e_c"),
+    "CNN": Arm("cnn", (("loss.tag_weight", 1.0),)),
+}
 
 
 def ablation(flags: argparse.Namespace) -> dict[str, Any]:
-    """Does what is not done yet; returns accuracies by level, task and model.
+    """Does what is not done yet, as far as the minutes last; returns the record.
 
     Raises:
         RuntimeError: a program failed; it has said why.
     """
-    out, corpus = flags.out, flags.out / "corpus"
-    datasets = {mode: out / f"dataset-{mode}" for mode in flags.mode}
-    if not (corpus / "sounds.csv").exists():
-        _program("coala_jax.data_prep.sample_corpus", "--size=standard", f"--out={corpus}")
-    _program("coala_jax.data_prep.proxy_tasks", f"--out={out / 'tasks'}")
-    for mode, dataset in datasets.items():
-        if not (dataset / "manifest.json").exists():
-            sounds = [f"--audio={corpus / 'audio'}", f"--tags={corpus / 'sounds.csv'}"]
-            what = [*sounds, f"--mode={mode}", f"--out={dataset}"]
-            _program("coala_jax.data_prep.from_folder", *what)
-    for seed, mode, case in itertools.product(flags.seed, flags.mode, CASES):
-        workdir = _workdir(flags, mode, case, seed)
-        if not (workdir / "results.json").exists():
-            what = [f"--config={ROOT}/configs/{case}.py:{mode}", f"--workdir={workdir}"]
-            data = [f"--config.data.path={datasets[mode]}", f"--config.seed={seed}"]
-            _program("coala_jax.main", *what, *data, *_training(flags))
-    models = [f"--model={model}" for model in _models(flags)]
-    tasks = [f"--task={out / 'tasks' / task}" for task in TASKS]
-    figures = {}
-    for level in LEVELS:
-        report = out / f"evaluation-{level}"
-        # The reports are this program's: those of fewer seeds or modes are replaced.
-        places = [f"--cache={out / 'work'}", f"--out={report}", "--overwrite"]
-        if level == LEVELS[0]:  # Table 2 does not depend on the level
-            places += [f"--data={dataset}" for dataset in datasets.values()]
-            places += [f"--audio={corpus / 'audio'}"]
-        _program("coala_jax.evaluation.run", *models, *tasks, f"--level={level}", *places)
-        figures[level] = _accuracies(report)
-    return figures
+    deadline, out = time.monotonic() + 60 * flags.minutes, flags.out
+    programs.make_corpus(out / "corpus")
+    programs.program("coala_jax.data_prep.proxy_tasks", f"--out={out / 'tasks'}")
+    for seed, level, name in product(flags.seed, flags.level, ARMS):
+        if time.monotonic() > deadline:
+            logging.info("the minutes are over; the same command goes on from here")
+            break
+        _train(flags, name, level, seed)
+    rows = {level: dict(_rows(flags, level)) for level in flags.level}
+    models = {
+        name: model for of in rows.values() for row in of.values() for name, model in row.items()
+    }
+    tasks = [out / "tasks" / task for task in TASKS]
+    evaluation = programs.evaluate(out / "evaluation", out / "work", models, tasks)
+    runs = sorted(path.parent for path in (out / "runs").glob("*/results.json"))
+    return {
+        "seeds": flags.seed,
+        "minutes": {run.name: programs.minutes(run) for run in runs},
+        "accuracies": {level: _accuracies(evaluation, rows[level]) for level in rows},
+    }
 
 
-def _training(flags: argparse.Namespace) -> list[str]:
-    """What all models share; the CNN too, which the paper trained for fewer epochs."""
-    return [
-        f"--config.model.filters={flags.filters}",
-        "--config.optimizer.name=adam",
-        f"--config.optimizer.learning_rate={flags.learning_rate}",
-        f"--config.train.batch_size={flags.batch_size}",
-        f"--config.train.epochs={flags.epochs}",
-        "--config.checkpoint.every_epochs=10",
-        "--config.train.keep_epoch=last",  # in both modes
-    ]
+def _train(flags: argparse.Namespace, name: str, level: str, seed: int) -> None:
+    corpus, arm = flags.out / "corpus", ARMS[name]
+    prepare = [f"--level={level}"]
+    if not arm.has_notes:
+        sounds = development.read_sounds(corpus)
+        notes = [row["file"] for row in sounds if row["source"] in development.FONTS]
+        storage.write_text(excluded := flags.out / "notes.txt", "\n".join(notes) + "\n")
+        prepare.append(f"--exclude={excluded}")
+    dataset = flags.out / programs.slug(f"dataset {level}{'' if arm.has_notes else ' no notes'}")
+    examples = programs.make_dataset(corpus, dataset, *prepare)
+    config = get_config()
+    settings = {
+        "case": arm.case,
+        "seed": seed,
+        "model.filters": flags.filters,
+        # As many steps for every arm, however many sounds it hears.
+        "train.epochs": programs.epochs(flags.steps, examples, config.train.batch_size),
+        "train.keep_epoch": "last",
+        "eval.every_epochs": 0,
+    }
+    programs.train(
+        _workdir(flags, name, level, seed), dataset, "free", settings | dict(arm.settings)
+    )
 
 
-def _workdir(flags: argparse.Namespace, mode: str, case: str, seed: int) -> Path:
+def _workdir(flags: argparse.Namespace, name: str, level: str, seed: int) -> Path:
     """The folder of one run; other settings have another folder."""
-    size = f"{flags.filters}x{flags.epochs}-{flags.batch_size}-{flags.learning_rate}"
-    return flags.out / "runs" / f"{mode}-{case}-{size}-seed{seed}"
+    size = f"{flags.filters} filters {flags.steps} steps"
+    return flags.out / "runs" / programs.slug(f"{name} {level} {size} seed {seed}")
 
 
-def _models(flags: argparse.Namespace) -> Iterator[str]:
-    """All that is compared, as NAME=MODEL; the others are compared with the first."""
-
-    def name(what: str, mode: str, seed: int) -> str:
-        return f"{what} {mode}" + (f", seed {seed}" if len(flags.seed) > 1 else "")
-
-    for mode in flags.mode:
-        for case, seed in itertools.product(CASES, flags.seed):
-            title = name(case.upper().replace("_", "-"), mode, seed)
-            yield f"{title}={_workdir(flags, mode, case, seed) / 'model'}"
-        for seed in flags.seed:
-            model = _workdir(flags, mode, "ae_c", seed) / "model"
-            yield f"{name('untrained', mode, seed)}=untrained:{model}:{seed}"
-        yield f"MFCC {mode}=mfcc:{mode}"
-
-
-def _program(module: str, *flags: str) -> None:
-    logging.info("%s", shlex.join(["python", "-m", module, *flags]))
-    done = subprocess.run([sys.executable, "-m", module, *flags], cwd=ROOT, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{module} ended with exit code {done.returncode}; see its last lines")
+def _rows(flags: argparse.Namespace, level: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """What is compared at a level: by row, its models by name, one a seed that is trained."""
+    for name in ARMS:
+        runs = {seed: _workdir(flags, name, level, seed) for seed in flags.seed}
+        trained = {seed: run for seed, run in runs.items() if (run / "results.json").exists()}
+        if trained:
+            yield name, {f"{name}, {level} #{s}": f"{run / 'model'}" for s, run in trained.items()}
+        if name == "AE-C" and trained:
+            model = next(iter(trained.values())) / "model"
+            yield (
+                UNTRAINED,
+                {
+                    f"{UNTRAINED}, {level} #{seed}": f"untrained:{model}:{seed + 1}"
+                    for seed in flags.seed
+                },
+            )
+    yield MFCC, {f"{MFCC}, {level}": "mfcc:peak" if level == "peak" else "mfcc"}
 
 
-def _accuracies(report: Path) -> dict[str, dict[str, float]]:
-    """By task and model, mean over the seeds of the classifier."""
-    found: dict[str, dict[str, float]] = {}
-    for outcome in storage.read_json(report / "results.json")["outcomes"]:
-        found.setdefault(outcome["task"], {})[outcome["model"]] = round(outcome["mean"], 4)
+def _accuracies(
+    evaluation: Mapping[str, Any], rows: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """By row, task and pooling: the score, and how far it is above MFCCs and the untrained."""
+    found: dict[str, Any] = {}
+    for name, task, pooling in product(rows, TASKS, scores.POOLINGS):
+        score = scores.read(evaluation, task, rows[name], pooling)
+        entry = score.to_dict()
+        for other in (MFCC, UNTRAINED):
+            if other in rows and name != other:
+                beside = scores.read(evaluation, task, rows[other], pooling)
+                entry[f"over_{other.lower()}"] = score.minus(beside)
+        found.setdefault(name, {}).setdefault(task, {})[pooling] = entry
     return found
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The tables of results.md, one a level."""
+    columns = list(product(TASKS, scores.POOLINGS))
+    parts = []
+    for level, rows in record["accuracies"].items():
+        lines = [[level, *(f"{task}, {pooling}" for task, pooling in columns)]]
+        lines.append(["---"] * len(lines[0]))
+        for name, of_task in rows.items():
+            cells = [_cell(of_task[task][pooling]) for task, pooling in columns]
+            lines.append([name, *cells])
+        parts.append("".join(f"| {' | '.join(cells)} |\n" for cells in lines))
+    return "\n".join(parts)
+
+
+def _cell(entry: Mapping[str, Any]) -> str:
+    """Accuracy, and the differences to MFCCs and to the untrained network with their p-values."""
+    text = f"{100 * entry['accuracy']:.1f}"
+    found = [entry[key] for key in ("over_mfcc", "over_untrained") if key in entry]
+    if not found:
+        return text
+    return f"{text} ({', '.join(scores.difference(one) for one in found)})"
 
 
 def parser() -> Parser:
     parser = Parser(PROGRAM, __doc__)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="folder for all of it (3 GB)"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for all of it (4 GB)"
     )
     parser.add_argument(
-        "--filters", type=int, default=64, help="filters of each convolution (64; paper: 128)"
-    )
-    parser.add_argument("--epochs", type=int, default=60, help="epochs of each training (60)")
-    parser.add_argument("--batch_size", type=int, default=64, help="pairs a step (64)")
-    parser.add_argument("--learning_rate", type=float, default=0.001, help="rate of Adam (0.001)")
-    parser.add_argument(
-        "--mode", nargs="+", default=list(MODES), choices=MODES, help="modes to train (both)"
+        "--filters", type=at_least(1), default=32, help="filters of each convolution (%(default)s)"
     )
     parser.add_argument(
-        "--seed", nargs="+", type=at_least(0), default=[0], help="seeds of the training (0)"
+        "--steps", type=at_least(1), default=300, help="steps of each training (%(default)s)"
     )
+    parser.add_argument(
+        "--level", nargs="+", default=list(LEVELS), choices=LEVELS, help="levels of sounds (both)"
+    )
+    parser.add_argument(
+        "--seed", nargs="+", type=at_least(0), default=[0, 1], help="seeds of the training (0 1)"
+    )
+    programs.add_minutes(parser)
     return parser
 
 
@@ -145,10 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.start()
 
     def work() -> None:
-        record = {"kind": "ablation", "accuracies": ablation(flags)}
+        record = {"kind": "ablation"} | ablation(flags)
         record["command"] = shlex.join(["python", "-m", PROGRAM, *argv])
-        storage.write_json(flags.out / "results.json", record)
-        print(storage.json_text(record))
+        programs.write_results(flags.out, record, markdown(record))
 
     return run(PROGRAM, work, "the same command resumes it")
 
