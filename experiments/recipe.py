@@ -186,15 +186,22 @@ def _beside(
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The table of results.md: accuracies in per cent, and paired differences to the reference."""
+    """The table of results.md: accuracies in per cent, and paired differences to the reference.
+
+    Mean average precision by vote is of each run's own validation sounds, whose tags are its labels:
+    it compares variants of the same sounds only.
+    """
     tasks = list(record["accuracies"][record["reference"]])
     columns = [(task, pooling) for task in tasks for pooling in scores.POOLINGS]
     head = [f"{task.removesuffix('_dev')}, {pooling}" for task, pooling in columns]
-    lines = [["", *head, "minutes"], ["---"] * (len(head) + 2)]
+    head = ["", *head, "MAP of tags", "minutes"]
+    lines = [head, ["---"] * len(head)]
     for name, of_task in record["accuracies"].items():
-        minutes = record["runs"].get(name, {}).get("minutes", [])
+        run = record["runs"].get(name, {"minutes": [], "retrieval": {}})
         cells = [_cell(of_task[task][pooling]) for task, pooling in columns]
-        lines.append([name, *cells, " + ".join(map(str, minutes)) or "-"])
+        tags = run["retrieval"].get("vote", {}).get("map")
+        cells.append("-" if tags is None else f"{tags:.3f}")
+        lines.append([name, *cells, " + ".join(map(str, run["minutes"])) or "-"])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
