@@ -188,8 +188,8 @@ def _beside(
 def markdown(record: Mapping[str, Any]) -> str:
     """The table of results.md: accuracies in per cent, and paired differences to the reference.
 
-    Mean average precision by vote is of each run's own validation sounds, whose tags are its labels:
-    it compares variants of the same sounds only.
+    MAP, by vote, is of a run's own validation sounds, with their tags as labels: it compares
+    variants of the same sounds only.
     """
     tasks = list(record["accuracies"][record["reference"]])
     columns = [(task, pooling) for task in tasks for pooling in scores.POOLINGS]
