@@ -5,9 +5,10 @@
 
 A model embeds all sounds, pooled over all layers. Of each test clip the nearest sounds of the
 corpus are compared with it by waveform: the loudest half second of the shorter, at every place of
-the other. Digests find equal files only; this finds what was cut, coded or scaled otherwise, and
-not what was played at another speed or mixed with something else. Writes OUT/near_duplicates.json,
-and prints the pairs that correlate.
+the other, by differences from sample to sample, lest two hums or offsets count as one. Digests find
+equal files only; this finds what was cut, coded or scaled otherwise, and not what was played at
+another speed or mixed with something else. Writes OUT/near_duplicates.json, and prints the pairs
+that correlate.
 """
 
 import argparse
@@ -55,9 +56,11 @@ def nearest(tests: Vectors, sounds: Vectors, count: int) -> Int[np.ndarray, "tes
 
 def correlation(one: Waveform, other: Waveform) -> float:
     """The highest absolute correlation of the shorter's loudest half second with a place of the
-    longer, in [0, 1]; 0 where one of them is silent."""
-    short, long = sorted((one[:MOST], other[:MOST]), key=len)
+    longer, of their first differences, in [0, 1]; 0 where one of them is silent."""
+    short, long = sorted((np.diff(one[:MOST]), np.diff(other[:MOST])), key=len)
     size = min(WINDOW, len(short))
+    if not size:  # one of them is a single sample
+        return 0.0
     energy = _sums_of_squares(short, size)
     start = int(energy.argmax())
     window = short[start : start + size].astype(np.float64)
