@@ -153,9 +153,9 @@ def test_config_keys_that_pages_name_exist():
     sections = "|".join(name for name, value in config.items() if isinstance(value, dict))
     named = set(re.findall(rf"(?:`|config\.)({sections})\.(?!md|png|json|safetensors)(\w+)", text))
     assert len(named) > 20
-    # `model.embed` and its like are of the model that the examples load.
+    # `model.embed` and its like are of a loaded model, whose pooling is the config's.
     attributes = {("model", name) for name in dir(Embedder(tiny_model("ae_c")))}
-    assert not attributes & {("model", key) for key in config["model"]}
+    assert attributes & {("model", key) for key in config["model"]} == {("model", "pooling")}
     unknown = {(s, key) for s, key in named - attributes if key not in config[s]}
     # One is wrong on purpose, in a message about wrong keys.
     assert unknown == {("loss", "tau")}
