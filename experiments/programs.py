@@ -53,13 +53,16 @@ def train(workdir: Path, dataset: Path, config: str, settings: Mapping[str, Any]
 
 
 def evaluate(
-    out: Path, work: Path, models: Mapping[str, str], tasks: Sequence[Path]
+    out: Path, work: Path, models: Mapping[str, str], tasks: Sequence[Path], seeds: int = 10
 ) -> dict[str, Any]:
-    """The record of `coala evaluate` on the models, by name, with both poolings; replaces `out`."""
+    """The record of `coala evaluate` on the models, by name, with both poolings; replaces `out`.
+
+    seeds: trainings of each classifier.
+    """
     named = [f"--model={name}={model}" for name, model in models.items()]
     places = [f"--cache={work}", f"--out={out}", "--overwrite"]
     chosen = [f"--task={task}" for task in tasks]
-    pooling = ["--pooling", *scores.POOLINGS]
+    pooling = [f"--seeds={seeds}", "--pooling", *scores.POOLINGS]
     program("coala_jax.evaluation.run", *named, *chosen, *places, *pooling)
     return storage.read_json(out / "results.json")
 

@@ -78,6 +78,7 @@ VARIANTS = (
 )
 FINALISTS = ("base",)
 SEEDS = 2  # of finalists; the others are trained once
+CLASSIFIER_SEEDS = 3  # enough to choose by
 REFERENCE = VARIANTS[0].name
 
 
@@ -155,7 +156,9 @@ def _compare(out: Path, trained: Sequence[Trained], tables: Sequence[Path]) -> d
     }
     rows |= {"MFCC": {"MFCC": "mfcc"}, "MFCC, peak": {"MFCC, peak": "mfcc:peak"}}
     models = {name: model for row in rows.values() for name, model in row.items()}
-    evaluation = programs.evaluate(out / "evaluation", out / "work", models, tables)
+    evaluation = programs.evaluate(
+        out / "evaluation", out / "work", models, tables, CLASSIFIER_SEEDS
+    )
     accuracies = {
         name: {table.stem: _beside(evaluation, rows, name, table.stem) for table in tables}
         for name in rows
