@@ -40,8 +40,9 @@ def peers(flags: argparse.Namespace) -> dict[str, Any]:
         ValueError: a model or a clip cannot be used.
     """
     out = flags.out
-    programs.program("coala_jax.data_prep.proxy_tasks", f"--out={flags.tasks}")
     folders = [flags.tasks / task for task in TASKS]
+    if not all((folder / "clips.csv").exists() for folder in folders):
+        programs.program("coala_jax.data_prep.proxy_tasks", f"--out={flags.tasks}")
     tasks = [load_task(str(folder)) for folder in folders]
     clips = _clips(tasks)
     found = {

@@ -1,6 +1,7 @@
 """Peers: which programs run, what is done again, and the tables; no peer is installed."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,9 @@ def calls(monkeypatch, commands, tmp_path):
         if not module.endswith("proxy_tasks"):
             return inner(module, *flags)
         commands.append(["proxy_tasks", *flags])
-        for task in peers.TASKS:
-            if not (tmp_path / "tasks" / task).exists():
-                write_task(tmp_path / "tasks" / task, clips=24)
+        first, second = (tmp_path / "tasks" / task for task in peers.TASKS)
+        write_task(first, clips=24)
+        shutil.copytree(first, second)  # written again, the clips would hold another time
         return None
 
     monkeypatch.setattr(programs, "program", program)
@@ -142,6 +143,7 @@ def test_each_peer_has_an_environment_of_its_own_and_is_made_once(tmp_path, call
     calls.clear()
     assert peers.main(flags(tmp_path)) == 0
     assert calls == []
+    assert [command[0] for command in commands] == ["proxy_tasks", "run", "run"]
     (envs / "musicnn" / "done").write_text("of other packages")
     (tmp_path / "out" / "vectors" / "musicnn.json").unlink()  # as a kill leaves it
     assert peers.main(flags(tmp_path)) == 0
@@ -151,7 +153,7 @@ def test_each_peer_has_an_environment_of_its_own_and_is_made_once(tmp_path, call
 def test_other_clips_are_embedded_again(tmp_path, calls, commands):
     assert peers.main(flags(tmp_path)) == 0
     calls.clear()
-    clip = next((tmp_path / "tasks" / "events" / "audio").iterdir())
+    clip = tmp_path / "tasks" / "events" / "audio" / "0007.wav"
     clip.write_bytes(clip.read_bytes() + b"\0\0")
     assert peers.main(flags(tmp_path)) == 0
     assert [call[2] for call in calls] == ["aisfx", "musicnn"]
