@@ -24,9 +24,19 @@ ROOT = Path(__file__).parents[1]
 def program(module: str, *flags: str) -> None:
     """Runs a program. Raises RuntimeError if it fails; it has said why."""
     logging.info("%s", shlex.join(["python", "-m", module, *flags]))
-    done = subprocess.run([sys.executable, "-m", module, *flags], cwd=ROOT, check=False)
+    _run(module, [sys.executable, "-m", module, *flags])
+
+
+def call(*command: str) -> None:
+    """Runs what is no program of this project, such as pip. Raises as `program`."""
+    logging.info("%s", shlex.join(command))
+    _run(shlex.join(command[:4]), command)
+
+
+def _run(name: str, command: Sequence[str]) -> None:
+    done = subprocess.run(command, cwd=ROOT, check=False)
     if done.returncode:
-        raise RuntimeError(f"{module} ended with exit code {done.returncode}; see its last lines")
+        raise RuntimeError(f"{name} ended with exit code {done.returncode}; see its last lines")
 
 
 def make_corpus(corpus: Path) -> None:
@@ -53,17 +63,23 @@ def train(workdir: Path, dataset: Path, config: str, settings: Mapping[str, Any]
 
 
 def evaluate(
-    out: Path, work: Path, models: Mapping[str, str], tasks: Sequence[Path], seeds: int = 10
+    out: Path,
+    work: Path,
+    models: Mapping[str, str],
+    tasks: Sequence[Path],
+    heads: Sequence[str] = ("mlp",),
+    seeds: int = 10,
 ) -> dict[str, Any]:
     """The record of `coala evaluate` on the models, by name, with both poolings; replaces `out`.
 
+    heads: classifiers of the vectors.
     seeds: trainings of each classifier.
     """
     named = [f"--model={name}={model}" for name, model in models.items()]
     places = [f"--cache={work}", f"--out={out}", "--overwrite"]
     chosen = [f"--task={task}" for task in tasks]
-    pooling = [f"--seeds={seeds}", "--pooling", *scores.POOLINGS]
-    program("coala_jax.evaluation.run", *named, *chosen, *places, *pooling)
+    settings = [f"--seeds={seeds}", "--pooling", *scores.POOLINGS, "--head", *heads]
+    program("coala_jax.evaluation.run", *named, *chosen, *places, *settings)
     return storage.read_json(out / "results.json")
 
 

@@ -157,7 +157,7 @@ def _compare(out: Path, trained: Sequence[Trained], tables: Sequence[Path]) -> d
     rows |= {"MFCC": {"MFCC": "mfcc"}, "MFCC, peak": {"MFCC, peak": "mfcc:peak"}}
     models = {name: model for row in rows.values() for name, model in row.items()}
     evaluation = programs.evaluate(
-        out / "evaluation", out / "work", models, tables, CLASSIFIER_SEEDS
+        out / "evaluation", out / "work", models, tables, seeds=CLASSIFIER_SEEDS
     )
     accuracies = {
         name: {table.stem: _beside(evaluation, rows, name, table.stem) for table in tables}

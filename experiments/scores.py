@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from coala_jax.evaluation import significance
 
 POOLINGS = ("mean", "layers")
+HAVE_NONE = ("mfcc", "vectors:")  # how specs begin whose vectors are of no pooling
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,27 @@ class Score:
         }
 
 
-def read(record: Mapping[str, Any], task: str, models: Mapping[str, str], pooling: str) -> Score:
+def names_of(models: Mapping[str, str], pooling: str) -> list[str]:
+    """What models of these names and specs are called where several poolings are evaluated."""
+    return [n if m.startswith(HAVE_NONE) else f"{n}, {pooling}" for n, m in models.items()]
+
+
+def read(
+    record: Mapping[str, Any],
+    task: str,
+    models: Mapping[str, str],
+    pooling: str,
+    head: str = "mlp",
+) -> Score:
     """The score of a row whose seeds stand in an evaluation of several poolings.
 
-    models: the model of each name, one a seed; MFCCs have no pooling.
+    models: the model of each name, one a seed; MFCCs and vectors of a file have no pooling.
 
     Raises:
         ValueError: the record lacks one of them.
     """
-    found = {one["model"]: one for one in record["outcomes"] if one["task"] == task}
-    names = [n if m.startswith("mfcc") else f"{n}, {pooling}" for n, m in models.items()]
+    chosen = [o for o in record["outcomes"] if (o["task"], o["head"]) == (task, head)]
+    found, names = {one["model"]: one for one in chosen}, names_of(models, pooling)
     if missing := [name for name in names if name not in found]:
         raise ValueError(f"the evaluation has no {missing[0]!r} on {task}. Fix: evaluate it again")
     rows = [found[name] for name in names]

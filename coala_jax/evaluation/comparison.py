@@ -18,6 +18,7 @@ from coala_jax.evaluation.evaluators import Evaluator
 from coala_jax.evaluation.features import extract
 from coala_jax.evaluation.probe_result import ProbeResult
 from coala_jax.evaluation.tasks import Task, TaskError
+from coala_jax.evaluation.vector_table import VectorTable
 
 _NAMED = 20  # files in an error's message
 
@@ -66,7 +67,10 @@ class TaskResult:
 
 
 def evaluate_task(
-    task: Task, evaluators: Sequence[Evaluator], settings: EvaluationSettings, work: Path
+    task: Task,
+    evaluators: Sequence[Evaluator | VectorTable],
+    settings: EvaluationSettings,
+    work: Path,
 ) -> TaskResult:
     """Embeds the task's clips by each evaluator, and trains each head on each.
 
@@ -76,6 +80,7 @@ def evaluate_task(
     Raises:
         TaskError: clips cannot be decoded; it lists them. With `allow_missing` only where too few
             are left.
+        ValueError: a table of vectors lacks one.
     """
     files = [clip.file for clip in task.clips]
     extracted = extract(task.root, files, evaluators, settings.policy, work / "vectors")

@@ -16,13 +16,14 @@ from coala_jax.data.schema import Manifest
 from coala_jax.embedding.embedder import Embedder
 from coala_jax.evaluation import cca, descriptors
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator
+from coala_jax.evaluation.vector_table import VectorTable
 
 _TRAINING_SOUNDS = 10_000  # that principal components are learned from; spread over the split
 _BLOCK = 512  # patches in memory at once
 
 
 def correlate(
-    evaluators: Sequence[Evaluator],
+    evaluators: Sequence[Evaluator | VectorTable],
     folders: Sequence[Path],
     audio: Path,
     work: storage.PathLike,

@@ -1,8 +1,9 @@
-"""What is evaluated: pretrained and untrained models, MFCCs, anything else that embeds clips."""
+"""What is evaluated: pretrained and untrained models, MFCCs, vectors that something else made."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,8 +14,12 @@ from coala_jax import storage
 from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.evaluation.baselines import Mfcc
+from coala_jax.evaluation.vector_table import VectorTable, load_vectors
 
-SPECS = "FOLDER of a pretrained model, untrained:FOLDER[:SEED], or mfcc, mfcc:released, mfcc:peak"
+SPECS = (
+    "FOLDER of a pretrained model, untrained:FOLDER[:SEED], vectors:FILE, or mfcc, mfcc:released, "
+    "mfcc:peak"
+)
 
 MFCCS = {
     "mfcc": {},
@@ -71,7 +76,7 @@ class ModelEvaluator:
 
 def load_evaluators(
     specs: Sequence[str], poolings: Sequence[str] = ()
-) -> list[ModelEvaluator | Mfcc]:
+) -> list[ModelEvaluator | Mfcc | VectorTable]:
     """One evaluator per `[NAME=]SPEC`, SPEC as in SPECS.
 
     Args:
@@ -80,7 +85,8 @@ def load_evaluators(
 
     Raises:
         ModelError: a folder has no pretrained model.
-        ValueError: a spec or a pooling is invalid, or two evaluators have the same name.
+        ValueError: a spec, a pooling or a file of vectors is invalid, or two evaluators have the
+            same name.
     """
     evaluators = [one for spec in specs for one in _load(spec, poolings)]
     names = [evaluator.name for evaluator in evaluators]
@@ -91,15 +97,18 @@ def load_evaluators(
     return evaluators
 
 
-def _load(spec: str, poolings: Sequence[str]) -> Iterator[ModelEvaluator | Mfcc]:
-    """MFCCs, which have no pooling, or the model with each pooling."""
+def _load(spec: str, poolings: Sequence[str]) -> Iterator[ModelEvaluator | Mfcc | VectorTable]:
+    """MFCCs or vectors of a file, which have no pooling, or the model with each pooling."""
     name, equals, what = spec.partition("=")
     if not equals or storage.path(spec).exists():
         name, what = "", spec
-    if not what.removeprefix("untrained:"):
+    if not re.sub("^(untrained|vectors):", "", what):
         raise ValueError(f"--model {spec!r} names no model. Fix: give [NAME=]SPEC, SPEC a {SPECS}")
     if what in MFCCS:
         yield Mfcc(**MFCCS[what], name=name)
+        return
+    if what.startswith("vectors:"):
+        yield load_vectors(Path(what.removeprefix("vectors:")), name)
         return
     for pooling in poolings or [None]:
         one = _load_model(spec, name, what, pooling)

@@ -17,6 +17,7 @@ from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding.pooling import check_policy
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 from coala_jax.evaluation.vector_cache import VectorCache
+from coala_jax.evaluation.vector_table import VectorTable
 from coala_jax.prefetch import prefetch
 
 # A block is cached when either is reached; so much sound takes 256 MiB.
@@ -43,7 +44,7 @@ class Extracted:
 def extract(
     root: Path,
     files: Sequence[str],
-    evaluators: Sequence[Evaluator],
+    evaluators: Sequence[Evaluator | VectorTable],
     policy: str,
     cache: storage.PathLike,
     *,
@@ -52,6 +53,7 @@ def extract(
     """The vectors of `files`, from the cache where they are known.
 
     Equal files are decoded and embedded once. Failures are not cached: the cause may be gone.
+    Files are not decoded for a table of vectors, which must have one of each.
 
     Args:
         root: what `files` are relative to.
@@ -59,7 +61,8 @@ def extract(
         workers: threads that decode, by default one per core.
 
     Raises:
-        ValueError: two evaluators have the same name, or the policy is unknown.
+        ValueError: two evaluators have the same name, the policy is unknown, or a table lacks the
+            vector of a file that could be read.
     """
     check_policy(policy)
     names = [evaluator.name for evaluator in evaluators]
@@ -71,14 +74,21 @@ def extract(
     caches = {
         evaluator.digest: VectorCache(evaluator, policy, cache, paths.keys())
         for evaluator in evaluators
+        if not isinstance(evaluator, VectorTable)
     }
     failed = _fill(list(caches.values()), paths, workers)
     failures |= {file: failed[digest] for file, digest in digests.items() if digest in failed}
     good = {file: digests[file] for file in files if file not in failures}
-    rows = [digests[file] for file in files if file in good]
+    found = [file for file in files if file in good]
+    rows = [digests[file] for file in found]
     return Extracted(
-        files=tuple(file for file in files if file in good),
-        vectors={one.name: caches[one.digest].rows(rows) for one in evaluators},
+        files=tuple(found),
+        vectors={
+            one.name: one.vectors_of(root, found, good)
+            if isinstance(one, VectorTable)
+            else caches[one.digest].rows(rows)
+            for one in evaluators
+        },
         digests=good,
         failures={file: failures[file] for file in files if file in failures},
     )

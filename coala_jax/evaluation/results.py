@@ -18,6 +18,7 @@ from coala_jax.evaluation.comparison import EvaluationSettings, TaskResult, majo
 from coala_jax.evaluation.evaluators import Evaluator
 from coala_jax.evaluation.probe_result import differences
 from coala_jax.evaluation.tasks import Task
+from coala_jax.evaluation.vector_table import VectorTable
 
 RESULTS = "results.json"
 FORMAT = 1
@@ -28,7 +29,7 @@ Record = dict[str, Any]
 
 
 def request(
-    evaluators: Sequence[Evaluator],
+    evaluators: Sequence[Evaluator | VectorTable],
     tasks: Sequence[Task],
     settings: EvaluationSettings,
     datasets: Sequence[Path],

@@ -84,7 +84,8 @@ def parser() -> Parser:
         required=True,
         metavar="[NAME=]MODEL",
         help="a pretrained model's folder, untrained:FOLDER[:SEED] (its architecture with fresh "
-        "weights), or mfcc, mfcc:released, mfcc:peak; the others are compared with the first",
+        "weights), vectors:FILE (a table of `coala embed`, or of anything else), or mfcc, "
+        "mfcc:released, mfcc:peak; the others are compared with the first",
         **many,
     )
     parser.add_argument(

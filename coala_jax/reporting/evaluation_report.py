@@ -13,6 +13,8 @@ from coala_jax.reporting import evaluation_plots, style, tables
 
 FORMAT = 1
 REPORT = "report.md"
+# What is said of a model's clips.
+_LEVELS = {"recorded": "", "peak": ", clips at a peak of 1", "unknown": ", vectors of a file"}
 
 Record = Mapping[str, Any]
 
@@ -122,12 +124,12 @@ def _provenance(record: Record) -> str:
         *(
             f"- model {one['name']}: {one['digest']}"
             + (", pooling layers" if tables.is_layers(one) else "")
-            + (", clips at a peak of 1" if one["level"] == "peak" else "")
+            + _LEVELS[one["level"]]
             for one in record["models"]
         ),
         *(f"- data of {task['name']}: {task['digest']}" for task in record["tasks"]),
     ]
-    if len({one["level"] for one in record["models"]}) > 1:
+    if {one["level"] for one in record["models"]} >= {"recorded", "peak"}:
         lines.append(
             "- those that are not said to hear clips at a peak of 1 hear how loud a clip was "
             "recorded, too; the MFCCs beside the others are mfcc:peak"

@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from coala_jax.embedding.embedder import load
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.evaluators import Evaluator, ModelEvaluator, load_evaluators
+from coala_jax.evaluation.vector_table import VectorTable
 from coala_jax.models.pretrained import ModelError
 from tests.synthetic import tiny_model
 
@@ -68,7 +70,15 @@ def test_the_name_is_before_the_first_equals_sign_unless_that_is_in_a_path(run, 
     assert named.case == plain.case == "e_c"
 
 
-@pytest.mark.parametrize("spec", ["", "name=", "untrained:", "mffc"])
+def test_vectors_of_a_file_have_its_name_or_a_given_one_and_no_pooling(run, tmp_path):
+    np.savez(tmp_path / "theirs.npz", path=["a.wav"], vectors=np.ones((1, 2), np.float32))
+    spec = f"vectors:{tmp_path}/theirs.npz"
+    plain, named = load_evaluators([spec, f"peer={spec}"], ["mean", "layers"])
+    assert (plain.name, named.name) == ("theirs", "peer")
+    assert isinstance(plain, VectorTable) and plain.digest == named.digest
+
+
+@pytest.mark.parametrize("spec", ["", "name=", "untrained:", "vectors:", "mffc"])
 def test_an_invalid_spec_is_an_error_that_lists_the_valid_ones(spec):
     with pytest.raises(ValueError, match=rf"{spec!r}.* mfcc:released"):
         load_evaluators([spec])

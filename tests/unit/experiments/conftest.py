@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import programs
+from experiments import programs, scores
 
 SOUNDS = [
     ("notes/a.flac", "minuet-data"),
@@ -64,16 +64,25 @@ def _run(folder: Path, flags: tuple[str, ...]) -> None:
 
 def _evaluation(folder: Path, flags: tuple[str, ...]) -> None:
     """An evaluation in which every model is right at half of the clips."""
+    heads = flags[flags.index("--head") + 1 :]
     models = [flag.split("=", 2) for flag in flags if flag.startswith("--model=")]
     tasks = [Path(flag.partition("=")[2]).stem for flag in flags if flag.startswith("--task=")]
     names = [
         name + suffix
         for _, name, model in models
-        for suffix in ([""] if model.startswith("mfcc") else [", mean", ", layers"])
+        for suffix in ([""] if model.startswith(scores.HAVE_NONE) else [", mean", ", layers"])
     ]
     outcomes = [
-        {"task": task, "model": name, "mean": 0.5, "correct": [1, 0, 0.5, 0.5], "fold_sizes": [4]}
+        {
+            "task": task,
+            "model": name,
+            "head": head,
+            "mean": 0.5,
+            "correct": [1, 0, 0.5, 0.5],
+            "fold_sizes": [4],
+        }
         for task in tasks
         for name in names
+        for head in heads
     ]
     (folder / "results.json").write_text(json.dumps({"outcomes": outcomes}))

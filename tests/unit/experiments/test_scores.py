@@ -14,7 +14,14 @@ OUTCOMES = {
 }
 RECORD = {
     "outcomes": [
-        {"task": task, "model": name, "mean": mean, "correct": correct, "fold_sizes": [2, 3]}
+        {
+            "task": task,
+            "model": name,
+            "head": "mlp",
+            "mean": mean,
+            "correct": correct,
+            "fold_sizes": [2, 3],
+        }
         for task in ("bells", "horns")
         for name, (mean, correct) in OUTCOMES.items()
     ]
@@ -46,6 +53,19 @@ def test_a_difference_is_of_the_same_clips_with_the_folds_weights():
     sure = found | {"difference": -0.1, "p_value": 0.009}
     assert scores.difference(sure) == "-10.0**"
     assert scores.difference(sure | {"p_value": 0.03}) == "-10.0*"
+
+
+def test_of_several_classifiers_the_one_that_is_asked_for_counts():
+    svm = {**RECORD["outcomes"][0], "head": "svm", "mean": 0.125, "correct": [0.5, 0, 0, 0, 0]}
+    record = {"outcomes": [*RECORD["outcomes"], svm]}
+    ours = {"ours #0": OURS["ours #0"]}
+    assert scores.read(record, "bells", ours, "mean").seeds == (0.75,)
+    assert scores.read(record, "bells", ours, "mean", "svm").seeds == (0.125,)
+
+
+def test_vectors_of_a_file_have_no_pooling():
+    models = {"peer": "vectors:peer.npz", "ours": "runs/0/model"}
+    assert scores.names_of(models, "layers") == ["peer", "ours, layers"]
 
 
 def test_mfccs_have_no_pooling_and_a_missing_row_is_named():
