@@ -73,7 +73,7 @@ class PytorchArm:
         self._form = form
         self._device = torch.device("cuda" if on_gpu() else "cpu")
         layout = torch.channels_last if form.channels_last else torch.contiguous_format
-        model = pytorch_coala.TorchCoala(config.case, workload.sizes.tags, **config.model)
+        model = pytorch_coala.TorchCoala.of_config(config, workload.sizes.tags)
         if weights is not None:
             model.load_state_dict(weights)
         self._model = model.to(self._device, memory_format=layout).train()

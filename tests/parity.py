@@ -66,7 +66,7 @@ def make_batches(count: int) -> Sequence[Batch]:
 def new_reference(config: ConfigDict, dtype: str) -> pytorch_coala.TorchCoala:
     """As PyTorch starts it; the product takes its weights over."""
     torch.manual_seed(config.seed)
-    model = pytorch_coala.TorchCoala(config.case, TAGS, **config.model)
+    model = pytorch_coala.TorchCoala.of_config(config, TAGS)
     return model.to(getattr(torch, dtype))
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Num
+from ml_collections import ConfigDict
 from torch import Tensor, nn
 
 Patches = Float[Tensor, "row mel time"]
@@ -71,6 +72,12 @@ class TorchCoala(nn.Module):
             self.tag_decoder = tag_decoder(
                 latent, tag_hidden, tags, dropout_rate, dropout_placement
             )
+
+    @classmethod
+    def of_config(cls, config: ConfigDict, tags: int) -> "TorchCoala":
+        """The networks of a config; the pooling of clips is none of theirs."""
+        settings = {name: value for name, value in config.model.items() if name != "pooling"}
+        return cls(config.case, tags, **settings)
 
     def forward(self, patches: Patches, tags: Tags) -> Outputs:
         """Inputs of any kind of number: they are taken in the precision of the weights."""
