@@ -205,6 +205,49 @@ class Index:
         ids, scores = rankings[0] if len(rankings) == 1 else _fuse(rankings)
         return self._hits((ids[:top], scores[:top]))
 
+    def duplicates(self, correlation: float = 0.95) -> list[list[Hit]]:
+        """Sounds that are one recording: cut, encoded again, turned up or down, or equal files.
+
+        Candidates are near by embedding and confirmed by waveform (`audio.correlation`), at most
+        the first minute of each; files that cannot be read are left out, with a warning.
+
+        Args:
+            correlation: from which two sounds count as one recording, in (0, 1].
+
+        Returns:
+            Groups of at least two, the longest sound first; a sound's score is its highest
+            correlation with another of its group.
+
+        Raises:
+            ValueError: the correlation is out of range.
+        """
+        from coala_jax.embedding.index_groups import near_copies
+
+        if not 0 < correlation <= 1:
+            raise ValueError(f"correlation is {correlation:g}; it must be above 0, at most 1")
+        groups, failures = near_copies(self._store, self.sounds, correlation)
+        for path, error in failures.items():
+            logging.warning("%s: left out: %s", shown(path), error)
+        found = [self._hits(_ranking(group)) for group in groups]
+        found = [sorted(hits, key=lambda hit: (-hit.seconds, hit.path)) for hits in found]
+        return sorted(found, key=lambda hits: hits[0].path)
+
+    def clusters(self, count: int | None = None, seed: int = 0) -> list[tuple[str, list[Hit]]]:
+        """The sounds in groups that sound alike, the largest first; with the name of each.
+
+        A name is of the tags that fit the group more than the whole index. Scores are NaN.
+
+        Args:
+            count: of groups; None for the square root of half the sounds, at most 30.
+        """
+        from coala_jax.embedding.index_groups import groups_of
+
+        groups = groups_of(self._store, self.folder, self.settings, count, seed)
+        return [
+            (name, sorted(self._hits(_ranking([(row, math.nan) for row in rows]))))
+            for name, rows in groups
+        ]
+
     def _by_words(self, text: str, count: int, where: str | None) -> Ranking:
         words = self.words(text)
         for note in words.notes:
@@ -257,7 +300,7 @@ class Index:
         embedder = load(place, self.settings.pooling)
         self.settings.check_model(embedder, place, self.folder)
         mean, spread = index_settings.read_scale(self.folder, self.settings.table)
-        (vector,) = embedder.embed([sound])
+        (vector,) = embedder.embed([sound], policy=index_settings.POLICY)
         return None, (vector - mean) / spread
 
     def _row_of(self, sound: Path) -> int | None:
@@ -294,6 +337,11 @@ def _in_range(seconds: Range | None) -> list[str]:
         raise ValueError(f"the range of seconds {low:g} to {high:g} is empty. Fix: swap its ends")
     conditions = [f"seconds >= {low!r}"] if low > -math.inf else []
     return conditions + ([f"seconds <= {high!r}"] if high < math.inf else [])
+
+
+def _ranking(rows: Sequence[tuple[int, float]]) -> Ranking:
+    ids, scores = zip(*rows, strict=True)
+    return np.array(ids, np.int64), np.array(scores, np.float64)
 
 
 def _fuse(rankings: Sequence[Ranking]) -> Ranking:

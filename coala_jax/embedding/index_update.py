@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from coala_jax import storage
 from coala_jax.embedding.folder import find_sounds, first_lines, path_of
-from coala_jax.embedding.index_settings import Settings, read_scale, shown
+from coala_jax.embedding.index_settings import POLICY, Settings, read_scale, shown
 from coala_jax.embedding.index_store import File, Store, path_columns, vector_array
 from coala_jax.embedding.table import State
 
@@ -147,7 +147,7 @@ def follow(
     done: dict[str, int] = {"added": 0, "changed": 0}
     try:
         with tqdm(todo, unit="sound", disable=not progress or not todo) as bar:
-            described = embedder.describe_each(files, workers=workers)
+            described = embedder.describe_each(files, policy=POLICY, workers=workers)
             for path, result in zip(bar, described, strict=True):
                 try:
                     row = _row(root, path, found.files[path], result, tags, known.get(path), ids)

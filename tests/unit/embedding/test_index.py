@@ -142,7 +142,7 @@ def test_logits_are_kept_of_the_cnn_and_projections_of_the_others(made, loaded):
 @pytest.mark.parametrize("kind", ["cosine", "vote"])
 def test_a_search_by_a_sound_goes_by_standardised_embeddings(made, loaded, kind):
     index, paths = made[kind], files(made[kind])
-    rows = standard(loaded[kind].embed(paths).astype(np.float64))
+    rows = standard(loaded[kind].embed(paths, policy="masked").astype(np.float64))
     others = [row for row in range(SOUNDS) if row != 5]
     hits = index.similar(paths[5])
     assert_found(hits, [paths[row] for row in others], rows[others] @ rows[5])
@@ -157,7 +157,9 @@ def test_a_sound_that_is_not_in_the_index_goes_through_its_model(
     shutil.copy(index.sounds / "5.wav", copy)
     write(other, 5, 0.75)
     model = loaded["vote"]
-    known, new = (model.embed(some).astype(np.float64) for some in (files(index), [other]))
+    known, new = (
+        model.embed(some, policy="masked").astype(np.float64) for some in (files(index), [other])
+    )
     assert_found(index.similar(other), files(index), standard(known) @ standard(new, known)[0])
     monkeypatch.setattr(embedder_module, "load", None)  # which the content of a sound need not
     assert index.similar(copy) == index.similar("5.wav")
@@ -212,9 +214,9 @@ def follow(loaded, models, tmp_path):
             def __getattr__(self, name):
                 return getattr(embedder, name)
 
-            def describe_each(self, sounds, workers):
+            def describe_each(self, sounds, policy, workers):
                 read.extend(Path(sound).relative_to(tmp_path / "sounds") for sound in sounds)
-                return embedder.describe_each(sounds, workers=workers)
+                return embedder.describe_each(sounds, policy=policy, workers=workers)
 
         sounds = tmp_path / "sounds"
         index, changes = Index.update(sounds, Spy(), models[model], tmp_path / out, tags)
@@ -392,7 +394,7 @@ def test_the_scale_is_made_again_when_the_sounds_are_twice_as_many(follow, loade
     write(paths[-1], 3, 0.5)
     index, _, read = follow()
     assert (index.settings.table, index.settings.scaled_by, len(read)) == ("sounds-2", 36, 1)
-    expected = standard(loaded["cosine"].embed(paths).astype(np.float64))
+    expected = standard(loaded["cosine"].embed(paths, policy="masked").astype(np.float64))
     assert_found(index.similar("04.wav", top=99), *_others(paths, expected, 4))
 
 
