@@ -35,7 +35,7 @@ print("loaded", {"jax", "librosa"} & sys.modules.keys())
 def test_help_loads_neither_jax_nor_librosa():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
     assert done.stdout.endswith("loaded set()\n"), done.stderr
-    assert "  train     trains a model" in done.stdout
+    assert "  train       trains a model" in done.stdout
 
 
 def test_without_a_command_it_helps_and_it_knows_its_version(capsys):
@@ -57,8 +57,8 @@ MISTAKES = {
         "e_c, free, quickstart or a file of yours, ./my.py"
     ),
     "train ./none.py --data=d": (
-        "coala train: ./none.py: no such file. Fix: name ae_c, cnn, e_c, free, quickstart or a file "
-        "of yours, ./my.py"
+        "coala train: ./none.py: no such file. Fix: name ae_c, cnn, e_c, free, quickstart or a "
+        "file of yours, ./my.py"
     ),
     "train ./modeless.py:released --data=d": (
         "coala train: ./modeless.py: its get_config takes no mode. Fix: leave out :released"
