@@ -186,11 +186,17 @@ class Store:
         where: str | None = None,
         *,
         exact: bool = False,
+        probes: int = _PROBES,
+        refined: int = _REFINED,
     ) -> tuple[Int64[np.ndarray, " row"], Float64[np.ndarray, " row"]]:
         """The ids of the nearest rows and their cosines, best first.
 
         Every row is compared up to `EXACT_SOUNDS`, where the column has no vector index, and with
         `exact`. A vector of zeros is near to nothing.
+
+        Args:
+            probes: lists of the vector index that are read, of about the square root of the rows.
+            refined: how many times `count` vectors are compared exactly.
         """
         query = self._table.search(np.asarray(vector, np.float32), vector_column_name=column)
         query = query.distance_type("cosine").select(["id", "_distance"])
@@ -199,7 +205,7 @@ class Store:
         if exact or len(self) <= EXACT_SOUNDS:
             query = query.bypass_vector_index()
         else:
-            query = query.nprobes(_PROBES).refine_factor(_REFINED)
+            query = query.nprobes(probes).refine_factor(refined)
         found = query.limit(max(count, 1)).to_arrow()
         distances = found["_distance"].to_numpy().astype(np.float64)
         return found["id"].to_numpy(), 1 - distances
