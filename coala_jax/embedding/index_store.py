@@ -195,7 +195,7 @@ class Store:
         `exact`. A vector of zeros is near to nothing.
 
         Args:
-            probes: lists of the vector index that are read, of about the square root of the rows.
+            probes: lists of the vector index that are read; LanceDB makes one of some 8,000 rows.
             refined: how many times `count` vectors are compared exactly.
         """
         query = self._table.search(np.asarray(vector, np.float32), vector_column_name=column)
