@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for editors; the same names as below
     from coala_jax.default_config import get_config as get_config
     from coala_jax.embedding.embedder import Embedder as Embedder
     from coala_jax.embedding.embedder import load as load
+    from coala_jax.embedding.index import Index as Index
     from coala_jax.models.pretrained import PretrainedModel as PretrainedModel
     from coala_jax.preparation.run import prepare as prepare
     from coala_jax.preparation.settings import Settings as Settings
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "Embedder": "embedding.embedder",
     "FrontEnd": "audio.frontend",
+    "Index": "embedding.index",
     "Manifest": "data.schema",
     "PretrainedModel": "models.pretrained",
     "Settings": "preparation.settings",

@@ -19,24 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.signal
 from absl import logging
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float32, Int
 from tqdm import tqdm
 
 from coala_jax import logs, storage
+from coala_jax.audio.correlation import RATE_HZ, correlation
 from coala_jax.flags import Parser, at_least, run
 from experiments import development
 
 PROGRAM = "experiments.near_duplicates"
-RATE_HZ = 22_000
-WINDOW = RATE_HZ // 2  # samples
-MOST = 60 * RATE_HZ  # samples of a sound that are searched
 BOUND = 0.75  # correlation from which two sounds count as one recording
 _BLOCK = 512  # test clips whose similarities are in memory at a time
 
 Vectors = Float32[np.ndarray, "sound value"]
-Waveform = Float32[np.ndarray, " sample"]
 
 
 def nearest(tests: Vectors, sounds: Vectors, count: int) -> Int[np.ndarray, "test count"]:
@@ -52,29 +48,6 @@ def nearest(tests: Vectors, sounds: Vectors, count: int) -> Int[np.ndarray, "tes
         similarity = unit(tests[start : start + _BLOCK]) @ all_sounds.T
         found.append(np.argsort(-similarity, axis=1, kind="stable")[:, :count])
     return np.concatenate(found)
-
-
-def correlation(one: Waveform, other: Waveform) -> float:
-    """The highest absolute correlation of the shorter's loudest half second with a place of the
-    longer, of their first differences, in [0, 1]; 0 where one of them is silent."""
-    short, long = sorted((np.diff(one[:MOST]), np.diff(other[:MOST])), key=len)
-    size = min(WINDOW, len(short))
-    if not size:  # one of them is a single sample
-        return 0.0
-    energy = _sums_of_squares(short, size)
-    start = int(energy.argmax())
-    window = short[start : start + size].astype(np.float64)
-    dots = scipy.signal.correlate(long.astype(np.float64), window, mode="valid", method="fft")
-    norms = np.sqrt(_sums_of_squares(long, size) * (window**2).sum())
-    # Where the other is all but silent, rounding of the FFT would be all there is.
-    heard = norms > 1e-3 * norms.max(initial=0)
-    return float(np.abs(dots[heard] / norms[heard]).max(initial=0)) if norms.any() else 0.0
-
-
-def _sums_of_squares(waveform: Waveform, size: int) -> Float[np.ndarray, " place"]:
-    """Of every `size` samples in a row."""
-    total = np.concatenate([[0], np.cumsum(waveform.astype(np.float64) ** 2)])
-    return np.maximum(total[size:] - total[:-size], 0)
 
 
 def search(flags: argparse.Namespace) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import pooling
 from coala_jax.embedding.encoder import Encoder, Event, Patches
+from coala_jax.embedding.pools import POSITIONS, Pooled, new_pool, pool_sounds
 from coala_jax.embedding.sounds import Heard, Reader, Sound, Windows, as_list
 from coala_jax.models.autoencoders import BLOCK_POSITIONS, LATENT_SIZE, PATCH_SIZE
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
@@ -28,15 +29,30 @@ from coala_jax.tags.vocabulary import Vocabulary
 
 Vectors = Float32[np.ndarray, "row latent"]
 
-# Positions in time that are pooled each by itself; all other methods are of the patch as a whole.
-_POSITIONS = {"encode_audio": LATENT_SIZE, "encode_layers": sum(BLOCK_POSITIONS)}
-
 
 class Embedding(NamedTuple):
     """The result for one sound: its vector, or None and the error that says why."""
 
     vector: Float32[np.ndarray, " value"] | None
     seconds: float  # of sound that were read
+    error: ValueError | None
+
+
+class Description(NamedTuple):
+    """What an index holds of a sound; of one that cannot be read the vectors are None.
+
+    Attributes:
+        matched: what tags are matched with: the projection, in the case CNN the logits.
+        embedding: as `embed` gives it.
+        seconds: of sound that were read.
+        patches: of which the vectors are pooled.
+        error: that says why there are no vectors.
+    """
+
+    matched: Float32[np.ndarray, " value"] | None
+    embedding: Float32[np.ndarray, " value"] | None
+    seconds: float
+    patches: int
     error: ValueError | None
 
 
@@ -58,6 +74,7 @@ class Embedder:
         pooling: what a sound's vector is, of `pooling.POOLINGS`: mean, or layers.
         embedding_size: values of a sound's vector, 9 times the filters, or with `layers` 30 times.
         latent_size: values of a patch's latent and of a projection, 9 times the filters.
+        matched_size: values that tags are matched with: of a projection, in the case CNN the tags.
 
     A sound is a file, or an array [sample] or [channel, sample] of floats in [-1, 1], of any rate,
     number of channels (averaged) and length; see `pooling` for those that fill no patch. A file is
@@ -84,6 +101,7 @@ class Embedder:
         self._encoder = Encoder(model)
         filters = self._encoder.module.filters
         self.latent_size = filters * LATENT_SIZE**2
+        self.matched_size = len(self.vocabulary) if self.case == "cnn" else self.latent_size
         statistics = 2 * len(BLOCK_POSITIONS) * LATENT_SIZE  # of each block's bands
         self.embedding_size = filters * statistics if self._is_layers else self.latent_size
 
@@ -133,6 +151,24 @@ class Embedder:
     ) -> Iterator[Embedding]:
         """As `embed`, sound by sound as they are done, with the error of each that failed."""
         return self._pooled(self._encode_method, sounds, sample_rate_hz, policy, workers)
+
+    def describe_each(
+        self,
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None = None,
+        *,
+        policy: str = "paper",
+        workers: int | None = None,
+    ) -> Iterator[Description]:
+        """`project` (in the case CNN the logits) and `embed` of each sound as they are done.
+
+        Each sound is read, and goes through the encoder, once.
+        """
+        parts = (self._match_method, self._encode_method)
+        method = "match_and_encode_layers" if self._is_layers else "match_and_encode"
+        for found in self._pooled_parts(method, parts, sounds, sample_rate_hz, policy, workers):
+            matched, embedding = found.vectors or (None, None)
+            yield Description(matched, embedding, found.seconds, found.patches, found.error)
 
     def embed_clips(
         self, waveforms: Iterable[Float32[np.ndarray, " _"]], policy: str = "paper"
@@ -254,8 +290,7 @@ class Embedder:
                 "this model has no bank of training sounds, whose tags would vote. Fix: load a "
                 "model as training leaves it; an untrained one has none"
             )
-        method = "predict_tags" if self.case == "cnn" else "project_audio"
-        for found in self._pooled(method, sounds, sample_rate_hz, "paper", workers):
+        for found in self._pooled(self._match_method, sounds, sample_rate_hz, "paper", workers):
             if found.vector is None:
                 yield found
             elif self.case == "cnn":
@@ -305,22 +340,29 @@ class Embedder:
         workers: int | None,
     ) -> Iterator[Embedding]:
         """What a method makes of each sound's patches, pooled: the mean, or of layers more."""
+        found = self._pooled_parts(method, (method,), sounds, sample_rate_hz, policy, workers)
+        for vectors, seconds, _, error in found:
+            yield Embedding(vectors[0] if vectors else None, seconds, error)
+
+    def _pooled_parts(
+        self,
+        method: str,
+        parts: tuple[str, ...],
+        sounds: Sound | Iterable[Sound],
+        sample_rate_hz: int | None,
+        policy: str,
+        workers: int | None,
+    ) -> Iterator[Pooled]:
+        """The same of a method that gives what several do, side by side; the first is a match."""
         pooling.check_policy(policy)
         self._check_takes_sounds(method)
 
         def cut(sound: Sound, heard: Heard) -> Iterator[pooling.Clip]:
             return self._reader.clip(sound, sample_rate_hz, policy, heard)
 
-        positions, pool = _POSITIONS.get(method, 1), None
         encoded = self._encoder.encode_sounds(method, as_list(sounds), cut, workers)
-        for heard, part, rows in encoded:
-            if part is not None:
-                pool = pool or _new_pool(method)
-                pool.add(rows.reshape(len(rows), -1, positions), part.counted_frames)
-                continue
-            vector = None if heard.error else pool.result().reshape(-1)
-            yield Embedding(vector, heard.samples / self.sample_rate_hz, heard.error)
-            pool = None
+        sizes = [self.matched_size] * (len(parts) - 1)
+        return pool_sounds(encoded, parts, sizes, self.sample_rate_hz)
 
     def _of_windows(self, rows: Float32[np.ndarray, "time _"]) -> Float32[np.ndarray, "time value"]:
         """The vector of each patch by itself, of what the encoder makes of it."""
@@ -328,8 +370,8 @@ class Embedder:
             return rows
         vectors = []
         for row in rows:
-            pool = _new_pool("encode_layers")
-            pool.add(row.reshape(1, -1, _POSITIONS["encode_layers"]), PATCH_SIZE)
+            pool = new_pool("encode_layers")
+            pool.add(row.reshape(1, -1, POSITIONS["encode_layers"]), PATCH_SIZE)
             vectors.append(pool.result())
         return np.stack(vectors)
 
@@ -362,15 +404,13 @@ class Embedder:
     def _encode_method(self) -> str:
         return "encode_layers" if self._is_layers else "encode_audio"
 
+    @property
+    def _match_method(self) -> str:
+        return "predict_tags" if self.case == "cnn" else "project_audio"
+
     @functools.cached_property
     def _reader(self) -> Reader:
         return Reader(self.front_end, self.level, self.scaler)
-
-
-def _new_pool(method: str) -> pooling.MeanPool | pooling.LayersPool:
-    if method == "encode_layers":
-        return pooling.LayersPool(PATCH_SIZE, BLOCK_POSITIONS)
-    return pooling.MeanPool(PATCH_SIZE)
 
 
 def load(folder: storage.PathLike, pooling: str | None = None) -> Embedder:

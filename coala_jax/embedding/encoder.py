@@ -39,6 +39,8 @@ _WAITING_PARTS = 4  # of a sound, of some 6 s each, that wait for their turn
 _NEEDS = {
     "encode_audio": ("encoder to embed with", ("ae_c", "e_c", "cnn")),
     "encode_layers": ("encoder to embed with", ("ae_c", "e_c", "cnn")),
+    "match_and_encode": ("encoder to embed with", ("ae_c", "e_c", "cnn")),
+    "match_and_encode_layers": ("encoder to embed with", ("ae_c", "e_c", "cnn")),
     "project_audio": ("space that sounds and tags share", ("ae_c", "e_c")),
     "project_tags": ("space that sounds and tags share", ("ae_c", "e_c")),
     "reconstruct": ("decoder to reconstruct with", ("ae_c",)),

@@ -1,8 +1,8 @@
 """The models: Coala (cases AE-C and E-C) and TagClassifier (case CNN). Paper, section 3.1.
 
-All have `encode_audio`: COALA's embedding of a patch, 1152 values; and `encode_layers`: the same of
-all blocks of the audio encoder. Coala also has the two projections into the aligned space, and AE-C
-the two decoders.
+All have `encode_audio`: COALA's embedding of a patch, 1152 values; `encode_layers`: the same of all
+blocks of the audio encoder; and `match_and_encode`: what tags are matched with, and the embedding,
+of one pass. Coala also has the two projections into the aligned space, and AE-C the two decoders.
 """
 
 import functools
@@ -110,6 +110,17 @@ class Coala(nn.Module):
         """Sounds in the space they share with tags, where their cosine is how well they match."""
         return self.audio_transform(self.encode_audio(patches))
 
+    def match_and_encode(self, patches: Patches) -> Vectors:
+        """`project_audio` and, after it in each row, `encode_audio`."""
+        latent = self.encode_audio(patches)
+        return jnp.concatenate([self.audio_transform(latent), latent], axis=1)
+
+    def match_and_encode_layers(self, patches: Patches) -> Vectors:
+        """`project_audio` and, after it in each row, `encode_layers`."""
+        layers = self.audio_encoder.layers(patches)
+        projected = self.audio_transform(flatten_maps(layers[-1]))
+        return jnp.concatenate([projected, flatten_layers(layers)], axis=1)
+
     def project_tags(self, tags: Tags) -> Vectors:
         """Tag sets in the space they share with sounds."""
         return self.tag_transform(self.tag_encoder(self._as_float(tags)))
@@ -163,6 +174,17 @@ class TagClassifier(nn.Module):
     def predict_tags(self, patches: Patches) -> Float[Array, "batch tag"]:
         """Logits of the tags."""
         return self._classify(self.encode_audio(patches))
+
+    def match_and_encode(self, patches: Patches) -> Vectors:
+        """`predict_tags` and, after it in each row, `encode_audio`."""
+        latent = self.encode_audio(patches)
+        return jnp.concatenate([self._classify(latent), latent], axis=1)
+
+    def match_and_encode_layers(self, patches: Patches) -> Vectors:
+        """`predict_tags` and, after it in each row, `encode_layers`."""
+        layers = self.audio_encoder.layers(patches)
+        logits = self._classify(flatten_maps(layers[-1]))
+        return jnp.concatenate([logits, flatten_layers(layers)], axis=1)
 
     def _classify(self, latent: Vectors) -> Float[Array, "batch tag"]:
         return self.output_layer(nn.relu(self.hidden_layer(latent)))

@@ -71,10 +71,14 @@ class Vocabulary:
             ValueError: it is not; the message names the nearest tags that are.
         """
         if (place := self.find(tag)) is None:
-            near = difflib.get_close_matches(tag.lower(), map(self.readable, self.tags), n=3)
+            near = self.nearest(tag)
             hint = f"Fix: the nearest are {', '.join(near)}" if near else "Fix: see vocabulary.tags"
             raise ValueError(f"unknown tag {tag!r}: the model knows {len(self)} others. {hint}")
         return place
+
+    def nearest(self, tag: str, count: int = 3) -> list[str]:
+        """The tags that are spelt most like a word, as people write them; there may be none."""
+        return difflib.get_close_matches(tag.lower(), map(self.readable, self.tags), n=count)
 
     def readable(self, tag: int | np.integer | str) -> str:
         """A tag, given as itself or by its place, as people write it.

@@ -35,7 +35,7 @@ print("loaded", {"jax", "librosa"} & sys.modules.keys())
 def test_help_loads_neither_jax_nor_librosa():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
     assert done.stdout.endswith("loaded set()\n"), done.stderr
-    assert "  train     trains a model" in done.stdout
+    assert "  train       trains a model" in done.stdout
 
 
 def test_without_a_command_it_helps_and_it_knows_its_version(capsys):

@@ -22,6 +22,7 @@ ROOMS = {
     "reporting": set(),
     # The command `coala`, which stands on top of everything.
     "cli": {
+        "audio",
         "config_keys",
         "data",
         "data_prep",
@@ -31,6 +32,8 @@ ROOMS = {
         "logs",
         "main",
         "models",
+        "preparation",
+        "reporting",
         "training",
         "training_run",
     },

@@ -10,7 +10,10 @@ import pytest
 from benchmarks import measure, result
 from benchmarks.measure import BenchmarkError, in_turn
 
-PROGRAMS = ("train_step", "embed", "schedule", "prepare", "probe", "retrieval", "seeded_faults")
+PROGRAMS = (
+    *("train_step", "embed", "schedule", "prepare", "probe", "retrieval", "search"),
+    "seeded_faults",
+)
 
 
 @pytest.mark.parametrize("program", [*PROGRAMS, "results_table", "released_script"])

@@ -228,6 +228,24 @@ def test_the_pooling_changes_the_embedding_and_nothing_else(ae_c, embedder, laye
     assert layers.embed([]).shape == (0, 60)
 
 
+@pytest.mark.parametrize("case", ["ae_c", "cnn"])
+@pytest.mark.parametrize("pooling", ["mean", "layers"])
+def test_a_description_is_projection_or_logits_and_embedding(case, pooling, tmp_path):
+    model = Embedder(dataclasses.replace(tiny_model(case), pooling=pooling))
+    sounds = [noise(130_000), tmp_path / "gone.wav", noise(9_000)]
+    first, gone, last = model.describe_each(sounds, RATE_HZ, policy="masked")
+    matched = model._rows(
+        model._pooled(model._match_method, sounds[::2], RATE_HZ, "masked", None), 0, "raise"
+    )
+    assert matched.shape == (2, model.matched_size) == (2, TAGS if case == "cnn" else 18)
+    assert_close(np.stack([first.matched, last.matched]), matched)
+    embedded = model.embed(sounds[::2], RATE_HZ, policy="masked")
+    assert_close(np.stack([first.embedding, last.embedding]), embedded)
+    assert (first.patches, last.patches, first.error) == (3, 1, None)
+    assert first.seconds == pytest.approx(130_000 / RATE_HZ)
+    assert gone.matched is gone.embedding is None and "gone.wav" in str(gone.error)
+
+
 def test_a_vector_of_layers_at_a_time_is_that_of_its_window(layers):
     waveform = noise(3 * RATE_HZ)
     vectors, seconds = layers.embed_timestamps(waveform, 0.7, RATE_HZ)

@@ -238,6 +238,20 @@ def test_the_layers_are_the_maps_of_all_blocks_in_three_bands(case):
     np.testing.assert_allclose(layers[..., 90:].reshape(4, LATENT), latent, rtol=1e-6)
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(("case", "match"), [("e_c", "project_audio"), ("cnn", "predict_tags")])
+def test_one_pass_gives_what_tags_are_matched_with_and_then_the_embedding(case, match):
+    model = tiny_model(case)
+    bound, patches = model.module().bind(model.variables), inputs()[0]
+    for encode, both in (
+        ("encode_audio", "match_and_encode"),
+        ("encode_layers", "match_and_encode_layers"),
+    ):
+        apart = [jax.jit(getattr(bound, method))(patches) for method in (match, encode)]
+        found = jax.jit(getattr(bound, both))(patches)
+        np.testing.assert_allclose(found, np.concatenate(apart, axis=1), rtol=1e-5, atol=1e-6)
+
+
 def test_initial_weights_depend_on_the_key_and_not_on_the_device_axis():
     trees = (weights(0), weights(0, "devices"), weights(1))
     leaves = (jax.tree_util.tree_leaves_with_path(tree["params"]) for tree in trees)

@@ -1,0 +1,91 @@
+"""An index of the sounds of a folder, to be asked by coala search, similar, cluster and duplicates.
+
+    coala index sounds --model=runs/mine/model --out=sounds.index
+    coala index sounds --model=runs/mine/model --out=sounds.index --tags=tags.csv
+
+Run it again, and the index follows the folder: sounds that are new or changed are added, those that
+moved keep their vectors, and what has gone leaves. It goes on after a kill. Sounds that cannot be
+read are named once; see OUT/failures.csv. It needs the extra: pip install 'coala_jax[search]'
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from coala_jax import logs
+from coala_jax.flags import Parser, at_least, run
+
+PROGRAM = "coala index"
+
+
+def parser() -> Parser:
+    flags = Parser(PROGRAM, __doc__)
+    flags.add_argument("sounds", metavar="FOLDER", type=Path, help="folder of sounds")
+    flags.add_argument("--model", type=Path, required=True, help="folder of a pretrained model")
+    flags.add_argument("--out", type=Path, required=True, help="folder of the index")
+    flags.add_argument(
+        "--tags", type=Path, metavar="CSV", help="tags of the sounds, in columns file and tags"
+    )
+    flags.add_argument("--workers", type=at_least(1), help="that read sounds (number of cores)")
+    return flags
+
+
+def _read_tags(table: Path, root: Path, processing: str) -> dict[str, tuple[str, ...]]:
+    from coala_jax.preparation.table import Columns, read_table
+
+    tags = {sound.file: sound.tags for sound in read_table(table, Columns(), processing)}
+    if not any((root / file).exists() for file in tags):
+        raise ValueError(
+            f"{table}: none of its {len(tags)} files is in {root}. Fix: write files relative to it"
+        )
+    return tags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    flags = parser().parse_args(argv)
+    logs.start()
+
+    def work() -> int:
+        from coala_jax.embedding.index_settings import shown
+        from coala_jax.embedding.index_store import lancedb
+
+        lancedb()  # before a large file is read
+        from coala_jax.embedding.embedder import load
+        from coala_jax.embedding.index import Index
+        from coala_jax.training import parallel
+
+        model, tags = load(flags.model), None
+        if flags.tags is not None:
+            tags = _read_tags(flags.tags, flags.sounds, model.vocabulary.processing)
+        parallel.keep_compiled_steps()
+        logging.info("%s on %s", model, parallel.describe(parallel.run_devices(None)))
+        index, changes = Index.update(
+            *(flags.sounds, model, flags.model, flags.out, tags),
+            workers=flags.workers,
+            progress=True,
+        )
+        for path, error in changes.failures.items():
+            logging.warning("%s", shown(error if path in error else f"{path}: {error}"))
+        counts = [
+            f"{count} {name}"
+            for name, count in zip(changes._fields, changes, strict=True)
+            if isinstance(count, int) and count and name != "skipped"
+        ]
+        print(f"{shown(flags.out)}: {len(index)} sounds ({', '.join(counts)})")
+        failed = len(changes.failures) + changes.skipped
+        if failed:
+            print(
+                f"{PROGRAM}: sounds that could not be read: {failed}, {len(changes.failures)} of "
+                f"them new. Fix: see {shown(flags.out)}/failures.csv; delete it to try them again",
+                file=sys.stderr,
+            )
+        return 1 if changes.failures else 0
+
+    return run(PROGRAM, work, "run it again; what is done is kept")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

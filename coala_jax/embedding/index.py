@@ -1,0 +1,355 @@
+"""An index of the sounds of a folder, which is asked by tags, by a sound, or by both.
+
+index = Index.build("sounds", "runs/mine/model", "sounds.index")
+index.search("kick, -snare", seconds=(0.5, 2))  # the best sounds, each with its score
+index.similar("dog.wav")
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.special
+from absl import logging
+from jaxtyping import Float32, Float64, Int64
+
+from coala_jax import storage
+from coala_jax.embedding import index_settings, index_store, index_words
+from coala_jax.embedding.index_folder import check_free, locked, open_or_create
+from coala_jax.embedding.index_scale import rescale
+from coala_jax.embedding.index_settings import shown
+from coala_jax.embedding.index_store import Store
+
+if TYPE_CHECKING:
+    from coala_jax.embedding.embedder import Embedder
+    from coala_jax.embedding.index_update import Changes, Tags
+
+# A question of two parts ranks the best of each by reciprocal rank fusion (Cormack et al., 2009,
+# section 2, with its constant): the sum of 1 / (60 + rank), which no scale of scores can tip.
+_RANKED = 1000
+_RANK_OFFSET = 60
+
+Ranking = tuple[Int64[np.ndarray, " row"], Float64[np.ndarray, " row"]]  # ids, scores; best first
+Range = tuple[float, float] | tuple[int, int]
+
+
+class Hit(NamedTuple):
+    """A sound that was found.
+
+    path: relative to `Index.sounds`, with `/`.
+    score: higher is better. By tags: the share of the vote or the probability in [0, 1], of several
+        tags their product, with what is missing to 1 for unwanted ones; or the mean cosine in
+        [-1, 1], negated for unwanted ones; as the model matches. By a sound: the cosine. By both:
+        by the places in both orders, 1 for the first in both.
+    seconds: the length.
+    tags: that were given, not predicted.
+    """
+
+    path: str
+    score: float
+    seconds: float
+    tags: tuple[str, ...]
+
+
+class Index:
+    """The index in a folder, opened to be asked.
+
+    Attributes:
+        folder: of the index.
+        sounds: the folder of sounds that it follows.
+        settings: model, vocabulary, and how sounds are matched with tags.
+
+    Raises:
+        ValueError: the folder holds no index, a damaged one, or LanceDB is not installed.
+    """
+
+    def __init__(self, folder: storage.PathLike) -> None:
+        self.folder = Path(folder)
+        index_store.lancedb()  # or a folder that is there would be said to be damaged
+        self.settings = index_settings.read_settings(self.folder)
+        self._store = Store(self.folder, self.settings.table)
+        self._vocabulary = self.settings.vocabulary
+
+    def __repr__(self) -> str:
+        return f"<Index of {len(self)} sounds in {shown(self.sounds)}; {self.settings.match}>"
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    @property
+    def sounds(self) -> Path:
+        return Path(self.settings.sounds)
+
+    @classmethod
+    def build(
+        cls,
+        sounds: storage.PathLike,
+        model: storage.PathLike,
+        out: storage.PathLike,
+        tags: "Tags | None" = None,
+        *,
+        workers: int | None = None,
+    ) -> "Index":
+        """Makes an index of a folder, or lets one follow what has changed in the folder since.
+
+        Args:
+            model: folder of a pretrained model.
+            tags: that were given to the files, by path relative to the folder.
+            workers: that read sounds; as many as there are cores, at most 16.
+
+        Raises:
+            ValueError: there is no sound, none can be read, or `out` is an index of another folder
+                or model, or something else.
+            OSError: `out` cannot be written.
+        """
+        from coala_jax.embedding.embedder import load
+
+        embedder = load(model)
+        index, _ = cls.update(sounds, embedder, Path(model), out, tags, workers=workers)
+        return index
+
+    @classmethod
+    def update(
+        cls,
+        sounds: storage.PathLike,
+        embedder: "Embedder",
+        model: Path,
+        out: storage.PathLike,
+        tags: "Tags | None" = None,
+        *,
+        workers: int | None = None,
+        progress: bool = False,
+    ) -> tuple["Index", "Changes"]:
+        """`build` with a model that is loaded; also returns what has changed."""
+        from coala_jax.embedding.index_update import follow
+
+        index_store.lancedb()
+        root, folder = Path(sounds), Path(out)
+        if not root.is_dir():
+            raise ValueError(f"{shown(root)}: no such folder. Fix: name a folder of sounds")
+        check_free(folder)
+        with locked(folder):
+            settings, store = open_or_create(folder, root, embedder, model)
+            kwargs = {"workers": workers, "progress": progress}
+            changes = follow(folder, settings, store, embedder, tags, **kwargs)
+            settings, store = rescale(folder, settings, store)
+            store.make_fast(
+                {"embedding", "projection"} if settings.match == "cosine" else {"embedding"}
+            )
+        return cls(folder), changes
+
+    def words(self, text: str) -> index_words.Words:
+        """The tags that a question means; see `index_words.parse`. Raises ValueError."""
+        return index_words.parse(text, self._vocabulary)
+
+    def search(
+        self,
+        words: str,
+        *,
+        like: storage.PathLike | None = None,
+        seconds: Range | None = None,
+        top: int = 20,
+        model: storage.PathLike | None = None,
+    ) -> list[Hit]:
+        """The sounds that fit tags best; with `like`, those that also sound like a sound.
+
+        Args:
+            words: tags, separated by commas, those to avoid after a `-`: "kick, -snare". A word
+                that is no tag is replaced by the nearest in spelling, and a warning says so.
+            like: a file, in the index or not.
+            seconds: the least and the greatest length.
+            model: the folder of the index's model, if it has moved; only a file that is not in the
+                index needs it.
+
+        Raises:
+            ValueError: no tag is like a word, the file cannot be read, or the model is another.
+        """
+        return self.find(words, like, seconds=seconds, top=top, model=model)
+
+    def similar(
+        self,
+        sound: storage.PathLike,
+        *,
+        words: str | None = None,
+        seconds: Range | None = None,
+        top: int = 20,
+        model: storage.PathLike | None = None,
+    ) -> list[Hit]:
+        """The sounds most like a file, which is not among them; else as `search`."""
+        return self.find(words, sound, seconds=seconds, top=top, model=model)
+
+    def find(
+        self,
+        words: str | None,
+        like: storage.PathLike | None,
+        *,
+        seconds: Range | None = None,
+        top: int = 20,
+        model: storage.PathLike | None = None,
+    ) -> list[Hit]:
+        """`search` by words, by a sound that the results are like, or by both."""
+        if words is None and like is None:
+            raise ValueError("nothing to search for. Fix: give words, a sound or both")
+        conditions, rankings = _in_range(seconds), []
+        if like is not None:
+            own, vector = self._embedding_of(Path(like), model)
+            conditions += [] if own is None else [f"id != {own}"]
+        where = " AND ".join(conditions) or None
+        count = top if words is None or like is None else max(top, _RANKED)
+        if words is not None:
+            rankings.append(self._by_words(words, count, where))
+        if like is not None:
+            rankings.append(self._store.nearest("embedding", vector, count, where))
+        ids, scores = rankings[0] if len(rankings) == 1 else _fuse(rankings)
+        return self._hits((ids[:top], scores[:top]))
+
+    def duplicates(self, correlation: float = 0.95) -> list[list[Hit]]:
+        """Sounds that are one recording: cut, encoded again, turned up or down, or equal files.
+
+        Candidates are near by embedding and confirmed by waveform (`audio.correlation`), at most
+        the first minute of each; files that cannot be read are left out, with a warning.
+
+        Args:
+            correlation: from which two sounds count as one recording, in (0, 1].
+
+        Returns:
+            Groups of at least two, the longest sound first; a sound's score is its highest
+            correlation with another of its group.
+
+        Raises:
+            ValueError: the correlation is out of range.
+        """
+        from coala_jax.embedding.index_groups import near_copies
+
+        if not 0 < correlation <= 1:
+            raise ValueError(f"correlation is {correlation:g}; it must be above 0, at most 1")
+        groups, failures = near_copies(self._store, self.sounds, correlation)
+        for path, error in failures.items():
+            logging.warning("%s: left out: %s", shown(path), error)
+        found = [self._hits(_ranking(group)) for group in groups]
+        found = [sorted(hits, key=lambda hit: (-hit.seconds, hit.path)) for hits in found]
+        return sorted(found, key=lambda hits: hits[0].path)
+
+    def clusters(self, count: int | None = None, seed: int = 0) -> list[tuple[str, list[Hit]]]:
+        """The sounds in groups that sound alike, the largest first; with the name of each.
+
+        A name is of the tags that fit the group more than the whole index. Scores are NaN.
+
+        Args:
+            count: of groups; None for the square root of half the sounds, at most 30.
+        """
+        from coala_jax.embedding.index_groups import groups_of
+
+        groups = groups_of(self._store, self.folder, self.settings, count, seed)
+        return [
+            (name, sorted(self._hits(_ranking([(row, math.nan) for row in rows]))))
+            for name, rows in groups
+        ]
+
+    def _by_words(self, text: str, count: int, where: str | None) -> Ranking:
+        words = self.words(text)
+        for note in words.notes:
+            logging.warning("%s", note)
+        if self.settings.match != "cosine":
+            return self._by_chance(words, count, where)
+        query = words.weights(len(self._vocabulary)) @ index_settings.read_tags(self.folder)
+        ids, cosines = self._store.nearest("projection", query, count, where)
+        # The cosine with each tag, by its weight.
+        return ids, cosines * float(np.linalg.norm(query.astype(np.float64)))
+
+    def _by_chance(self, words: index_words.Words, count: int, where: str | None) -> Ranking:
+        """Of votes or logits, every row is read: there is no vector to be near to."""
+        column, ids, scores = self.settings.match_column, [], []
+        is_logits = self.settings.match == "logits"
+        for rows in self._store.scan(["id", column], where):
+            values = index_store.vectors_of(rows, column).astype(np.float64)
+            ids.append(rows["id"].to_numpy())
+            scores.append(words.chances(scipy.special.expit(values) if is_logits else values))
+        if not ids:
+            return np.empty(0, np.int64), np.empty(0)
+        rows, chances = np.concatenate(ids), np.concatenate(scores)
+        best = np.lexsort((rows, -chances))[:count]
+        return rows[best], chances[best]
+
+    def _hits(self, ranking: Ranking) -> list[Hit]:
+        ids, scores = ranking
+        rows = self._store.take(ids.tolist(), ["path", "raw_path", "seconds", "tags"])
+        columns = index_store.paths_of(rows), rows["seconds"].to_pylist(), rows["tags"].to_pylist()
+        return [
+            Hit(path, float(score), seconds, tuple(tags))
+            for score, path, seconds, tags in zip(scores, *columns, strict=True)
+        ]
+
+    def _embedding_of(
+        self, sound: Path, model: storage.PathLike | None
+    ) -> tuple[int | None, Float32[np.ndarray, " value"]]:
+        """The row of a sound, if it is in the index, and its embedding in the index's scale."""
+        if (row := self._row_of(sound)) is not None:
+            rows = self._store.take([row], ["embedding"])
+            return row, index_store.vectors_of(rows, "embedding")[0]
+        from coala_jax.embedding.embedder import load
+
+        place = Path(self.settings.model if model is None else model)
+        if not place.is_dir():
+            raise ValueError(
+                f"{shown(sound)} is not in the index, and its model is no longer in "
+                f"{shown(place)}. Fix: name the model's folder with --model"
+            )
+        embedder = load(place, self.settings.pooling)
+        self.settings.check_model(embedder, place, self.folder)
+        mean, spread = index_settings.read_scale(self.folder, self.settings.table)
+        (vector,) = embedder.embed([sound], policy=index_settings.POLICY)
+        return None, (vector - mean) / spread
+
+    def _row_of(self, sound: Path) -> int | None:
+        """The row of a path of the index, or of a file with the content of one."""
+        files, _ = self._store.files()
+        inside = self.sounds / sound  # which is the sound itself where that is absolute
+        for file in (sound.absolute(), inside):
+            if file.is_relative_to(self.sounds):
+                found = files.get(file.relative_to(self.sounds).as_posix())
+                if found is not None and (not file.is_file() or _state(file) == found[1:3]):
+                    return found.id
+        if not sound.is_file():
+            return None
+        size, digest = sound.stat().st_size, None
+        for found in files.values():
+            if found.size_bytes == size:
+                digest = digest or storage.file_sha256(sound)
+                if found.sha256 == digest:
+                    return found.id
+        return None
+
+
+def _state(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _in_range(seconds: Range | None) -> list[str]:
+    """The condition that a length lies in a range; bounds may be infinite."""
+    if seconds is None:
+        return []
+    low, high = map(float, seconds)
+    if not low <= high:
+        raise ValueError(f"the range of seconds {low:g} to {high:g} is empty. Fix: swap its ends")
+    conditions = [f"seconds >= {low!r}"] if low > -math.inf else []
+    return conditions + ([f"seconds <= {high!r}"] if high < math.inf else [])
+
+
+def _ranking(rows: Sequence[tuple[int, float]]) -> Ranking:
+    ids, scores = zip(*rows, strict=True)
+    return np.array(ids, np.int64), np.array(scores, np.float64)
+
+
+def _fuse(rankings: Sequence[Ranking]) -> Ranking:
+    """The rows of several rankings by their ranks, 1 for the first of all."""
+    scores: dict[int, float] = {}
+    for ids, _ in rankings:
+        for rank, row in enumerate(ids.tolist()):
+            share = (_RANK_OFFSET + 1) / (_RANK_OFFSET + 1 + rank) / len(rankings)
+            scores[row] = scores.get(row, 0.0) + share
+    best = sorted(scores, key=lambda row: (-scores[row], row))
+    return np.array(best, np.int64), np.array([scores[row] for row in best], np.float64)
