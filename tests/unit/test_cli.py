@@ -57,8 +57,8 @@ MISTAKES = {
         "e_c, free, quickstart or a file of yours, ./my.py"
     ),
     "train ./none.py --data=d": (
-        "coala train: ./none.py: no such file. Fix: name ae_c, cnn, e_c, free, quickstart or a file "
-        "of yours, ./my.py"
+        "coala train: ./none.py: no such file. Fix: name ae_c, cnn, e_c, free, quickstart or a "
+        "file of yours, ./my.py"
     ),
     "train ./modeless.py:released --data=d": (
         "coala train: ./modeless.py: its get_config takes no mode. Fix: leave out :released"

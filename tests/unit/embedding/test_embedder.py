@@ -135,7 +135,7 @@ def test_a_slim_model_embeds_as_the_whole_one_and_reconstructs_nothing(ae_c, emb
     waveform = np.random.default_rng(5).normal(size=30_000).astype(np.float32) / 9
     for method in ("embed", "project"):
         whole, half = (getattr(one, method)(waveform, 22_000) for one in (embedder, slim))
-        assert 0 < np.abs(half - whole).max() < 2e-3 * np.abs(whole).max()
+        assert 0 < np.abs(half - whole).max() < 0.01 * np.abs(whole).max()
     with pytest.raises(ValueError, match="without its decoders"):
         slim.reconstruct(PATCHES)
     with pytest.raises(ValueError, match="without its decoders"):
