@@ -145,6 +145,10 @@ class Encoder:
             raise ValueError(
                 f"case {self.case} has no {needed}. Fix: load a model of case {' or '.join(cases)}"
             )
+        if cases == ("ae_c",) and not self.module.decoders:
+            raise ValueError(
+                "this model was saved without its decoders. Fix: load the one that training left"
+            )
 
     @property
     def batch_rows(self) -> int:

@@ -197,6 +197,7 @@ def build_model(
     axis_name: str | None = None,
     param_dtype: DTypeLike = jnp.float32,
     product_dtype: DTypeLike | None = None,
+    decoders: bool = True,
 ) -> Coala | TagClassifier:
     """The model of a case from the `model` part of a config.
 
@@ -207,6 +208,7 @@ def build_model(
         axis_name: of the devices that share a batch; None where one device has all of it.
         param_dtype: of parameters, statistics and all that is between the products.
         product_dtype: of matrix products and convolutions; None for the same.
+        decoders: False for AE-C without its own, as one uses it.
 
     Raises:
         ValueError: the case is not one of CASES.
@@ -226,7 +228,7 @@ def build_model(
             tag_hidden=settings.tag_hidden,
             dropout_placement=settings.dropout_placement,
             transform=settings.transform,
-            decoders=case == "ae_c",
+            decoders=decoders and case == "ae_c",
             **shared,
         )
     raise ValueError(f"case is {case!r}; it must be one of {', '.join(CASES)}")

@@ -23,6 +23,7 @@ from coala_jax.models.coala import build_model, initial_variables
 
 FORMAT = 3
 WEIGHTS, BANK, DESCRIPTION = "model.safetensors", "bank.safetensors", "model.json"
+DECODERS = ("audio_decoder", "tag_decoder")  # of AE-C; what uses a model needs none
 DTYPES = ("float32", "float16")  # of arrays in the file; computation is in float32
 KNOWN = {"pooling": ("mean", "layers"), "level": ("recorded", "peak")}
 
@@ -66,7 +67,28 @@ class PretrainedModel:
 
     def module(self) -> nn.Module:
         """The Flax module that takes `variables`: `Coala` or `TagClassifier`."""
-        return build_model(self.case, ConfigDict(self.config["model"]), len(self.vocabulary))
+        settings, tags = ConfigDict(self.config["model"]), len(self.vocabulary)
+        has_decoders = any(name in self.variables["params"] for name in DECODERS)
+        return build_model(self.case, settings, tags, decoders=has_decoders)
+
+    def slim(self) -> "PretrainedModel":
+        """The model as it is used: without decoders, in float16, a quarter of the size of an AE-C.
+
+        It cannot reconstruct; vectors and tags are the same up to the rounding of weights.
+
+        Raises:
+            ValueError: a weight is not finite in float16.
+        """
+        kept = {
+            collection: {name: part for name, part in modules.items() if name not in DECODERS}
+            for collection, modules in self.variables.items()
+        }
+        with np.errstate(over="ignore"):
+            halved = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), kept)
+        for path, leaf in flatten_dict(halved, sep=".").items():
+            if not np.isfinite(leaf).all():
+                raise ValueError(f"{path} has values beyond float16. Fix: keep the model as it is")
+        return dataclasses.replace(self, variables=halved)
 
     def untrained(self, seed: int) -> "PretrainedModel":
         """The same model with fresh weights: the baseline of a trained one."""

@@ -130,6 +130,18 @@ def test_what_a_case_does_not_have_is_refused_and_so_are_no_rows(
             getattr(embedder, method)(rows[:0])
 
 
+def test_a_slim_model_embeds_as_the_whole_one_and_reconstructs_nothing(ae_c, embedder):
+    slim = Embedder(ae_c.slim())
+    waveform = np.random.default_rng(5).normal(size=30_000).astype(np.float32) / 9
+    for method in ("embed", "project"):
+        whole, half = (getattr(one, method)(waveform, 22_000) for one in (embedder, slim))
+        assert 0 < np.abs(half - whole).max() < 0.01 * np.abs(whole).max()
+    with pytest.raises(ValueError, match="without its decoders"):
+        slim.reconstruct(PATCHES)
+    with pytest.raises(ValueError, match="without its decoders"):
+        slim.reconstruct_tags(MULTI_HOT)
+
+
 def test_rows_of_another_shape_are_refused(embedder):
     """Below the annotations, which are not checked outside the tests."""
     for method, shape in {

@@ -116,6 +116,26 @@ def test_untrained_is_fresh_and_seeded(model):
     assert dataclasses.replace(fresh, variables={}) == dataclasses.replace(model, variables={})
 
 
+def test_a_slim_model_has_no_decoders_and_half_the_bits(tmp_path):
+    model = tiny_model("ae_c")
+    slim = model.slim()
+    slim.save_pretrained(tmp_path / "slim")
+    loaded = PretrainedModel.load(tmp_path / "slim")
+    assert arrays(loaded) == arrays(slim)
+    names = ("audio_encoder", "audio_transform", "tag_encoder", "tag_transform")
+    assert sorted(slim.variables["params"]) == sorted(names)
+    for path, leaf in flatten_dict(slim.variables).items():
+        assert leaf.dtype == np.float16
+        np.testing.assert_allclose(leaf, flatten_dict(model.variables)[path], rtol=1e-3, atol=1e-7)
+    assert loaded.case == "ae_c"
+    assert slim.slim().digest == slim.digest
+
+
+def test_a_weight_beyond_float16_is_refused(model):
+    with pytest.raises(ValueError, match=r"tag_encoder\.norm_0\.bias has values beyond float16"):
+        model.slim()
+
+
 def seal(folder, content):
     """Writes a description on purpose, with the digest that is right for it."""
     text = json.dumps(content | {"digest": "0" * 64})
