@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.start()
 
     def work() -> None:
+        flags.out.mkdir(parents=True, exist_ok=True)  # before the hour, not after it
         record = {"kind": "near_duplicates"} | search(flags)
         record["command"] = shlex.join(["python", "-m", PROGRAM, *argv])
         storage.write_json(flags.out / "near_duplicates.json", record)
