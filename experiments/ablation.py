@@ -11,7 +11,6 @@ continues where it stopped. Leaves OUT/results.json and OUT/results.md.
 """
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +22,8 @@ from typing import Any
 from absl import logging
 from coala_jax.configs.free import get_config
 
-from coala_jax import logs, storage
-from coala_jax.flags import Parser, at_least, run
+from coala_jax import storage
+from coala_jax.flags import Parser, at_least
 from experiments import development, programs, scores
 
 PROGRAM = "experiments.ablation"
@@ -200,14 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     flags = parser().parse_args(argv)
     flags.out = flags.out.resolve()
-    logs.start()
-
-    def work() -> None:
-        record = {"kind": "ablation"} | ablation(flags)
-        record["command"] = shlex.join(["python", "-m", PROGRAM, *argv])
-        programs.write_results(flags.out, record, markdown(record))
-
-    return run(PROGRAM, work, "the same command resumes it")
+    return programs.record_results(PROGRAM, argv, flags, ablation, markdown)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,17 @@ all cores together: seconds of one core.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from coala_jax import logs, storage
+from coala_jax import storage
 from coala_jax.evaluation.evaluators import load_evaluators
 from coala_jax.evaluation.features import extract
 from coala_jax.evaluation.tasks import Task, load_task
-from coala_jax.flags import Parser, at_least, run
+from coala_jax.flags import Parser, at_least
 from experiments import few_labels, own_speed, peer_environments, peer_tables, programs, scores
 
 PROGRAM = "experiments.peers"
@@ -176,14 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser().parse_args(argv)
     flags.out = flags.out.resolve()
     flags.tasks = (flags.tasks or flags.out / "tasks").resolve()
-    logs.start()
-
-    def work() -> None:
-        record = {"kind": "peers"} | peers(flags)
-        record["command"] = shlex.join(["python", "-m", PROGRAM, *argv])
-        programs.write_results(flags.out, record, peer_tables.markdown(record))
-
-    return run(PROGRAM, work, "the same command resumes it")
+    return programs.record_results(PROGRAM, argv, flags, peers, peer_tables.markdown)
 
 
 if __name__ == "__main__":

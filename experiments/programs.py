@@ -4,18 +4,19 @@ Each call logs its command. What is already there is not made again, so that an 
 stopped goes on where it was.
 """
 
+import argparse
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
-from coala_jax import storage
-from coala_jax.flags import Parser, at_least
+from coala_jax import logs, storage
+from coala_jax.flags import Parser, at_least, run
 from experiments import scores
 
 ROOT = Path(__file__).parents[1]
@@ -109,8 +110,32 @@ def add_minutes(parser: Parser) -> None:
     )
 
 
-def write_results(out: Path, record: Mapping[str, Any], table: str) -> None:
-    """Writes results.json and results.md, and prints the table."""
-    storage.write_json(out / "results.json", record)
-    storage.write_text(out / "results.md", table)
-    print(table)
+def record_results(
+    program: str,
+    argv: Sequence[str],
+    flags: argparse.Namespace,
+    compute: Callable[[argparse.Namespace], dict[str, Any]],
+    markdown: Callable[[dict[str, Any]], str],
+) -> int:
+    """Computes an experiment, writes OUT/results.json and OUT/results.md, and prints the table.
+
+    Args:
+        program: `experiments.KIND`, whose record says that kind.
+        argv: the words of the command.
+        compute: the record, of the flags.
+        markdown: its table.
+
+    Returns:
+        The program's exit code.
+    """
+    logs.start()
+
+    def work() -> None:
+        record = {"kind": program.rpartition(".")[2]} | compute(flags)
+        record["command"] = shlex.join(["python", "-m", program, *argv])
+        table = markdown(record)
+        storage.write_json(flags.out / "results.json", record)
+        storage.write_text(flags.out / "results.md", table)
+        print(table)
+
+    return run(program, work, "the same command resumes it")

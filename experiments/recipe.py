@@ -12,7 +12,6 @@ after every piece.
 """
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +21,9 @@ from typing import Any
 
 from absl import logging
 
-from coala_jax import logs, storage
+from coala_jax import storage
 from coala_jax.data import source_weights
-from coala_jax.flags import Parser, run
+from coala_jax.flags import Parser
 from experiments import development, programs, scores
 
 PROGRAM = "experiments.recipe"
@@ -232,14 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     flags = parser().parse_args(argv)
     flags.out = flags.out.resolve()
-    logs.start()
-
-    def work() -> None:
-        record = {"kind": "recipe"} | recipe(flags)
-        record["command"] = shlex.join(["python", "-m", PROGRAM, *argv])
-        programs.write_results(flags.out, record, markdown(record))
-
-    return run(PROGRAM, work, "the same command resumes it")
+    return programs.record_results(PROGRAM, argv, flags, recipe, markdown)
 
 
 if __name__ == "__main__":
