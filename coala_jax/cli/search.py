@@ -3,8 +3,9 @@
     coala search sounds.index "kick, -snare"
     coala search sounds.index "rain" --like=storm.wav --seconds=0.5..2 --html=page.html
 
-Tags are separated by commas; sounds with those after a - are avoided. A word that is no tag of the
-model gets the nearest in spelling, and that is said. With --like the sounds are also like a sound.
+Separate tags with commas; put a - before a tag to avoid it. A word that the model does not know is
+replaced by the tag that is spelt most like it, with a warning. With --like the sounds are also like
+a sound.
 Words that begin with a - come after -- alone: coala search sounds.index -- "-snare"
 """
 

@@ -157,7 +157,8 @@ class Index:
 
         Args:
             words: tags, separated by commas, those to avoid after a `-`: "kick, -snare". A word
-                that is no tag is replaced by the nearest in spelling, and a warning says so.
+                that the model does not know is replaced, with a warning, by the tag that is spelt
+                most like it.
             like: a file, in the index or not.
             seconds: the least and the greatest length.
             model: the folder of the index's model, if it has moved; only a file that is not in the

@@ -35,7 +35,7 @@ Tags = Mapping[str, tuple[str, ...]]
 
 
 class Changes(NamedTuple):
-    """What became of the sounds of the folder: how many there were of each kind.
+    """How many sounds of the folder were added, changed, moved and so on.
 
     failures: why each sound failed that is new and cannot be read, by path.
     skipped: those that could not be read before and have not changed.

@@ -43,8 +43,8 @@ class Words(NamedTuple):
 def parse(text: str, vocabulary: Vocabulary) -> Words:
     """The words of a question, separated by commas; those after a `-` are unwanted.
 
-    A word that is no tag is replaced by the nearest in spelling, and so is each of several words
-    that are no tag together; a note says so.
+    An unknown word is replaced by the tag that is spelt most like it, and a note says so. Several
+    words that are not one tag together are taken one by one.
 
     Raises:
         ValueError: there are no words, no tag is near one, or one is both wanted and unwanted.

@@ -100,8 +100,8 @@ def load_vectors(file: Path, name: str = "") -> VectorTable:
     if len(rows) < len(keys):
         twice = next(one for row, one in enumerate(keys) if rows[one] != row)
         raise ValueError(
-            f"{file}: more than one row of {twice}. Fix: one row a clip; `coala embed` without "
-            "--hop_seconds"
+            f"{file}: more than one row of {twice}. Fix: keep one row for each clip, as `coala "
+            "embed` without --hop_seconds writes them"
         )
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
