@@ -28,7 +28,7 @@ from experiments import development, programs, scores
 
 PROGRAM = "experiments.ablation"
 TASKS = ("instruments", "events")
-LEVELS = ("recorded", "peak")
+LEVELS = ("peak", "recorded")
 MFCC, UNTRAINED = "MFCC", "untrained"
 
 
