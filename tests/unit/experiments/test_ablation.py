@@ -20,7 +20,7 @@ def test_every_case_is_trained_at_every_level_and_all_are_evaluated_at_once(tmp_
     arms = ("ae-c", "ae-c-no-notes", "e-c", "cnn")
     size = "32-filters-300-steps-seed-0"
     assert trained(commands) == [
-        f"{arm}-{level}-{size}" for level in ("recorded", "peak") for arm in arms
+        f"{arm}-{level}-{size}" for level in ("peak", "recorded") for arm in arms
     ]
     assert (tmp_path / "notes.txt").read_text().split() == ["notes/a.flac", "notes/b.flac"]
     (evaluation,) = (command for command in commands if command[0] == "run")
@@ -28,7 +28,7 @@ def test_every_case_is_trained_at_every_level_and_all_are_evaluated_at_once(tmp_
     rows = ["AE-C", "untrained", "AE-C, no notes", "E-C", "CNN"]
     assert models == [
         name
-        for level in ("recorded", "peak")
+        for level in ("peak", "recorded")
         for name in [*(f"{row}, {level} #0" for row in rows), f"MFCC, {level}"]
     ]
     assert "--model=MFCC, peak=mfcc:peak" in evaluation
