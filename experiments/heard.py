@@ -82,7 +82,9 @@ def confused(evaluation: Mapping[str, Any], task: str, model: str) -> list[list[
     order = np.argsort(-shares, axis=None, kind="stable")[:SHOWN_MIX_UPS]
     places = [np.unravel_index(place, shares.shape) for place in order]
     labels = about["labels"]
-    return [[labels[true], labels[said], round(float(shares[true, said]), 3)] for true, said in places]
+    return [
+        [labels[true], labels[said], round(float(shares[true, said]), 3)] for true, said in places
+    ]
 
 
 def _precision(truth: np.ndarray, scores: np.ndarray) -> float:

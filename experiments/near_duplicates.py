@@ -37,17 +37,17 @@ Vectors = Float32[np.ndarray, "sound value"]
 
 def nearest(tests: Vectors, sounds: Vectors, count: int) -> Int[np.ndarray, "test count"]:
     """Of each test clip the nearest sounds by cosine, each value scaled by its spread."""
-    mean, spread = sounds.mean(axis=0), sounds.std(axis=0) + 1e-6
-
-    def unit(vectors: Vectors) -> Vectors:
-        scaled = (vectors - mean) / spread
-        return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
-
-    all_sounds, found = unit(sounds), []
+    all_sounds, found = standardized(sounds, sounds), []
     for start in range(0, len(tests), _BLOCK):
-        similarity = unit(tests[start : start + _BLOCK]) @ all_sounds.T
+        similarity = standardized(tests[start : start + _BLOCK], sounds) @ all_sounds.T
         found.append(np.argsort(-similarity, axis=1, kind="stable")[:, :count])
     return np.concatenate(found)
+
+
+def standardized(vectors: Vectors, sounds: Vectors) -> Vectors:
+    """Unit vectors, after each value is scaled by its mean and spread over `sounds`."""
+    scaled = (vectors - sounds.mean(axis=0)) / (sounds.std(axis=0) + 1e-6)
+    return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
 
 
 def search(flags: argparse.Namespace) -> dict[str, Any]:
