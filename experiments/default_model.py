@@ -48,30 +48,36 @@ def default_model(flags: argparse.Namespace) -> dict[str, Any]:
     programs.train(run, out / "dataset", "free", SETTINGS)
     model = PretrainedModel.load(run / "model").slim()
     _save(model, out / "model")
+    known = out / "results.json"
+    record = storage.read_json(known) if known.exists() else {}
+    if record.get("digest") != model.digest:
+        record = _measure(out, model, storage.read_json(run / "results.json"))
+    for folder in (out / "model", *([INSTALLED] if flags.install else [])):
+        _save(model, folder)
+        storage.write_text(folder / "README.md", model_card.markdown(record))
+        logging.info("%s has the model and its card", folder)
+    return record
+
+
+def _measure(out: Path, model: PretrainedModel, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a model in OUT/model, by all evaluations."""
     programs.program("coala_jax.data_prep.proxy_tasks", f"--out={out / 'tasks'}")
     tasks = [out / "tasks" / task for task in TASKS]
     rows = _rows(out / "model")
     models = {name: spec for row in rows.values() for name, spec in row.items()}
     evaluation = programs.evaluate(out / "evaluation", out / "work", models, tasks)
-    trained = storage.read_json(run / "results.json")
-    clips = {
-        storage.file_sha256(file): file
-        for task in tasks
-        for file in sorted((task / "audio").rglob("*"))
-        if file.is_file()
-    }
-    record = {
+    files = [f for task in tasks for f in sorted((task / "audio").rglob("*")) if f.is_file()]
+    clips = {storage.file_sha256(file): file for file in files}
+    told = ("sounds", "epochs", "device", "versions", "retrieval", "bank")
+    return {
         "digest": model.digest,
         "files": {file.name: file.stat().st_size for file in sorted((out / "model").iterdir())},
         "case": model.case,
         "filters": model.config["model"]["filters"],
         "tags": len(model.vocabulary),
         "training": {
-            **{
-                key: trained[key] for key in ("sounds", "epochs", "device", "versions", "retrieval")
-            },
-            "minutes": programs.minutes(run),
-            "bank": trained["bank"],
+            **{key: trained[key] for key in told},
+            "minutes": programs.minutes(out / "run"),
             "dataset": model.dataset_digest,
         },
         "sources": sources(out / "corpus"),
@@ -80,16 +86,10 @@ def default_model(flags: argparse.Namespace) -> dict[str, Any]:
         "confused": {task: heard.confused(evaluation, task, f"{NAME}, layers") for task in TASKS},
         "heard": heard.tags_of_sounds(out / "model", out / "corpus", out / "dataset"),
     }
-    storage.write_text(out / "model" / "README.md", model_card.markdown(record))
-    if flags.install:
-        _save(model, INSTALLED)
-        storage.write_text(INSTALLED / "README.md", model_card.markdown(record))
-        logging.info("%s has the model and its card", INSTALLED)
-    return record
 
 
 def _save(model: PretrainedModel, folder: Path) -> None:
-    """Writes a model unless that folder has it already, and checks its size."""
+    """Writes a model, whose size is checked."""
     model.save_pretrained(folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     if size > MOST_BYTES:

@@ -71,6 +71,11 @@ def test_it_makes_trains_evaluates_and_installs(tmp_path, made, commands, monkey
     printed = capsys.readouterr().out
     assert "| `a.wav` | dog, bark | **dog** 0.50, cat 0.10 |" in printed
     assert "| organ | reed | 25 % |" in printed
+    # A second time nothing is evaluated again.
+    commands.clear()
+    assert made([f"--out={tmp_path / 'out'}"]) == 0
+    assert not commands
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["heard"] == record["heard"]
 
 
 def test_a_model_that_is_too_large_is_an_error(tmp_path, made, monkeypatch, capsys):
