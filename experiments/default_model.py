@@ -139,8 +139,10 @@ def markdown(record: Mapping[str, Any]) -> str:
         said = [f"**{t}** {s:.2f}" if t in one["tags"] else f"{t} {s:.2f}" for t, s in one["heard"]]
         lines.append([f"`{one['file']}`", ", ".join(one["tags"]), ", ".join(said)])
     parts = [model_card.table(lines)]
-    for task, pairs in record["confused"].items():
-        rows = [[label, said, f"{100 * share:.0f} %"] for label, said, share in pairs]
+    for task, found in record["confused"].items():
+        rows = [[label, f"{100 * share:.0f} %"] for label, share in found["right"].items()]
+        parts.append(model_card.table([[task, "of its clips right"], *rows]))
+        rows = [[label, said, f"{100 * share:.0f} %"] for label, said, share in found["mixed_up"]]
         parts.append(model_card.table([[task, "heard as", "of its clips"], *rows]))
     return "\n".join(parts)
 

@@ -70,21 +70,27 @@ def _row(one: Example, scores: Float32[np.ndarray, " tag"], words: Sequence[str]
     }
 
 
-def confused(evaluation: Mapping[str, Any], task: str, model: str) -> list[list[Any]]:
-    """The most frequent mix-ups of a model's classifier: label, heard as, share of the label."""
+def confused(evaluation: Mapping[str, Any], task: str, model: str) -> dict[str, Any]:
+    """What a model's classifier makes of the classes of a task.
+
+    Returns:
+        right: by label, the share of its clips that it finds.
+        mixed_up: the most frequent mix-ups: label, heard as, share of the label.
+    """
     (about,) = (one for one in evaluation["tasks"] if one["name"] == task)
     (outcome,) = (
         one for one in evaluation["outcomes"] if (one["task"], one["model"]) == (task, model)
     )
-    counts = np.array(outcome["confusion"], np.float64)
-    shares = counts / counts.sum(axis=1, keepdims=True)
+    labels, counts = about["labels"], np.array(outcome["confusion"], np.float64)
+    shares = (counts / counts.sum(axis=1, keepdims=True)).round(3)
+    right = dict(zip(labels, shares.diagonal().tolist(), strict=True))
     np.fill_diagonal(shares, 0)
     order = np.argsort(-shares, axis=None, kind="stable")[:SHOWN_MIX_UPS]
-    places = [np.unravel_index(place, shares.shape) for place in order]
-    labels = about["labels"]
-    return [
-        [labels[true], labels[said], round(float(shares[true, said]), 3)] for true, said in places
+    mixed_up = [
+        [labels[true], labels[said], float(shares[true, said])]
+        for true, said in (np.unravel_index(place, shares.shape) for place in order)
     ]
+    return {"right": right, "mixed_up": mixed_up}
 
 
 def _precision(truth: np.ndarray, scores: np.ndarray) -> float:

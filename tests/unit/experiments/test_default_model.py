@@ -21,6 +21,7 @@ HEARD = {
     "tags_counted": 2,
     "sounds_counted": 100,
 }
+MIXED_UP = {"right": {"organ": 0.7}, "mixed_up": [["organ", "reed", 0.25]]}
 SPEED = {"parameters": 1234567, "audio_seconds": 300.0, "cpu_seconds": 2.0, "clips": 100}
 
 
@@ -45,7 +46,7 @@ def made(monkeypatch, commands):
 
     monkeypatch.setattr(default_model.programs, "train", train)
     monkeypatch.setattr(heard, "tags_of_sounds", lambda *folders: HEARD)
-    monkeypatch.setattr(heard, "confused", lambda *_: [["organ", "reed", 0.25]])
+    monkeypatch.setattr(heard, "confused", lambda *_: MIXED_UP)
     monkeypatch.setattr(own_speed, "measure_all", lambda specs, *_: dict.fromkeys(specs, SPEED))
     return default_model.main
 
@@ -70,7 +71,7 @@ def test_it_makes_trains_evaluates_and_installs(tmp_path, made, commands, monkey
         assert slim.digest in (folder / "README.md").read_text()
     printed = capsys.readouterr().out
     assert "| `a.wav` | dog, bark | **dog** 0.50, cat 0.10 |" in printed
-    assert "| organ | reed | 25 % |" in printed
+    assert "| organ | 70 % |" in printed and "| organ | reed | 25 % |" in printed
     # A second time nothing is evaluated again.
     commands.clear()
     assert made([f"--out={tmp_path / 'out'}"]) == 0
@@ -153,4 +154,7 @@ def test_mix_ups_are_shares_of_a_label(monkeypatch):
             {"task": "t", "model": "other", "confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]},
         ],
     }
-    assert heard.confused(evaluation, "t", "m") == [["y", "x", 0.5], ["x", "y", 0.2]]
+    assert heard.confused(evaluation, "t", "m") == {
+        "right": {"x": 0.8, "y": 0.5, "z": 0.9},
+        "mixed_up": [["y", "x", 0.5], ["x", "y", 0.2]],
+    }
