@@ -280,7 +280,7 @@ def embed_command(
         out = f"--out={Path(folder) / 'vectors.parquet'}"
         settings = [] if cache is None else ["env", f"JAX_COMPILATION_CACHE_DIR={cache}"]
         command = [*settings, sys.executable, "-m", "coala_jax.cli", "embed"]
-        ran = measure([*command, str(model), str(sounds), out, *more], log)
+        ran = measure([*command, str(sounds), f"--model={model}", out, *more], log)
     found = re.findall(r": (\d+) times real time$", log.read_text(encoding="utf-8"), re.MULTILINE)
     if not found:
         raise BenchmarkError(f"coala embed did not say how fast it was: {log.read_text()[-200:]}")

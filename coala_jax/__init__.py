@@ -1,8 +1,8 @@
 """COALA in JAX and Flax: co-aligned autoencoders for audio and tags (Favory et al., 2020).
 
 >>> import coala_jax
->>> model = coala_jax.load("runs/quickstart/model")
->>> vectors = model.embed(["dog.wav", "cat.flac"])  # [2, 288]: 9 values per filter
+>>> model = coala_jax.load()  # the built-in model, or load("runs/mine/model")
+>>> vectors = model.embed(["dog.wav", "cat.flac"])  # [2, model.embedding_size]
 >>> model.tags("dog.wav", top=3)
 
 What is listed here is imported when it is first used: neither JAX nor librosa is loaded before.

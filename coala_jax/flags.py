@@ -67,13 +67,15 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
     def _usage(self) -> str:
-        """What must be given; the rest has defaults."""
+        """What must be given, and arguments that may be; the rest has defaults."""
         needed = [
             f"{action.option_strings[-1]}={_metavar(action)}"
             if action.option_strings
             else _metavar(action)
-            for action in self._actions
             if action.required
+            else f"[{_metavar(action)}]"
+            for action in self._actions
+            if action.required or not action.option_strings
         ]
         return " ".join(["usage:", self.prog, *needed, "[--flag=value ...]"])
 

@@ -1,6 +1,6 @@
 """A pretrained model as a transformer of scikit-learn: sounds in, vectors out.
 
-classifier = make_pipeline(Embedder("runs/mine/model"), StandardScaler(), LogisticRegression())
+classifier = make_pipeline(Embedder(), StandardScaler(), LogisticRegression())
 classifier.fit(files, labels).predict(["new.wav"])
 """
 
@@ -20,7 +20,8 @@ class Embedder(TransformerMixin, BaseEstimator):
     """Turns sounds into their vectors; there is nothing to fit.
 
     Args:
-        model: the folder of a pretrained model, or an `Embedder` that is loaded already.
+        model: the folder of a pretrained model, or an `embedder.Embedder` that is loaded already;
+            None for the built-in model.
         sample_rate_hz: of the sounds that are arrays, not files.
         policy: of sounds that do not fill their patches; see `coala_jax.embedding.pooling`.
         pooling: what a sound's vector is, mean or layers; None for what the model names. A model
@@ -29,7 +30,7 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: storage.PathLike | embedding.Embedder,
+        model: storage.PathLike | embedding.Embedder | None = None,
         sample_rate_hz: int | None = None,
         policy: str = "paper",
         pooling: str | None = None,

@@ -1,4 +1,4 @@
-"""The model in the package: trained by the recipe on the free corpus, evaluated, with its card.
+"""The built-in model: trained by the recipe on the free corpus, evaluated, with its card.
 
     python -m experiments.default_model --out=runs/default            # an hour on 2 cores
     python -m experiments.default_model --out=runs/default --install  # into coala_jax/weights, too

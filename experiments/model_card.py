@@ -1,4 +1,4 @@
-"""The card of the model in the package: `model_card.md` with the figures of a record."""
+"""The card of the built-in model: `model_card.md` with the figures of a record."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product

@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.start()
 
     def work() -> int:
-        from coala_jax.embedding.index import Index
-
-        index = Index(flags.index)
+        index = found.open_index(flags.index)
         groups = [
             found.Found(f"{name}: {len(hits)} sounds", hits, {"group": name})
             for name, hits in index.clusters(flags.groups)

@@ -37,9 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.start()
 
     def work() -> int:
-        from coala_jax.embedding.index import Index
-
-        index = Index(flags.index)
+        index = found.open_index(flags.index)
         copies = index.duplicates(flags.correlation)
         if not copies:
             print(f"{PROGRAM}: no near-copies among {len(index)} sounds", file=sys.stderr)

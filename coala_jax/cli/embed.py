@@ -1,11 +1,12 @@
 """The vectors of all sounds of a folder, recursively, as one table.
 
-    coala embed runs/mine/model sounds --out=vectors.parquet
-    coala embed runs/mine/model sounds --out=vectors.parquet --hop_seconds=0.5
+    coala embed sounds --out=vectors.parquet
+    coala embed sounds --out=vectors.parquet --hop_seconds=0.5 --model=runs/mine/model
 
-The first writes a row a sound, the second a row for every half second of each. Run it again after a
-kill, or when sounds were added, changed or removed: what is done is kept. Sounds that cannot be
-read are listed in OUT.failures.csv.
+The first writes a row a sound, by the built-in model, which comes with the package; the second a
+row for every half second of each, by another model. Run it again after a kill, or when sounds were
+added, changed or removed: what is done is kept. Sounds that cannot be read are listed in
+OUT.failures.csv.
 """
 
 import csv
@@ -21,6 +22,7 @@ from absl import logging
 from tqdm import tqdm
 
 from coala_jax import logs, storage
+from coala_jax.cli import model_flag
 from coala_jax.flags import Parser, at_least, run
 
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ _SAVE_SECONDS = 20.0  # between the parts of the table, which a kill may cost
 
 def parser() -> Parser:
     flags = Parser(PROGRAM, __doc__)
-    flags.add_argument("model", metavar="MODEL", help="folder of a pretrained model")
     flags.add_argument("sounds", metavar="SOUNDS", type=Path, help="folder of sounds, or a sound")
     flags.add_argument("--out", type=Path, required=True, help=f"table to write, {FORMATS}")
+    model_flag.add(flags)
     flags.add_argument(
         "--hop_seconds", type=float, help="a row for every so many seconds of each sound"
     )
@@ -151,18 +153,13 @@ def _write_failures(file: Path, failures: Mapping[str, str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    flags = parser().parse_args(argv)
+    flags = model_flag.parse(parser(), argv)
     logs.start()
 
     def work() -> int:
-        from coala_jax.embedding.embedder import load
-        from coala_jax.training import parallel
-
         if flags.hop_seconds is not None and flags.policy is not None:
             raise ValueError("--policy is for whole sounds, not for --hop_seconds. Fix: drop one")
-        model = load(flags.model, flags.pooling)
-        parallel.keep_compiled_steps()
-        logging.info("%s on %s", model, parallel.describe(parallel.run_devices(None)))
+        model = model_flag.load(flags.model, flags.pooling)
         rows, failures = embed_folder(
             model,
             flags.sounds,

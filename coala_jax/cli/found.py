@@ -12,6 +12,7 @@ from absl import logging
 
 from coala_jax import storage
 from coala_jax.flags import Parser, at_least
+from coala_jax.models.default import name_of
 
 if TYPE_CHECKING:
     from coala_jax.embedding.index import Hit, Index
@@ -33,6 +34,17 @@ class Found(NamedTuple):
 
 def index_flags(flags: Parser) -> None:
     flags.add_argument("index", metavar="INDEX", type=Path, help="folder of an index")
+
+
+def open_index(folder: Path) -> "Index":
+    """The index; the log says of which model it holds vectors. Raises ValueError as `Index`."""
+    from coala_jax.embedding.index import Index
+    from coala_jax.embedding.index_settings import shown
+
+    index = Index(folder)
+    name, digest = name_of(index.settings.model), index.settings.digest[:12]
+    logging.info("%d sounds by %s, digest %s", len(index), shown(name), digest)
+    return index
 
 
 def search_flags(flags: Parser) -> None:

@@ -1,11 +1,12 @@
 """An index of the sounds of a folder, to be asked by coala search, similar, cluster and duplicates.
 
-    coala index sounds --model=runs/mine/model --out=sounds.index
-    coala index sounds --model=runs/mine/model --out=sounds.index --tags=tags.csv
+    coala index sounds --out=sounds.index
+    coala index sounds --out=sounds.index --tags=tags.csv --model=runs/mine/model
 
-Run it again, and the index follows the folder: sounds that are new or changed are added, those that
-moved keep their vectors, and what has gone leaves. It goes on after a kill. Sounds that cannot be
-read are named once; see OUT/failures.csv. It needs the extra: pip install 'coala_jax[search]'
+Without --model its vectors are of the built-in model, which comes with the package. Run it again,
+and the index follows the folder: sounds that are new or changed are added, those that moved keep
+their vectors, and what has gone leaves. It goes on after a kill. Sounds that cannot be read are
+named once; see OUT/failures.csv. It needs the extra: pip install 'coala_jax[search]'
 """
 
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from absl import logging
 
 from coala_jax import logs
+from coala_jax.cli import model_flag
 from coala_jax.flags import Parser, at_least, run
 
 PROGRAM = "coala index"
@@ -23,8 +25,8 @@ PROGRAM = "coala index"
 def parser() -> Parser:
     flags = Parser(PROGRAM, __doc__)
     flags.add_argument("sounds", metavar="FOLDER", type=Path, help="folder of sounds")
-    flags.add_argument("--model", type=Path, required=True, help="folder of a pretrained model")
     flags.add_argument("--out", type=Path, required=True, help="folder of the index")
+    model_flag.add(flags)
     flags.add_argument(
         "--tags", type=Path, metavar="CSV", help="tags of the sounds, in columns file and tags"
     )
@@ -45,7 +47,7 @@ def _read_tags(table: Path, root: Path, processing: str) -> dict[str, tuple[str,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    flags = parser().parse_args(argv)
+    flags = model_flag.parse(parser(), argv)
     logs.start()
 
     def work() -> int:
@@ -53,17 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from coala_jax.embedding.index_store import lancedb
 
         lancedb()  # before a large file is read
-        from coala_jax.embedding.embedder import load
         from coala_jax.embedding.index import Index
-        from coala_jax.training import parallel
 
-        model, tags = load(flags.model), None
+        model, tags = model_flag.load(flags.model), None
+        place = Path(flags.model) if flags.model else None
         if flags.tags is not None:
             tags = _read_tags(flags.tags, flags.sounds, model.vocabulary.processing)
-        parallel.keep_compiled_steps()
-        logging.info("%s on %s", model, parallel.describe(parallel.run_devices(None)))
         index, changes = Index.update(
-            *(flags.sounds, model, flags.model, flags.out, tags),
+            *(flags.sounds, model, place, flags.out, tags),
             workers=flags.workers,
             progress=True,
         )

@@ -1,9 +1,11 @@
 """Says what a folder is: a dataset, a training run or a model, and how it was made.
 
+    coala info
     coala info runs/mine/model
     coala info dataset/mine --json
 
-Descriptions are read, and neither sounds nor weights; `coala verify` checks those.
+Without a folder it describes the built-in model, which comes with the package. Descriptions are
+read, and neither sounds nor weights; `coala verify` checks those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from typing import Any
 
 from coala_jax import storage
 from coala_jax.flags import Parser, run
+from coala_jax.models.default import default_model_folder
 
 PROGRAM = "coala info"
 # By kind, the file that a folder of it has.
@@ -22,7 +25,13 @@ _SUMMED_UP = {"variables", "vocabulary", "tag_counts", "scaler", "bank", "config
 
 def parser() -> Parser:
     parser = Parser(PROGRAM, __doc__)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a dataset, a run or a model")
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        help="a dataset, a run or a model (the built-in model)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     return parser
 
@@ -94,6 +103,7 @@ def _model(folder: Path) -> dict[str, Any]:
         "tags": len(counts),
         "most_frequent_tags": [tag for _, tag in by_count[:5]],
         "front_end": description["front_end"],
+        "size_bytes": sum(part.stat().st_size for part in folder.glob("*.safetensors")),
         "bank": {key: value for key, value in bank.items() if key != "sha256"} or None,
         **rest,
     }
@@ -144,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser().parse_args(argv)
 
     def work() -> None:
-        described = describe(flags.folder)
+        described = describe(flags.folder or default_model_folder())
         print(storage.json_text(described).rstrip() if flags.json else text_of(described))
 
     return run(PROGRAM, work)

@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.start()
 
     def work() -> int:
-        from coala_jax.embedding.index import Index
-
-        index = Index(flags.index)
+        index = found.open_index(flags.index)
         words = index.words(flags.words)
         title = words.text(index.settings.vocabulary)
         if flags.like is not None:

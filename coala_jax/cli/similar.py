@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.start()
 
     def work() -> int:
-        from coala_jax.embedding.index import Index
-
-        index = Index(flags.index)
+        index = found.open_index(flags.index)
         limits = {"seconds": flags.seconds, "top": flags.top, "model": flags.model}
         hits = index.similar(flags.sound, words=flags.words, **limits)
         title = f"Like {flags.sound.name}" + (f", {flags.words}" if flags.words else "")

@@ -1,9 +1,10 @@
 """The tags that a model gives to sounds, with their scores in [0, 1].
 
-    coala tags runs/mine/model dog.wav
-    coala tags runs/mine/model sounds --top=3 --json
+    coala tags dog.wav
+    coala tags sounds --model=runs/mine/model --top=3 --json
 
-A sound that cannot be read is named; the exit code is then 1.
+Without --model it is the built-in model, which comes with the package. A sound that cannot be read
+is named; the exit code is then 1.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from absl import logging
 
 from coala_jax import logs
+from coala_jax.cli import model_flag
 from coala_jax.flags import Parser, at_least, run
 
 PROGRAM = "coala tags"
@@ -21,10 +23,10 @@ PROGRAM = "coala tags"
 
 def parser() -> Parser:
     flags = Parser(PROGRAM, __doc__)
-    flags.add_argument("model", metavar="MODEL", help="folder of a pretrained model")
     flags.add_argument(
         "sounds", metavar="SOUNDS", type=Path, nargs="+", help="sounds, or folders of them"
     )
+    model_flag.add(flags)
     flags.add_argument("--top", type=at_least(1), default=5, help="tags a sound (5)")
     flags.add_argument("--json", action="store_true", help="one JSON object a line")
     return flags
@@ -32,13 +34,11 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    flags = parser().parse_args(argv)
+    flags = model_flag.parse(parser(), argv)
     logs.start()
 
     def work() -> int:
-        from coala_jax.embedding.embedder import load
         from coala_jax.embedding.folder import find_sounds, path_of
-        from coala_jax.training import parallel
 
         files, failed = [], 0
         for root in flags.sounds:
@@ -47,9 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for path, error in found.errors.items():
                 failed += 1
                 logging.warning("%s: %s", path_of(root, path), error)
-        model = load(flags.model)
-        parallel.keep_compiled_steps()
-        logging.info("%s on %s", model, parallel.describe(parallel.run_devices(None)))
+        model = model_flag.load(flags.model)
         for file, found in zip(files, model.tags_each(files, flags.top), strict=True):
             if isinstance(found, ValueError):
                 failed += 1

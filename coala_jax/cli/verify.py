@@ -3,7 +3,8 @@
     coala verify dataset/mine
     coala verify runs/mine/model
 
-Exits with 0 if the folder is whole, else with 1.
+Without a folder it checks the built-in model, which comes with the package. Exits with 0
+if all is whole, else with 1.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,20 @@ from pathlib import Path
 
 from coala_jax.cli.info import kind_of
 from coala_jax.flags import Parser, run
+from coala_jax.models.default import default_model_folder
 
 PROGRAM = "coala verify"
 
 
 def parser() -> Parser:
     parser = Parser(PROGRAM, __doc__)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a dataset or a model")
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        help="a dataset or a model (the built-in model)",
+    )
     return parser
 
 
@@ -47,4 +55,4 @@ def verify(folder: Path) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     flags = parser().parse_args(argv)
-    return run(PROGRAM, lambda: verify(flags.folder))
+    return run(PROGRAM, lambda: verify(flags.folder or default_model_folder()))

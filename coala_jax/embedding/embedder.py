@@ -1,7 +1,7 @@
 """A pretrained model in use: from sounds and tags to vectors.
 
-model = load("runs/quickstart/model")
-vectors = model.embed(["dog.wav", "cat.flac"])  # [2, 288]: 9 values a filter
+model = load()  # the built-in model, or load("runs/mine/model")
+vectors = model.embed(["dog.wav", "cat.flac"])  # [2, model.embedding_size]
 model.tags("dog.wav", top=3)  # [("dog", 0.61), ("animal", 0.4), ("bark", 0.3)]
 """
 
@@ -24,6 +24,7 @@ from coala_jax.embedding.encoder import Encoder, Event, Patches
 from coala_jax.embedding.pools import POSITIONS, Pooled, new_pool, pool_sounds
 from coala_jax.embedding.sounds import Heard, Reader, Sound, Windows, as_list
 from coala_jax.models.autoencoders import BLOCK_POSITIONS, LATENT_SIZE, PATCH_SIZE
+from coala_jax.models.default import default_model_folder
 from coala_jax.models.pretrained import DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.tags.vocabulary import Vocabulary
 
@@ -124,8 +125,8 @@ class Embedder:
     ) -> Float32[np.ndarray, "clip value"]:
         """One vector a sound, in their order: the mean over its patches, or as `pooling` says.
 
-            model.embed(["dog.wav", "cat.flac"])  # [2, 288]; 9 values a filter
-            model.embed(samples, sample_rate_hz=16_000)  # [1, 288]
+            model.embed(["dog.wav", "cat.flac"])  # [2, model.embedding_size]
+            model.embed(samples, sample_rate_hz=16_000)  # [1, model.embedding_size]
 
         Args:
             sounds: one sound, or any number of them.
@@ -413,26 +414,31 @@ class Embedder:
         return Reader(self.front_end, self.level, self.scaler)
 
 
-def load(folder: storage.PathLike, pooling: str | None = None) -> Embedder:
-    """The embedder of a pretrained model's folder.
+def load(folder: storage.PathLike | None = None, pooling: str | None = None) -> Embedder:
+    """The embedder of a pretrained model.
 
     Args:
+        folder: of the model; None for the built-in model.
         pooling: what a sound's vector is, mean or layers; None for what the model names. Another
             one than the model's changes `digest`.
 
     Raises:
         ModelError: the folder holds no model, a damaged one, or one of another format.
-        ValueError: there is no such pooling.
+        ValueError: there is no such pooling, or the package lacks its model.
     """
+    folder = default_model_folder() if folder is None else folder
     return _embedder(_load(folder, pooling), folder)
 
 
-def load_untrained(folder: storage.PathLike, seed: int, pooling: str | None = None) -> Embedder:
+def load_untrained(
+    folder: storage.PathLike | None = None, seed: int = 0, pooling: str | None = None
+) -> Embedder:
     """The same model with fresh weights: what training has to beat.
 
     Raises:
         ModelError, ValueError: as `load`.
     """
+    folder = default_model_folder() if folder is None else folder
     return _embedder(_load(folder, pooling).untrained(seed), folder)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from coala_jax.embedding.table import State
+State = tuple[int, int]  # size and time of change of a file
 
 # By which a file is a sound: formats of libsndfile, what it calls otherwise, and those it cannot
 # read, so that a folder of them is not empty but full of failures that say what to do.

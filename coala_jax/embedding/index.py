@@ -1,6 +1,6 @@
 """An index of the sounds of a folder, which is asked by tags, by a sound, or by both.
 
-index = Index.build("sounds", "runs/mine/model", "sounds.index")
+index = Index.build("sounds", None, "sounds.index")  # by the built-in model
 index.search("kick, -snare", seconds=(0.5, 2))  # the best sounds, each with its score
 index.similar("dog.wav")
 """
@@ -86,7 +86,7 @@ class Index:
     def build(
         cls,
         sounds: storage.PathLike,
-        model: storage.PathLike,
+        model: storage.PathLike | None,
         out: storage.PathLike,
         tags: "Tags | None" = None,
         *,
@@ -95,7 +95,7 @@ class Index:
         """Makes an index of a folder, or lets one follow what has changed in the folder since.
 
         Args:
-            model: folder of a pretrained model.
+            model: folder of a pretrained model; None for the built-in model.
             tags: that were given to the files, by path relative to the folder.
             workers: that read sounds; as many as there are cores, at most 16.
 
@@ -107,7 +107,8 @@ class Index:
         from coala_jax.embedding.embedder import load
 
         embedder = load(model)
-        index, _ = cls.update(sounds, embedder, Path(model), out, tags, workers=workers)
+        place = None if model is None else Path(model)
+        index, _ = cls.update(sounds, embedder, place, out, tags, workers=workers)
         return index
 
     @classmethod
@@ -115,14 +116,14 @@ class Index:
         cls,
         sounds: storage.PathLike,
         embedder: "Embedder",
-        model: Path,
+        model: Path | None,
         out: storage.PathLike,
         tags: "Tags | None" = None,
         *,
         workers: int | None = None,
         progress: bool = False,
     ) -> tuple["Index", "Changes"]:
-        """`build` with a model that is loaded; also returns what has changed."""
+        """`build` with a model that is loaded from its folder; also returns what has changed."""
         from coala_jax.embedding.index_update import follow
 
         index_store.lancedb()
@@ -292,8 +293,9 @@ class Index:
             return row, index_store.vectors_of(rows, "embedding")[0]
         from coala_jax.embedding.embedder import load
 
-        place = Path(self.settings.model if model is None else model)
-        if not place.is_dir():
+        named = self.settings.model if model is None else model
+        place = None if named is None else Path(named)
+        if place is not None and not place.is_dir():
             raise ValueError(
                 f"{shown(sound)} is not in the index, and its model is no longer in "
                 f"{shown(place)}. Fix: name the model's folder with --model"

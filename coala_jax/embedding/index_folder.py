@@ -60,7 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def open_or_create(
-    folder: Path, root: Path, embedder: "Embedder", model: Path
+    folder: Path, root: Path, embedder: "Embedder", model: Path | None
 ) -> tuple[Settings, Store]:
     """The index in a folder; a new one where there is none."""
     fresh = Settings.of(embedder, model, root)

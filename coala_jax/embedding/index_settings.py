@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from coala_jax import storage
+from coala_jax.models.default import is_default, name_of
 from coala_jax.tags.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Settings:
 
     Attributes:
         sounds: the folder of sounds.
-        model: the model's folder.
+        model: the model's folder; None for the built-in model, wherever that is installed.
         digest, case, pooling: the model's.
         match: how sounds are matched with tags: cosine (with the projection), vote or logits.
         tags, processing: the model's vocabulary.
@@ -40,7 +41,7 @@ class Settings:
     """
 
     sounds: str
-    model: str
+    model: str | None
     digest: str
     case: str
     pooling: str
@@ -51,13 +52,13 @@ class Settings:
     scaled_by: int = 0
 
     @classmethod
-    def of(cls, embedder: "Embedder", model: Path, sounds: Path) -> "Settings":
+    def of(cls, embedder: "Embedder", model: Path | None, sounds: Path) -> "Settings":
         match = "logits" if embedder.case == "cnn" else "cosine"
         if embedder.bank is not None:
             match = embedder.bank.best_for_search
         return cls(
             os.fspath(sounds.absolute()),
-            os.fspath(model.absolute()),
+            None if model is None or is_default(model) else os.fspath(model.absolute()),
             embedder.digest,
             embedder.case,
             embedder.pooling,
@@ -75,15 +76,21 @@ class Settings:
         """The column of what tags are matched with."""
         return {"cosine": "projection", "vote": "votes", "logits": "logits"}[self.match]
 
-    def check_model(self, embedder: "Embedder", model: Path, folder: Path) -> None:
+    def check_model(self, embedder: "Embedder", model: Path | None, folder: Path) -> None:
         """Raises ValueError where a model is not the one that made the vectors."""
-        if embedder.digest != self.digest:
-            raise ValueError(
-                f"{folder} holds vectors of the model {shown(self.model)} (digest "
-                f"{self.digest[:12]}, pooling {self.pooling}), not of {shown(model)} (digest "
-                f"{embedder.digest[:12]}, pooling {embedder.pooling}). Fix: name that model, or "
-                "another --out, or delete the index to make it anew"
-            )
+        if embedder.digest == self.digest:
+            return
+        other = name_of(model)
+        way_back = "leave out --model" if self.model is None else f"--model={self.model}"
+        if self.model is None and (model is None or is_default(model)):
+            other = "the one of this version of coala_jax"
+            way_back = "install the version that made it"
+        raise ValueError(
+            f"{shown(folder)} holds vectors of {shown(name_of(self.model))} (digest "
+            f"{self.digest[:12]}, pooling {self.pooling}), not of {shown(other)} (digest "
+            f"{embedder.digest[:12]}, pooling {embedder.pooling}). Fix: {shown(way_back)}, or name "
+            "another --out, or delete the index to make it anew"
+        )
 
     def write(self, folder: Path) -> None:
         content = {"format": FORMAT} | dataclasses.asdict(self)
@@ -101,7 +108,7 @@ def read_settings(folder: Path) -> Settings:
     if not file.is_file():
         raise ValueError(
             f"{shown(folder)}: no index of sounds. Fix: make one with coala index FOLDER "
-            f"--model=MODEL --out={shown(folder)}"
+            f"--out={shown(folder)}"
         )
     content: Any = storage.read_json(file)
     try:

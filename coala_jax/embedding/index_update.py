@@ -19,10 +19,9 @@ from absl import logging
 from tqdm import tqdm
 
 from coala_jax import storage
-from coala_jax.embedding.folder import find_sounds, first_lines, path_of
+from coala_jax.embedding.folder import State, find_sounds, first_lines, path_of
 from coala_jax.embedding.index_settings import POLICY, Settings, read_scale, shown
 from coala_jax.embedding.index_store import File, Store, path_columns, vector_array
-from coala_jax.embedding.table import State
 
 if TYPE_CHECKING:
     from coala_jax.embedding.embedder import Description, Embedder

@@ -22,11 +22,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Float64
 
 from coala_jax import storage
+from coala_jax.embedding.folder import State
 
 FORMATS = (".parquet", ".npz", ".csv")
 _GROUP_ROWS = 4096  # of one sound that are in memory at a time: 19 MB at the paper's width
-
-State = tuple[int, int]  # size and time of change of a file
 
 
 class TableWriter:

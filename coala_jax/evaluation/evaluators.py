@@ -16,9 +16,10 @@ from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.vector_table import VectorTable, load_vectors
 
+DEFAULT = "default"  # the built-in model
 SPECS = (
-    "FOLDER of a pretrained model, untrained:FOLDER[:SEED], vectors:FILE, or mfcc, mfcc:released, "
-    "mfcc:peak"
+    "FOLDER of a pretrained model, default (the built-in model), untrained:FOLDER[:SEED], "
+    "untrained:default[:SEED], vectors:FILE, or mfcc, mfcc:released, mfcc:peak"
 )
 
 MFCCS = {
@@ -120,6 +121,9 @@ def _load_model(spec: str, name: str, what: str, pooling: str | None) -> ModelEv
         folder, seed = _folder_and_seed(what.removeprefix("untrained:"))
         name = name or f"untrained {_run_name(folder)}" + (f" {seed}" if seed else "")
         return ModelEvaluator(name, load_untrained(folder, seed, pooling))
+    if what == DEFAULT:
+        embedder = load(None, pooling)
+        return ModelEvaluator(name or DEFAULT, embedder, embedder.case)
     folder = storage.path(what)
     if not folder.is_dir():
         raise ValueError(f"--model {spec!r}: no such folder. Fix: give a {SPECS}")
@@ -130,13 +134,17 @@ def _load_model(spec: str, name: str, what: str, pooling: str | None) -> ModelEv
     return ModelEvaluator(name or _run_name(folder), embedder, embedder.case)
 
 
-def _folder_and_seed(text: str) -> tuple[epath.Path, int]:
+def _folder_and_seed(text: str) -> tuple[epath.Path | None, int]:
+    """The folder is None for the built-in model."""
+    folder, seed = text, 0
     if found := re.fullmatch(r"(.+):(\d+)", text):
-        return storage.path(found[1]), int(found[2])
-    return storage.path(text), 0
+        folder, seed = found[1], int(found[2])
+    return None if folder == DEFAULT else storage.path(folder), seed
 
 
-def _run_name(folder: epath.Path) -> str:
+def _run_name(folder: epath.Path | None) -> str:
     """The folder's name; of RUN/model that of RUN."""
+    if folder is None:
+        return DEFAULT
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" else folder.name

@@ -53,7 +53,7 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
         flags.allow_missing,
         flags.seed,
     )
-    evaluators = load_evaluators(flags.model, tuple(dict.fromkeys(flags.pooling)))
+    evaluators = load_evaluators(flags.model or ["default"], tuple(dict.fromkeys(flags.pooling)))
     tasks = [
         load_task(spec, allow_missing=flags.allow_missing, seed=flags.seed) for spec in flags.task
     ]
@@ -64,6 +64,8 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
     if not flags.overwrite:
         results.check_out(flags.out, requested)
     device = jax.devices()[0]
+    for evaluator in evaluators:
+        logging.info("model %s, digest %s", evaluator.name, evaluator.digest[:12])
     logging.info("models: %d, on %s (%s)", len(evaluators), device.platform, device.device_kind)
     work = flags.cache or flags.out / "work"
     correlations = {}
@@ -81,11 +83,12 @@ def parser() -> Parser:
     many: dict[str, Any] = {"nargs": "+", "action": "extend"}
     parser.add_argument(
         "--model",
-        required=True,
+        default=[],
         metavar="[NAME=]MODEL",
-        help="a pretrained model's folder, untrained:FOLDER[:SEED] (its architecture with fresh "
-        "weights), vectors:FILE (a table of `coala embed`, or of anything else), or mfcc, "
-        "mfcc:released, mfcc:peak; the others are compared with the first",
+        help="a pretrained model's folder, default (the built-in model, also where none is given), "
+        "untrained:FOLDER[:SEED] or untrained:default (the architecture with fresh weights), "
+        "vectors:FILE (a table of `coala embed`, or of anything else), or mfcc, mfcc:released, "
+        "mfcc:peak; the others are compared with the first",
         **many,
     )
     parser.add_argument(

@@ -96,6 +96,9 @@ class Convolution(Product):
         shape = (KERNEL, KERNEL, channels, self.filters)
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.filters,), self.param_dtype)
+        if self.is_initializing():  # which needs the shape alone, and tracing products takes long
+            batch, height, width, _ = x.shape
+            return jnp.zeros((batch, height // 2, width // 2, self.filters), x.dtype), bias
         return convolve(x.astype(self.product_dtype or self.param_dtype), kernel), bias
 
 
@@ -115,6 +118,9 @@ class TransposedConvolution(Product):
         shape = (KERNEL, KERNEL, self.filters, x.shape[-1])
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.filters,), self.param_dtype)
+        if self.is_initializing():
+            batch, height, width, _ = x.shape
+            return jnp.zeros((batch, 2 * height, 2 * width, self.filters), x.dtype), bias
         return convolve_transposed(x.astype(self.product_dtype or self.param_dtype), kernel), bias
 
 

@@ -1,4 +1,4 @@
-"""The wheel, in an environment of its own outside the checkout: it prepares, trains and embeds."""
+"""The wheel, in an environment of its own: it has a model, prepares, trains and embeds."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PACKAGES = {  # folders of the checkout, and where they are installed
 OTHERS = ("tests", "benchmarks", "experiments")  # not in the wheel
 
 PROGRAM = """
-import runpy, sys
+import contextlib, io, json, runpy, sys
 from pathlib import Path
 
 def program(module, *flags):  # python -m MODULE FLAGS
@@ -37,6 +37,10 @@ program("coala_jax.data_prep.sample_corpus", "--corpus=synthetic", "--sounds=20"
 from importlib.metadata import entry_points
 (command,) = entry_points(group="console_scripts", name="coala")
 coala = command.load()
+said = io.StringIO()
+with contextlib.redirect_stdout(said):
+    assert not coala(["tags", "corpus/audio/synthetic/000000.wav", "--top=2", "--json"])
+assert len(json.loads(said.getvalue())["tags"]) == 2, said.getvalue()
 assert not coala([
     "prepare", "--audio=corpus/audio", "--tags=corpus/sounds.csv", "--out=dataset",
     "--validation_fraction=0.3", "--workers=1",
@@ -90,7 +94,8 @@ def run(command: list[str], folder: Path) -> None:
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        sizes = {file.filename: file.file_size for file in archive.infolist()}
+        names = {name for name in sizes if ".dist-info/" not in name}
     expected = {
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in PACKAGES.items()
@@ -101,7 +106,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {
         *("coala_jax/configs/ae_c.py", "coala_jax/data_prep/sample_corpus/small.tsv"),
         *("coala_jax/data_prep/proxy_tasks/events.tsv", "coala_jax/data_prep/from_folder.py"),
+        *("coala_jax/weights/model.safetensors", "coala_jax/weights/bank.safetensors"),
+        "coala_jax/weights/model.json",
     } < names
+    model = [size for name, size in sizes.items() if name.startswith("coala_jax/weights/")]
+    assert sum(model) <= 6 * 2**20  # which every installation downloads
 
 
 def test_the_installed_wheel_prepares_trains_and_embeds(wheel, tmp_path):

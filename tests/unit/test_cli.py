@@ -104,7 +104,7 @@ MISTAKES = {
         "coala evaluate: --data and --audio go together: descriptors need the sounds. "
         f"{LISTS.format('evaluate')}"
     ),
-    "verify": f"coala verify: FOLDER is missing. {LISTS.format('verify')}",
+    "verify a b": f"coala verify: unexpected arguments: b. {LISTS.format('verify')}",
     "demo --corpus=radio": (
         f"coala demo: --corpus is 'radio'; it must be debian or synthetic. {LISTS.format('demo')}"
     ),

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,6 +29,12 @@ def model(tmp_path_factory) -> str:
 
 
 @pytest.fixture
+def built_in(model, monkeypatch) -> None:
+    """The small model stands in the place of the built-in one."""
+    monkeypatch.setattr("coala_jax.models.default._FOLDER", Path(model))
+
+
+@pytest.fixture
 def sounds(tmp_path):
     """Two sounds, one of them deep down, one that cannot be read, and what is no sound."""
     folder = tmp_path / "sounds"
@@ -42,7 +49,7 @@ def sounds(tmp_path):
 
 
 def embed(model, sounds, out, *flags) -> int:
-    return embed_command.main([model, str(sounds), f"--out={out}", *flags])
+    return embed_command.main([str(sounds), f"--model={model}", f"--out={out}", *flags])
 
 
 def rows(out) -> dict[str, list[float]]:
@@ -151,21 +158,24 @@ def test_a_table_of_another_pooling_is_another_table(model, sounds, tmp_path, ca
 @pytest.mark.parametrize(
     ("arguments", "code", "token"),
     [
-        (["{model}", "{sounds}/nowhere", "--out={out}"], 1, "nowhere: no such file or folder"),
-        (["{model}", "{sounds}/.hidden/..", "--out={out}.mat"], 1, ".parquet, .npz, .csv"),
-        (["{sounds}", "{sounds}", "--out={out}"], 1, "not a pretrained model"),
-        (["{model}", "{sounds}/no.mp3", "--out={out}"], 1, "no sound can be read"),
-        (["{model}", "{empty}", "--out={out}"], 1, "no sound in it, of 1 files"),
+        (["{sounds}/nowhere", "--out={out}"], 1, "nowhere: no such file or folder"),
+        (["{sounds}/.hidden/..", "--out={out}.mat"], 1, ".parquet, .npz, .csv"),
+        (["{sounds}", "--model={sounds}", "--out={out}"], 1, "not a pretrained model"),
+        (["{sounds}/no.mp3", "--out={out}"], 1, "no sound can be read"),
+        (["{empty}", "--out={out}"], 1, "no sound in it, of 1 files"),
+        (["{sounds}", "--out={out}", "--hop-seconds=1", "--policy=masked"], 1, "Fix: drop one"),
+        (["{sounds}"], 2, "--out is missing"),
+        (["{sounds}", "--out={out}", "--worker=2"], 2, "did you mean --workers?"),
+        (["{sounds}", "{sounds}", "--out={out}"], 2, "unexpected arguments: "),
         (
-            ["{model}", "{sounds}", "--out={out}", "--hop-seconds=1", "--policy=masked"],
-            1,
-            "Fix: drop one",
+            ["{model}", "{sounds}", "--out={out}"],
+            2,
+            "{model} is a model, where sounds are expected: --model names the model. "
+            "Fix: coala embed --model={model} {sounds} --out={out}",
         ),
-        (["{model}", "{sounds}"], 2, "--out is missing"),
-        (["{model}", "{sounds}", "--out={out}", "--worker=2"], 2, "did you mean --workers?"),
     ],
 )
-def test_mistakes_get_a_sentence(model, sounds, tmp_path, capsys, arguments, code, token):
+def test_mistakes_get_a_sentence(built_in, model, sounds, tmp_path, capsys, arguments, code, token):
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "notes.txt").write_text("")
@@ -175,16 +185,17 @@ def test_mistakes_get_a_sentence(model, sounds, tmp_path, capsys, arguments, cod
     except SystemExit as exit_:
         found = exit_.code
     last = capsys.readouterr().err.splitlines()[-1]
-    assert found == code and last.startswith("coala embed: ") and token in last
+    assert found == code and last.startswith("coala embed: ") and token.format(**places) in last
     assert not (tmp_path / "v.csv").exists()
 
 
 def test_tags_are_printed_a_line_a_sound(model, sounds, capsys, caplog):
     wanted = load(model).tags(sounds / "B.WAV", 2)
-    assert tags_command.main([model, str(sounds / "B.WAV"), "--top=2"]) == 0
+    flags = [f"--model={model}", "--top=2"]
+    assert tags_command.main([str(sounds / "B.WAV"), *flags]) == 0
     line = ", ".join(f"{tag} {score:.2f}" for tag, score in wanted)
     assert capsys.readouterr().out == f"{sounds / 'B.WAV'}: {line}\n"
-    assert tags_command.main([model, str(sounds), "--json"]) == 1
+    assert tags_command.main([str(sounds), f"--model={model}", "--json"]) == 1
     told = capsys.readouterr()
     rows = [json.loads(line) for line in told.out.splitlines()]
     assert [row["path"] for row in rows] == [
@@ -192,3 +203,35 @@ def test_tags_are_printed_a_line_a_sound(model, sounds, capsys, caplog):
     ]
     assert [tag["tag"] for tag in rows[0]["tags"][:2]] == [tag for tag, _ in wanted]
     assert "no.mp3" in caplog.text
+
+
+def test_without_a_model_it_is_the_built_in_one(built_in, model, sounds, tmp_path, capsys, caplog):
+    """Which the log names, with its digest, as it names any other."""
+    (sounds / "no.mp3").unlink()
+    caplog.set_level("INFO")
+    sound, digest = str(sounds / "B.WAV"), load(model).digest[:12]
+    told = {}
+    for name, flags in (("built-in", []), ("named", [f"--model={model}"])):
+        caplog.clear()
+        assert tags_command.main([sound, *flags]) == 0
+        out = tmp_path / f"{name}.parquet"
+        assert embed_command.main([sound, f"--out={out}", *flags]) == 0
+        told[name] = capsys.readouterr().out.splitlines()[0], rows(out)
+        assert caplog.text.count("the built-in model: <Embedder ae_c: ") == 2
+        assert caplog.text.count(f"digest {digest}>") == 2
+    assert told["built-in"] == told["named"]
+    tiny_model("e_c").save_pretrained(tmp_path / "other")
+    other = tmp_path / "other"
+    caplog.clear()
+    assert embed(str(other), sounds, tmp_path / "other.parquet") == 0
+    assert f"the model {other}: <Embedder e_c: " in caplog.text
+
+
+@pytest.mark.parametrize("more", [["{sounds}"], [], ["{sounds}", "--json"]])
+def test_a_model_as_the_first_sound_is_said_to_be_one(model, sounds, capsys, more):
+    words = [word.format(sounds=sounds) for word in more]
+    with pytest.raises(SystemExit) as ended:
+        tags_command.main([model, *words])
+    assert ended.value.code == 2
+    fix = " ".join([f"Fix: coala tags --model={model}", *(words or ["SOUNDS"])])
+    assert capsys.readouterr().err.endswith(f": --model names the model. {fix}\n")

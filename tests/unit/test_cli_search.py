@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_an_index_is_made_and_what_failed_is_named(made, model, capsys, caplog):
     (root.parent / "tags.csv").write_text("file,tags\nother.wav,tag1\n")
     assert cli.main(["index", *flags, tags]) == 1
     assert "none of its 1 files is in" in capsys.readouterr().err
+
+
+def test_without_a_model_it_is_the_built_in_one(model, tmp_path, monkeypatch, capsys, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("coala_jax.models.default._FOLDER", Path(model))
+    write(tmp_path / "sounds" / "a.wav", 0)
+    assert cli.main(["index", str(tmp_path / "sounds"), f"--out={tmp_path / 'i'}"]) == 0
+    assert "the built-in model: <Embedder ae_c: " in caplog.text
+    assert json.loads((tmp_path / "i" / "index.json").read_text())["model"] is None
+    ask(capsys, "search", tmp_path / "i", "tag1")
+    assert "1 sounds by the built-in model, digest " in caplog.messages[-1]
 
 
 def test_text_and_json_say_the_same(made, capsys):

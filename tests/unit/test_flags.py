@@ -121,6 +121,12 @@ def test_help_has_what_must_be_given_first_and_ends_with_0(capsys):
     assert shown.startswith("usage: coala prepare --tags=TAGS [--flag=value ...]\n\nDoes it.\n")
 
 
+def test_help_has_what_may_be_given_in_brackets():
+    parser = Parser("coala info", "Says it.")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?")
+    assert parser.format_usage() == "usage: coala info [FOLDER] [--flag=value ...]\n"
+
+
 def test_the_end_of_a_program(capsys):
     def fails(error: BaseException) -> None:
         raise error

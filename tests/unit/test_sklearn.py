@@ -14,7 +14,7 @@ from tests.unit.embedding.test_embedder import noise
 pytestmark = pytest.mark.integration  # compiles a whole network
 
 
-def test_a_classifier_of_files_in_one_pipeline(tmp_path):
+def test_a_classifier_of_files_in_one_pipeline(tmp_path, monkeypatch):
     tiny_model("ae_c").save_pretrained(tmp_path / "model")
     files, labels = [], []
     for place in range(12):
@@ -32,6 +32,10 @@ def test_a_classifier_of_files_in_one_pipeline(tmp_path):
     assert len(names) == 18 and names[0] == "coala0"
     copy = clone(embedder)
     assert copy.get_params() == embedder.get_params() and not hasattr(copy, "embedder_")
+    monkeypatch.setattr("coala_jax.models.default._FOLDER", tmp_path / "model")
+    built_in = clone(Embedder())
+    assert built_in.get_params()["model"] is None
+    np.testing.assert_array_equal(built_in.fit_transform(files[:2]), vectors)
     samples = Embedder(load(tmp_path / "model"), sample_rate_hz=22_000).fit_transform(
         [noise(9_000)]
     )

@@ -7,6 +7,7 @@ import pytest
 from coala_jax import cli, storage
 from coala_jax.cli import info
 from coala_jax.default_config import get_config
+from coala_jax.models.default import default_model_folder
 from tests.synthetic import tiny_model, write_random_dataset
 from tests.training_record import write_record
 
@@ -60,6 +61,18 @@ def test_info_of_a_model_and_its_run(folder, tmp_path):
     assert "state  " in info.text_of(run)
     begun = info.describe(folder / "begun")
     assert begun["state"] == "not finished, 2 of 200 epochs done" and "model" not in begun
+
+
+def test_without_a_folder_it_is_the_built_in_model(capsys):
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    folder = default_model_folder()
+    assert found == info.describe(folder) and found["kind"] == "model"
+    assert {"digest", "tags", "level", "pooling", "case"} <= found.keys()
+    files = ("model.safetensors", "bank.safetensors")
+    assert found["size_bytes"] == sum((folder / file).stat().st_size for file in files)
+    assert cli.main(["verify"]) == 0
+    assert f"digest {found['digest']}: valid" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["info", "verify"])

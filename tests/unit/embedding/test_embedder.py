@@ -20,6 +20,7 @@ from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import encoder, pooling
 from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.models.bank import make_bank
+from coala_jax.models.default import default_model_folder
 from coala_jax.models.pretrained import KNOWN, ModelError, PretrainedModel
 from tests import regression_vectors
 from tests.synthetic import MODEL_TAGS, tiny_model
@@ -423,6 +424,19 @@ def test_a_model_of_peak_level_makes_every_clip_as_loud(ae_c, embedder):
         assert_close(embed(peak, waveform * np.float32(gain), RATE_HZ), wanted)
     quiet = embed(embedder, waveform * np.float32(0.125), RATE_HZ)
     assert np.abs(quiet - wanted).max() > 1e-3 * wanted.max()
+
+
+def test_without_a_folder_it_is_the_built_in_model():
+    model, named = load(), load(default_model_folder())
+    assert model.digest == named.digest and model.pooling == named.pooling
+    np.testing.assert_array_equal(*(one.embed(noise(9_000), RATE_HZ) for one in (model, named)))
+    best = model.tags(noise(9_000), top=3, sample_rate_hz=RATE_HZ)
+    assert len(best) == 3 and all(0 <= score <= 1 for _, score in best)
+    mean, untrained = load(pooling="mean"), load_untrained(seed=3)
+    assert mean.pooling == "mean" and mean.embedding_size == model.latent_size
+    assert untrained.digest == load_untrained(default_model_folder(), 3).digest
+    digests = {one.digest for one in (model, untrained, load_untrained())}
+    assert len(digests) == 3 and untrained.pooling == model.pooling
 
 
 @pytest.mark.parametrize("load", [load, functools.partial(load_untrained, seed=0)])

@@ -439,6 +439,52 @@ def test_a_model_that_has_moved_is_asked_for(follow, models, tmp_path):
         index.similar(tmp_path / "gone.wav", model=tmp_path / "moved")
 
 
+def test_an_index_by_the_built_in_model_survives_that_it_moves(models, tmp_path, monkeypatch):
+    """As it does when the package is installed elsewhere; another model in its place is refused."""
+    root, out = tmp_path / "sounds", tmp_path / "index"
+    write(root / "a.wav", 0)
+    write(tmp_path / "b.wav", 1)
+    for name, kind in (("here", "cosine"), ("there", "cosine"), ("newer", "vote")):
+        shutil.copytree(models[kind], tmp_path / name)
+
+    def installed(name: str) -> None:
+        monkeypatch.setattr("coala_jax.models.default._FOLDER", tmp_path / name)
+
+    installed("here")
+    Index.build(root, tmp_path / "here" / ".." / "here", out)  # named by its path
+    assert "here" not in (out / "index.json").read_text()
+    shutil.rmtree(tmp_path / "here")
+    installed("there")
+    assert len(Index(out).similar(tmp_path / "b.wav")) == 1
+    write(root / "c.wav", 2)
+    index, changes = Index.update(root, load(), None, out)
+    assert (changes.added, changes.unchanged) == (1, 1) and index.settings.model is None
+    refused = (
+        r"of the built-in model \(.*\), not of the one of this version .*Fix: install the vers"
+    )
+    installed("newer")
+    for changed in (
+        lambda: Index.build(root, None, out),
+        lambda: Index.build(root, tmp_path / "newer", out),
+        lambda: Index(out).similar(tmp_path / "b.wav"),
+    ):
+        with pytest.raises(ValueError, match=refused):
+            changed()
+    other = rf"not of the model {models['vote']} \(.*Fix: leave out --model"
+    with pytest.raises(ValueError, match=other):
+        Index.build(root, models["vote"], out)
+    assert len(Index(out).similar(tmp_path / "b.wav", model=tmp_path / "there")) == 2
+
+
+def test_an_index_by_a_named_model_asks_for_its_name(follow, models, tmp_path, monkeypatch):
+    monkeypatch.setattr("coala_jax.models.default._FOLDER", models["vote"])
+    write(tmp_path / "sounds" / "a.wav", 0)
+    index = follow()[0]
+    wanted = rf"not of the built-in model \(.*Fix: --model={index.settings.model}, or name"
+    with pytest.raises(ValueError, match=wanted):
+        Index.build(tmp_path / "sounds", None, tmp_path / "index")
+
+
 def test_what_is_no_index_is_said_to_be_none(follow, tmp_path, monkeypatch):
     root, out = tmp_path / "sounds", tmp_path / "index"
     with pytest.raises(ValueError, match=r"no such folder"):

@@ -37,6 +37,19 @@ def test_each_kind_of_model(run):
     assert len(set(digests)) == 5  # what differs in seed or mode differs
 
 
+def test_the_built_in_model_is_called_default(run, monkeypatch):
+    monkeypatch.setattr("coala_jax.models.default._FOLDER", run / "model")
+    specs = ["default", "mine=default", "untrained:default", "untrained:default:3"]
+    found = load_evaluators(specs)
+    named = load_evaluators(
+        [f"{run}/model", f"a={run}/model", *(f"untrained:{run}/model{seed}" for seed in ("", ":3"))]
+    )
+    names = ["default", "mine", "untrained default", "untrained default 3"]
+    assert [one.name for one in found] == names
+    assert [one.digest for one in found] == [one.digest for one in named]
+    assert [one.case for one in found] == ["ae_c", "ae_c", "", ""]
+
+
 def test_each_pooling_is_a_row_of_each_model_but_not_of_mfccs(run, tmp_path):
     tiny_model("e_c", pooling="layers").save_pretrained(tmp_path / "cats" / "model")
     specs = [f"{run}/model", "mfcc", f"untrained:{tmp_path}/cats/model:3"]

@@ -27,6 +27,16 @@ def command(task, tmp_path, monkeypatch):
     return [*flags, "--out", str(tmp_path / "out")]
 
 
+def test_without_a_model_it_is_the_built_in_one(command, tmp_path, monkeypatch):
+    tiny_model("e_c").save_pretrained(tmp_path / "model")
+    monkeypatch.setattr("coala_jax.models.default._FOLDER", tmp_path / "model")
+    assert run.main(command[3:]) == 0
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [(one["name"], one["digest"]) for one in record["models"]] == [
+        ("default", tiny_model("e_c").digest)
+    ]
+
+
 def files(out):
     return {path.name for path in out.iterdir()} - {"work"}
 

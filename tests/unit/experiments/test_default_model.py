@@ -1,4 +1,4 @@
-"""The model in the package: which programs make it, what is recorded, and its card."""
+"""The built-in model: which programs make it, what is recorded, and its card."""
 
 import json
 
