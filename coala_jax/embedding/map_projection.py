@@ -68,7 +68,8 @@ def project_all(
     mapped = project(embeddings[chosen], seed)
     if len(chosen) == len(embeddings):
         return mapped
-    reduce = make_pipeline(StandardScaler(), PCA(50, random_state=seed))
+    components = min(50, len(chosen), embeddings.shape[1])
+    reduce = make_pipeline(StandardScaler(), PCA(components, random_state=seed))
     landmarks = reduce.fit_transform(embeddings[chosen])
     points = np.empty((len(embeddings), 2))
     for start in range(0, len(embeddings), _BLOCK):

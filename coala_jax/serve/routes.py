@@ -167,7 +167,8 @@ class Routes:
 @functools.cache
 def _page() -> dict[str, bytes]:
     """The files of the page by name: what is not among them is not served."""
-    return {file.name: file.read_bytes() for file in (files(__package__) / "static").iterdir()}
+    names = [file.name for file in (files(__package__) / "static").iterdir()]
+    return {name: (files(__package__) / "static" / name).read_bytes() for name in names}
 
 
 def _static(name: str) -> Endpoint:
