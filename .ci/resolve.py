@@ -32,7 +32,6 @@ LATER = {
     "apache-beam>=2.70": "preparation and embedding on many machines",
     "s3fs>=2026.1": "datasets and runs in an object store",
     "moto[s3,server]>=5.1": "an object store on this machine, for the tests",
-    "fastapi>=0.120": "the local web page",
     "datasets>=4": "sounds from Hugging Face",
     "webdataset>=1.0": "sounds in tar files",
     "h5py>=3.14": "sounds in HDF5, as the authors have them",

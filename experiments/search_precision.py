@@ -1,7 +1,7 @@
 """How many of the first ten results are right: search by a sound and by a tag.
 
     python -m experiments.search_precision --model=runs/default/model --corpus=corpus/free \
-        --dataset=dataset/free --tasks=tasks --out=runs/precision
+        --data=dataset/free --tasks=tasks --out=runs/precision
 
 By a sound, on the proxy tasks: each test clip asks for the ten training clips nearest to it, as
 `coala similar` does (of `events` from other packages, of `instruments` from other soundfonts); a
@@ -56,7 +56,7 @@ def search_precision(flags: argparse.Namespace) -> dict[str, Any]:
     return {
         "first": FIRST,
         "similar": similar,
-        "tags": _of_corpus(Path(flags.model), flags.corpus, flags.dataset, by_mfcc, cache),
+        "tags": _of_corpus(Path(flags.model), flags.corpus, flags.data, by_mfcc, cache),
     }
 
 
@@ -143,7 +143,7 @@ def parser() -> Parser:
     parser.add_argument("--model", required=True, metavar="FOLDER", help="a model with a bank")
     for name, meaning in (
         ("corpus", "the free corpus"),
-        ("dataset", "dataset of it, that trained the model"),
+        ("data", "dataset of it, that trained the model"),
         ("tasks", "proxy tasks"),
         ("out", "folder of the record"),
     ):

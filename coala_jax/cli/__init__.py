@@ -18,6 +18,7 @@ COMMANDS = {
     "similar": ("coala_jax.cli.similar", "finds the sounds of an index that are like a sound"),
     "cluster": ("coala_jax.cli.cluster", "sorts the sounds of an index into named groups"),
     "duplicates": ("coala_jax.cli.duplicates", "lists the near-copies in an index"),
+    "serve": ("coala_jax.cli.serve", "opens a page to search an index, listen, and see its map"),
     "evaluate": ("coala_jax.evaluation.run", "compares models with frozen parameters on tasks"),
     "verify": ("coala_jax.cli.verify", "checks every byte of a dataset or a model"),
     "info": ("coala_jax.cli.info", "says what a folder is: a dataset, a run or a model"),

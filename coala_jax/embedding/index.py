@@ -5,34 +5,29 @@ index.search("kick, -snare", seconds=(0.5, 2))  # the best sounds, each with its
 index.similar("dog.wav")
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.special
+import pyarrow as pa
 from absl import logging
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32
 
 from coala_jax import storage
 from coala_jax.embedding import index_settings, index_store, index_words
 from coala_jax.embedding.index_folder import check_free, locked, open_or_create
+from coala_jax.embedding.index_ranking import Like, Range, Ranker, Ranking
 from coala_jax.embedding.index_scale import rescale
 from coala_jax.embedding.index_settings import shown
 from coala_jax.embedding.index_store import Store
 
 if TYPE_CHECKING:
     from coala_jax.embedding.embedder import Embedder
+    from coala_jax.embedding.index_map import Map
     from coala_jax.embedding.index_update import Changes, Tags
-
-# A question of two parts ranks the best of each by reciprocal rank fusion (Cormack et al., 2009,
-# section 2, with its constant): the sum of 1 / (60 + rank), which no scale of scores can tip.
-_RANKED = 1000
-_RANK_OFFSET = 60
-
-Ranking = tuple[Int64[np.ndarray, " row"], Float64[np.ndarray, " row"]]  # ids, scores; best first
-Range = tuple[float, float] | tuple[int, int]
 
 
 class Hit(NamedTuple):
@@ -70,6 +65,7 @@ class Index:
         index_store.lancedb()  # or a folder that is there would be said to be damaged
         self.settings = index_settings.read_settings(self.folder)
         self._store = Store(self.folder, self.settings.table)
+        self._ranker = Ranker(self.folder, self.settings, self._store)
         self._vocabulary = self.settings.vocabulary
 
     def __repr__(self) -> str:
@@ -81,6 +77,19 @@ class Index:
     @property
     def sounds(self) -> Path:
         return Path(self.settings.sounds)
+
+    @functools.cached_property
+    def version(self) -> str:
+        """A digest of the model and of the sounds that are in the index as it was opened."""
+        rows = self.entries().select(["id", "sha256"])
+        columns = [rows[name].to_pylist() for name in rows.schema.names]
+        return storage.fingerprint([self.settings.digest, self.settings.table, *columns])
+
+    def entries(self) -> pa.Table:
+        """All rows but for their vectors, in the order of their ids."""
+        columns = ["id", "path", "raw_path", "sha256", "seconds", "tags"]
+        schema = pa.schema([self._store.schema.field(name) for name in columns])
+        return pa.Table.from_batches(self._store.scan(columns), schema).sort_by("id")
 
     @classmethod
     def build(
@@ -192,20 +201,46 @@ class Index:
         model: storage.PathLike | None = None,
     ) -> list[Hit]:
         """`search` by words, by a sound that the results are like, or by both."""
-        if words is None and like is None:
-            raise ValueError("nothing to search for. Fix: give words, a sound or both")
-        conditions, rankings = _in_range(seconds), []
-        if like is not None:
-            own, vector = self._embedding_of(Path(like), model)
-            conditions += [] if own is None else [f"id != {own}"]
-        where = " AND ".join(conditions) or None
-        count = top if words is None or like is None else max(top, _RANKED)
-        if words is not None:
-            rankings.append(self._by_words(words, count, where))
-        if like is not None:
-            rankings.append(self._store.nearest("embedding", vector, count, where))
-        ids, scores = rankings[0] if len(rankings) == 1 else _fuse(rankings)
-        return self._hits((ids[:top], scores[:top]))
+        wanted = None if words is None else self.words(words)
+        for note in () if wanted is None else wanted.notes:
+            logging.warning("%s", note)
+        sound = None if like is None else self._like(Path(like), model)
+        return self._hits(self.rank(wanted, sound, seconds=seconds, top=top))
+
+    def keep(self) -> bool:
+        """Reads what tags are matched with into memory, for many questions to come.
+
+        Returns:
+            Whether it was kept: not beyond 1 GiB, some 300,000 sounds at 900 tags.
+        """
+        return self._ranker.keep()
+
+    def rank(
+        self,
+        words: index_words.Words | None,
+        like: Like | None,
+        *,
+        seconds: Range | None = None,
+        top: int = 20,
+    ) -> Ranking:
+        """`find` as ids of rows and scores, of words that are parsed and a sound that is known."""
+        return self._ranker.rank(words, like, seconds, top)
+
+    def like_row(self, row: int) -> Like:
+        """A sound of the index that results are to be like, by the id of its row.
+
+        Raises:
+            ValueError: there is no such row.
+        """
+        vectors = index_store.vectors_of(self._store.take([row], ["embedding"]), "embedding")
+        if not len(vectors):
+            raise ValueError(f"the index has no row {row}. Fix: search again")
+        return Like(row, vectors[0])
+
+    def like_embedding(self, embedding: Float32[np.ndarray, " value"]) -> Like:
+        """A sound that is not in the index, by what its model's `describe_each` gave."""
+        mean, spread = index_settings.read_scale(self.folder, self.settings.table)
+        return Like(None, (embedding - mean) / spread)
 
     def duplicates(self, correlation: float = 0.95) -> list[list[Hit]]:
         """Sounds that are one recording: cut, encoded again, turned up or down, or equal files.
@@ -250,30 +285,14 @@ class Index:
             for name, rows in groups
         ]
 
-    def _by_words(self, text: str, count: int, where: str | None) -> Ranking:
-        words = self.words(text)
-        for note in words.notes:
-            logging.warning("%s", note)
-        if self.settings.match != "cosine":
-            return self._by_chance(words, count, where)
-        query = words.weights(len(self._vocabulary)) @ index_settings.read_tags(self.folder)
-        ids, cosines = self._store.nearest("projection", query, count, where)
-        # The cosine with each tag, by its weight.
-        return ids, cosines * float(np.linalg.norm(query.astype(np.float64)))
+    def map(self) -> "Map":
+        """The sounds in two dimensions, in named groups; made once and kept in the folder.
 
-    def _by_chance(self, words: index_words.Words, count: int, where: str | None) -> Ranking:
-        """Of votes or logits, every row is read: there is no vector to be near to."""
-        column, ids, scores = self.settings.match_column, [], []
-        is_logits = self.settings.match == "logits"
-        for rows in self._store.scan(["id", column], where):
-            values = index_store.vectors_of(rows, column).astype(np.float64)
-            ids.append(rows["id"].to_numpy())
-            scores.append(words.chances(scipy.special.expit(values) if is_logits else values))
-        if not ids:
-            return np.empty(0, np.int64), np.empty(0)
-        rows, chances = np.concatenate(ids), np.concatenate(scores)
-        best = np.lexsort((rows, -chances))[:count]
-        return rows[best], chances[best]
+        It takes seconds, of very many sounds minutes.
+        """
+        from coala_jax.embedding.index_map import map_of
+
+        return map_of(self._store, self.folder, self.settings, self.version)
 
     def _hits(self, ranking: Ranking) -> list[Hit]:
         ids, scores = ranking
@@ -284,13 +303,10 @@ class Index:
             for score, path, seconds, tags in zip(scores, *columns, strict=True)
         ]
 
-    def _embedding_of(
-        self, sound: Path, model: storage.PathLike | None
-    ) -> tuple[int | None, Float32[np.ndarray, " value"]]:
-        """The row of a sound, if it is in the index, and its embedding in the index's scale."""
+    def _like(self, sound: Path, model: storage.PathLike | None) -> Like:
+        """A file that results are to be like: its row, if it is in the index, and its embedding."""
         if (row := self._row_of(sound)) is not None:
-            rows = self._store.take([row], ["embedding"])
-            return row, index_store.vectors_of(rows, "embedding")[0]
+            return self.like_row(row)
         from coala_jax.embedding.embedder import load
 
         named = self.settings.model if model is None else model
@@ -302,9 +318,8 @@ class Index:
             )
         embedder = load(place, self.settings.pooling)
         self.settings.check_model(embedder, place, self.folder)
-        mean, spread = index_settings.read_scale(self.folder, self.settings.table)
         (vector,) = embedder.embed([sound], policy=index_settings.POLICY)
-        return None, (vector - mean) / spread
+        return self.like_embedding(vector)
 
     def _row_of(self, sound: Path) -> int | None:
         """The row of a path of the index, or of a file with the content of one."""
@@ -331,28 +346,6 @@ def _state(file: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _in_range(seconds: Range | None) -> list[str]:
-    """The condition that a length lies in a range; bounds may be infinite."""
-    if seconds is None:
-        return []
-    low, high = map(float, seconds)
-    if not low <= high:
-        raise ValueError(f"the range of seconds {low:g} to {high:g} is empty. Fix: swap its ends")
-    conditions = [f"seconds >= {low!r}"] if low > -math.inf else []
-    return conditions + ([f"seconds <= {high!r}"] if high < math.inf else [])
-
-
 def _ranking(rows: Sequence[tuple[int, float]]) -> Ranking:
     ids, scores = zip(*rows, strict=True)
     return np.array(ids, np.int64), np.array(scores, np.float64)
-
-
-def _fuse(rankings: Sequence[Ranking]) -> Ranking:
-    """The rows of several rankings by their ranks, 1 for the first of all."""
-    scores: dict[int, float] = {}
-    for ids, _ in rankings:
-        for rank, row in enumerate(ids.tolist()):
-            share = (_RANK_OFFSET + 1) / (_RANK_OFFSET + 1 + rank) / len(rankings)
-            scores[row] = scores.get(row, 0.0) + share
-    best = sorted(scores, key=lambda row: (-scores[row], row))
-    return np.array(best, np.int64), np.array([scores[row] for row in best], np.float64)

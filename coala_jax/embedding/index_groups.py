@@ -9,8 +9,8 @@ import scipy.special
 from jaxtyping import Float32, Float64, Int64
 from scipy.sparse import coo_array, csgraph
 
-from coala_jax.audio import decode
 from coala_jax.audio.correlation import MOST, RATE_HZ, Waveform, correlation
+from coala_jax.audio.preview import beginning
 from coala_jax.embedding import index_store
 from coala_jax.embedding.index_settings import Settings, read_tags
 from coala_jax.embedding.index_store import Store, vectors_of
@@ -79,22 +79,12 @@ class _Waveforms:
             if len(self._kept) == _WAVEFORMS:
                 self._kept.popitem(last=False)
             try:
-                self._kept[path] = _beginning(self._root / path)
+                self._kept[path] = beginning(self._root / path, RATE_HZ, MOST)
             except ValueError:
                 self.failed = path
                 raise
         self._kept.move_to_end(path)
         return self._kept[path]
-
-
-def _beginning(file: Path) -> Waveform:
-    blocks, samples = [np.empty(0, np.float32)], 0
-    for block in decode.stream(file, RATE_HZ):
-        blocks.append(block)
-        samples += block.size
-        if samples >= MOST:
-            break
-    return np.concatenate(blocks)[:MOST]
 
 
 def _candidates(store: Store) -> Pairs:
@@ -108,7 +98,7 @@ def _candidates(store: Store) -> Pairs:
 
 def _neighbours(store: Store) -> Iterator[tuple[int, list[int]]]:
     """Of each row the nearest, each compared with all others."""
-    ids, units = _all_units(store)
+    ids, units = all_units(store)
     for start in range(0, len(ids), _BLOCK):
         cosines = units[start : start + _BLOCK] @ units.T
         rows = np.arange(len(cosines))
@@ -130,7 +120,8 @@ def _found_neighbours(store: Store) -> Iterator[tuple[int, list[int]]]:
             yield row, [other for other in near if other != row]
 
 
-def _all_units(store: Store) -> tuple[Int64[np.ndarray, " sound"], Units]:
+def all_units(store: Store) -> tuple[Int64[np.ndarray, " sound"], Units]:
+    """The ids and the embeddings of all rows, in no order, of length 1."""
     ids, vectors = [np.empty(0, np.int64)], []
     for batch in store.scan(["id", "embedding"]):
         ids.append(batch["id"].to_numpy())

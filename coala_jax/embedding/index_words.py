@@ -34,6 +34,12 @@ class Words(NamedTuple):
         weights[list(self.wanted)], weights[list(self.unwanted)] = share, -share
         return weights
 
+    def renumbered(self) -> tuple[list[int], "Words"]:
+        """The places of its tags, and the same words with these numbered from 0 on."""
+        places, wanted = [*self.wanted, *self.unwanted], len(self.wanted)
+        numbers = tuple(range(len(places)))
+        return places, Words(numbers[:wanted], numbers[wanted:], self.notes)
+
     def text(self, vocabulary: Vocabulary) -> str:
         """The tags that are searched for, as one may write them."""
         signed = [("", place) for place in self.wanted] + [("-", place) for place in self.unwanted]

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from coala_jax import __version__, storage
-from coala_jax.evaluation import map_projection, published, significance
+from coala_jax.embedding import map_projection
+from coala_jax.evaluation import published, significance
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import EvaluationSettings, TaskResult, majority
 from coala_jax.evaluation.evaluators import Evaluator

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from coala_jax import storage
+from coala_jax.embedding import map_projection
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import map_projection, retrieval
+from coala_jax.evaluation import retrieval
 from coala_jax.evaluation.validation import ValidationSounds
 from coala_jax.evaluation.vote import Banks
 

@@ -11,7 +11,11 @@ import soundfile
 
 from coala_jax import cli
 from coala_jax.cli.found import seconds_range
+from coala_jax.embedding.index import Index
+from coala_jax.embedding.index_settings import shown
 from coala_jax.models.bank import make_bank
+from coala_jax.serve.library import Question
+from coala_jax.serve.server import open_index
 from tests.synthetic import MODEL_TAGS, tiny_model
 from tests.unit.embedding.test_index import write
 
@@ -144,6 +148,21 @@ def test_groups_have_names_and_all_sounds(made, capsys):
     assert len(names) == 3 and all(name.startswith("tag") for name in names)
     lines = ask(capsys, "cluster", index, "--groups=1")
     assert len(lines) == 12 and lines[0].endswith(": 11 sounds")
+
+
+def test_a_sound_given_to_the_page_goes_through_the_model_as_in_similar(made, tmp_path):
+    index, _ = made
+    write(tmp_path / "other.wav", 3, 0.75)
+    library, uploads = open_index(index)
+    uploads.start()
+    given = uploads.submit(tmp_path / "other.wav", "other.wav").result(timeout=300)
+    uploads.close()
+    found = library.search(Question("", given["key"], (0.0, np.inf), 20))["hits"]
+    wanted = Index(index).similar(tmp_path / "other.wav")
+    assert [hit["path"] for hit in found] == [shown(hit.path) for hit in wanted]
+    scores = [hit.score for hit in wanted]
+    np.testing.assert_allclose([hit["score"] for hit in found], scores, atol=1e-4)
+    assert len(given["tags"]) == 5 and uploads.state() == {"state": "ready", "error": ""}
 
 
 def test_nothing_found_and_no_index_are_no_success(made, tmp_path, capsys):

@@ -20,6 +20,7 @@ ROOMS = {
     "embedding": {"audio", "tags", "models", "data.scaler"},
     "evaluation": {"audio", "tags", "data", "embedding", "models"},
     "reporting": set(),
+    "serve": {"audio", "embedding"},
     # The command `coala`, which stands on top of everything.
     "cli": {
         "audio",
@@ -34,6 +35,7 @@ ROOMS = {
         "models",
         "preparation",
         "reporting",
+        "serve",
         "training",
         "training_run",
     },

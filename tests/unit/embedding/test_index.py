@@ -192,6 +192,24 @@ def test_a_range_of_seconds_leaves_out_what_is_outside(made, kind):
         index.search("tag1", seconds=(3.0, 2.0))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_in_memory_changes_no_result(made, kind, monkeypatch):
+    kept = Index(made[kind].folder)
+    assert kept.keep()
+    for words in ("tag1", "tag1, tag2,-tag4", "-tag3"):
+        for limits in ({}, {"seconds": (0.45, 1.25)}, {"top": 4}, {"top": 5, "like": "5.wav"}):
+            hits, wanted = (one.search(words, **limits) for one in (kept, made[kind]))
+            assert [hit.path for hit in hits] == [hit.path for hit in wanted]
+            scores = [hit.score for hit in wanted]
+            np.testing.assert_allclose([hit.score for hit in hits], scores, rtol=1e-4, atol=1e-6)
+    for name in ("scan", "nearest"):  # which are not asked any more
+        monkeypatch.setattr(kept._store, name, None)
+    monkeypatch.setattr(kept._store, "take", made[kind]._store.take)
+    assert [hit.path for hit in kept.search("tag1")] == [h.path for h in made[kind].search("tag1")]
+    monkeypatch.setattr("coala_jax.embedding.index_ranking._KEPT_BYTES", 100)
+    assert not Index(made[kind].folder).keep()
+
+
 def test_a_word_that_is_no_tag_gets_the_nearest_with_a_warning(made, caplog):
     caplog.set_level("WARNING")
     index = made["vote"]

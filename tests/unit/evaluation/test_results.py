@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from coala_jax import storage
-from coala_jax.evaluation import map_projection, results
+from coala_jax.embedding import map_projection
+from coala_jax.evaluation import results
 from coala_jax.evaluation.cca import CcaTable
 from coala_jax.evaluation.comparison import EvaluationSettings, TaskResult
 from coala_jax.evaluation.tasks import Clip, Fold, Task

@@ -8,8 +8,9 @@ import pytest
 
 from coala_jax import storage
 from coala_jax.data.schema import Example
+from coala_jax.embedding import map_projection
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.evaluation import map_projection, run_record, validation
+from coala_jax.evaluation import run_record, validation
 from coala_jax.evaluation.evaluators import ModelEvaluator
 from coala_jax.evaluation.validation import ValidationSounds
 from tests.synthetic import random_examples, tiny_config, write_random_dataset

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coala_jax.evaluation import map_projection
+from coala_jax.embedding import map_projection
 
 
 def clusters(sounds_each: int):
@@ -68,3 +68,21 @@ def test_of_more_than_3000_sounds_the_seed_draws_3000():
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
     assert len(first) == 3000 and np.all(np.diff(first) > 0) and first[-1] < 3500
+
+
+def test_others_lie_beside_the_mapped_sounds_that_are_like_them(monkeypatch):
+    monkeypatch.setattr(map_projection, "MAXIMUM_SOUNDS", 120)
+    monkeypatch.setattr(map_projection, "_BLOCK", 100)
+    embeddings, groups = clusters(200)
+    points = map_projection.project_all(embeddings, seed=0)
+    centres = np.stack([np.median(points[groups == group], axis=0) for group in range(3)])
+    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(nearest, groups)
+    assert len(np.unique(points, axis=0)) == len(points)
+    chosen = map_projection.choose(600, seed=0)
+    mapped = map_projection.project(embeddings[chosen], seed=0)
+    np.testing.assert_array_equal(points[chosen], mapped)
+    np.testing.assert_array_equal(map_projection.project_all(embeddings[:90], 0).shape, (90, 2))
+    embeddings[7] = np.nan
+    with pytest.raises(ValueError, match=r"not finite|NaN"):
+        map_projection.project_all(embeddings, seed=0)

@@ -4,10 +4,13 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 MAXIMUM_SOUNDS = 3000  # t-SNE of more takes minutes, and the plot is a blot
+_NEAREST = 5  # of the mapped sounds, beside which another one is placed
+_BLOCK = 2048  # sounds that are placed at a time
 
 
 def choose(sounds: int, seed: int) -> Int64[np.ndarray, " chosen"]:
@@ -48,3 +51,36 @@ def project(
     # One thread: on a busy machine t-SNE's threads wait for each other, 12 sounds took 33 s.
     with threadpool_limits(1, user_api="openmp"):
         return tsne.fit_transform(components).astype(np.float64)
+
+
+def project_all(
+    embeddings: Float[np.ndarray, "sound dimension"], seed: int
+) -> Float64[np.ndarray, "sound 2"]:
+    """`project` of any number of sounds.
+
+    Of more than 3000, those that `choose` draws are mapped. Each other one is placed at the median
+    of the five of these that are nearest to it, as openTSNE begins for new points, and a little
+    beside it, so that equal medians do not hide each other.
+
+    Args and raises: as `project`.
+    """
+    chosen = choose(len(embeddings), seed)
+    mapped = project(embeddings[chosen], seed)
+    if len(chosen) == len(embeddings):
+        return mapped
+    components = min(50, len(chosen), embeddings.shape[1])
+    reduce = make_pipeline(StandardScaler(), PCA(components, random_state=seed))
+    landmarks = reduce.fit_transform(embeddings[chosen])
+    points = np.empty((len(embeddings), 2))
+    for start in range(0, len(embeddings), _BLOCK):
+        part = reduce.transform(embeddings[start : start + _BLOCK])
+        # The squared distance, but for what is the same for all landmarks.
+        distances = np.square(landmarks).sum(axis=1) - 2 * part @ landmarks.T
+        nearest = np.argpartition(distances, _NEAREST, axis=1)[:, :_NEAREST]
+        points[start : start + _BLOCK] = np.median(mapped[nearest], axis=1)
+    beside = np.random.default_rng(seed).normal(size=points.shape)
+    points += beside * (0.3 * np.ptp(mapped, axis=0).max() / len(mapped) ** 0.5)
+    points[chosen] = mapped
+    if broken := np.sum(~np.isfinite(points).all(axis=1)):
+        raise ValueError(f"cannot map {broken} of {len(points)} embeddings: not finite")
+    return points

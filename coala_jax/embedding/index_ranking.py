@@ -1,0 +1,195 @@
+"""How the rows of an index are ranked: by tags, by a vector, or by both."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from coala_jax.embedding import index_settings, index_store
+from coala_jax.embedding.index_settings import Settings
+from coala_jax.embedding.index_store import Store
+from coala_jax.embedding.index_words import Words
+
+# A question of two parts ranks the best of each by reciprocal rank fusion (Cormack et al., 2009,
+# section 2, with its constant): the sum of 1 / (60 + rank), which no scale of scores can tip.
+_RANKED = 1000
+_RANK_OFFSET = 60
+_KEPT_BYTES = 2**30  # the most that is kept in memory
+
+Ranking = tuple[Int64[np.ndarray, " hit"], Float64[np.ndarray, " hit"]]  # ids, scores; best first
+Range = tuple[float, float] | tuple[int, int]
+
+
+class Like(NamedTuple):
+    """A sound that results are like.
+
+    row: its own, which is not among the results; None for a sound that is not in the index.
+    vector: its embedding, in the index's scale.
+    """
+
+    row: int | None
+    vector: Float32[np.ndarray, " value"]
+
+
+class Limits(NamedTuple):
+    """The rows that a question is about.
+
+    seconds: the least and the greatest length; ends may be infinite.
+    without: a row that is left out.
+
+    Raises:
+        ValueError: the range is empty.
+    """
+
+    seconds: tuple[float, float]
+    without: int | None
+
+    @classmethod
+    def of(cls, seconds: Range | None, like: Like | None) -> "Limits":
+        low, high = (0.0, math.inf) if seconds is None else map(float, seconds)
+        if not low <= high:
+            raise ValueError(
+                f"the range of seconds {low:g} to {high:g} is empty. Fix: swap its ends"
+            )
+        return cls((low, high), None if like is None else like.row)
+
+    def sql(self) -> str | None:
+        """The condition for the database; None where all rows are meant."""
+        low, high = self.seconds
+        parts = [f"seconds >= {low!r}"] if low > 0 else []
+        parts += [f"seconds <= {high!r}"] if high < math.inf else []
+        parts += [] if self.without is None else [f"id != {self.without}"]
+        return " AND ".join(parts) or None
+
+    def mask(
+        self, ids: Int64[np.ndarray, " row"], seconds: Float64[np.ndarray, " row"]
+    ) -> Bool[np.ndarray, " row"]:
+        """Whether each row is meant."""
+        low, high = self.seconds
+        return (low <= seconds) & (seconds <= high) & (ids != self.without)
+
+
+class _Kept(NamedTuple):
+    """What tags are matched with, in memory.
+
+    values: of votes or logits [tag, row], so that a tag's lie together; of projections [row, value]
+        of length 1.
+    """
+
+    ids: Int64[np.ndarray, " row"]
+    seconds: Float64[np.ndarray, " row"]
+    values: Float32[np.ndarray, "_ _"]
+
+
+class Ranker:
+    """Ranks the rows of an index."""
+
+    def __init__(self, folder: Path, settings: Settings, store: Store) -> None:
+        self._folder, self._settings, self._store = folder, settings, store
+        self._kept: _Kept | None = None
+
+    def keep(self) -> bool:
+        """Reads what tags are matched with into memory, so that later questions read no disk.
+
+        Returns:
+            Whether it was kept: not beyond 1 GiB, some 300,000 sounds at 900 tags.
+        """
+        column, rows = self._settings.match_column, len(self._store)
+        size = self._store.schema.field(column).type.list_size
+        if 4 * rows * size > _KEPT_BYTES:
+            return False
+        is_cosine = self._settings.match == "cosine"
+        values = np.empty((rows, size) if is_cosine else (size, rows), np.float32)
+        ids, seconds, start = np.empty(rows, np.int64), np.empty(rows), 0
+        for batch in self._store.scan(["id", "seconds", column]):
+            part = slice(start, start + len(batch))
+            ids[part], seconds[part] = batch["id"].to_numpy(), batch["seconds"].to_numpy()
+            vectors = index_store.vectors_of(batch, column)
+            if is_cosine:
+                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+                values[part] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+            else:
+                values[:, part] = vectors.T
+            start += len(batch)
+        self._kept = _Kept(ids, seconds, values)
+        return True
+
+    def rank(
+        self, words: Words | None, like: Like | None, seconds: Range | None, top: int
+    ) -> Ranking:
+        """The best rows by tags, by a sound that they are like, or by both.
+
+        Raises:
+            ValueError: the range of seconds is empty, or there is neither.
+        """
+        if words is None and like is None:
+            raise ValueError("nothing to search for. Fix: give words, a sound or both")
+        limits, rankings = Limits.of(seconds, like), []
+        count = top if words is None or like is None else max(top, _RANKED)
+        if words is not None:
+            rankings.append(self._by_words(words, count, limits))
+        if like is not None:
+            found = self._store.nearest("embedding", like.vector, count, limits.sql())
+            rankings.append(found)
+        ids, scores = rankings[0] if len(rankings) == 1 else _fuse(rankings)
+        return ids[:top], scores[:top]
+
+    def _by_words(self, words: Words, count: int, limits: Limits) -> Ranking:
+        if self._settings.match != "cosine":
+            return self._by_chance(words, count, limits)
+        query = words.weights(len(self._settings.tags)) @ index_settings.read_tags(self._folder)
+        if self._kept is not None:
+            scores = (self._kept.values @ query).astype(np.float64)
+            return _best(self._kept, scores, count, limits)
+        ids, cosines = self._store.nearest("projection", query, count, limits.sql())
+        # The cosine with each tag, by its weight.
+        return ids, cosines * float(np.linalg.norm(query.astype(np.float64)))
+
+    def _by_chance(self, words: Words, count: int, limits: Limits) -> Ranking:
+        """Of votes or logits, every row is read: there is no vector to be near to."""
+        if self._kept is not None:
+            asked, few = words.renumbered()
+            values = self._shares(self._kept.values[asked].T)
+            return _best(self._kept, few.chances(values), count, limits)
+        column, ids, scores = self._settings.match_column, [], []
+        for rows in self._store.scan(["id", column], limits.sql()):
+            ids.append(rows["id"].to_numpy())
+            scores.append(words.chances(self._shares(index_store.vectors_of(rows, column))))
+        if not ids:
+            return np.empty(0, np.int64), np.empty(0)
+        return _first(np.concatenate(ids), np.concatenate(scores), count)
+
+    def _shares(self, values: Float32[np.ndarray, "row tag"]) -> Float64[np.ndarray, "row tag"]:
+        shares = values.astype(np.float64)
+        return scipy.special.expit(shares) if self._settings.match == "logits" else shares
+
+
+def _best(kept: _Kept, scores: Float64[np.ndarray, " row"], count: int, limits: Limits) -> Ranking:
+    mask = limits.mask(kept.ids, kept.seconds)
+    return _first(kept.ids[mask], scores[mask], count)
+
+
+def _first(
+    rows: Int64[np.ndarray, " row"], scores: Float64[np.ndarray, " row"], count: int
+) -> Ranking:
+    """The rows of the highest scores, of equal ones those of the lowest ids."""
+    if count < len(rows):  # a sort of very many takes longer than all the rest
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        rows, scores = rows[scores >= least], scores[scores >= least]
+    best = np.lexsort((rows, -scores))[:count]
+    return rows[best], scores[best]
+
+
+def _fuse(rankings: Sequence[Ranking]) -> Ranking:
+    """The rows of several rankings by their ranks, 1 for the first of all."""
+    scores: dict[int, float] = {}
+    for ids, _ in rankings:
+        for rank, row in enumerate(ids.tolist()):
+            share = (_RANK_OFFSET + 1) / (_RANK_OFFSET + 1 + rank) / len(rankings)
+            scores[row] = scores.get(row, 0.0) + share
+    best = sorted(scores, key=lambda row: (-scores[row], row))
+    return np.array(best, np.int64), np.array([scores[row] for row in best], np.float64)

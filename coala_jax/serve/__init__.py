@@ -1,0 +1,1 @@
+"""The local web application over an index: `coala serve`."""
