@@ -5,6 +5,9 @@ model so far where a run keeps it. The run's config is stored beside the checkpo
 when the run resumes.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
 from ml_collections import ConfigDict
 
 from coala_jax import storage
 from coala_jax.default_config import result_settings
-from coala_jax.training import parallel
+from coala_jax.training import digests, parallel
 from coala_jax.training.best import BestModel
 from coala_jax.training.steps import TrainState
 
@@ -45,24 +50,47 @@ class Progress(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `workdir/checkpoints`."""
+    """The checkpoints of one run, in `workdir/checkpoints`, each with checksums beside it."""
 
     def __init__(self, workdir: Path, keep: int) -> None:
         self._folder = workdir.resolve() / "checkpoints"
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._thread = ThreadPoolExecutor(1, "checksums")
+        self._saving: Future[None] | None = None
 
     def save(self, progress: Progress) -> None:
         """Saves under the state's step, in the background; an interrupted save leaves no trace."""
+        self.wait()
         # A copy, because Orbax writes while the next step reuses the state's memory.
         copied = progress._replace(state=jax.tree.map(jnp.copy, progress.state))
         step = int(copied.state.step)
         saved = parallel.saveable(_saved(copied))
-        self._manager.save(step, args=ocp.args.StandardSave(saved))
+        if self._manager.save(step, args=ocp.args.StandardSave(saved)):
+            self._saving = self._thread.submit(self._finish, step)
+
+    def wait(self) -> None:
+        """Waits until everything is saved, and raises what went wrong."""
+        if self._saving is not None:
+            saving, self._saving = self._saving, None
+            saving.result()
+
+    def _finish(self, step: int) -> None:
+        """Waits until all processes have saved; the lead then writes the checksums."""
+        self._manager.wait_until_finished()
+        if parallel.is_lead():
+            digests.write_digests(self._folder / str(step))
+            digests.remove_orphans(self._folder)
 
     def restore_latest(self, like: Progress) -> Progress:
-        """The newest checkpoint, placed as `like` is, or `like` itself when there is none."""
-        step = self._manager.latest_step()
+        """The newest whole checkpoint, placed as `like` is, or `like` itself when there is none.
+
+        Damaged ones that are newer are moved aside. All processes must call it.
+
+        Raises:
+            ValueError: there are checkpoints, and none is whole or can be read.
+        """
+        step = self._choose()
         if step is None:
             return like
         target = jax.tree.map(_target, parallel.saveable(_saved(like)))
@@ -75,16 +103,73 @@ class Checkpoints:
             return Progress(restored)
         return Progress(restored["state"], jax.tree.map(np.asarray, restored["best"]))
 
+    def _choose(self) -> int | None:
+        """The step of the newest whole checkpoint, by what the lead has read."""
+        steps, chosen = sorted(self._manager.all_steps(), reverse=True), []
+
+        def check() -> None:
+            if parallel.is_lead() and steps:
+                chosen.append(_newest_whole(self._folder, steps))
+
+        parallel.lead_first(check)
+        shared = parallel.gather_rows(np.array(chosen, np.int64))
+        self._manager.reload()
+        return int(shared[0]) if len(shared) else None
+
     def latest(self) -> str:
         """The newest checkpoint's folder, or that there is none, as a message names it."""
-        self._manager.wait_until_finished()
+        self.wait()
         step = self._manager.latest_step()
         return "none yet" if step is None else str(self._folder / str(step))
 
     def close(self) -> None:
         """Waits until everything is saved."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        with self._thread, closing(self._manager):
+            self.wait()
+
+
+def _newest_whole(folder: Path, steps: Sequence[int]) -> int:
+    """The newest checkpoint that is as it was saved; newer ones are moved out of `folder`.
+
+    One without checksums is taken for whole, with a warning.
+    """
+    damages: dict[int, str] = {}
+    for step in steps:
+        if not digests.has_digests(folder / str(step)):
+            logging.warning(
+                "%s: restored unchecked: it has no checksums, as an earlier version or a run that "
+                "was killed while it wrote them leaves it",
+                folder / str(step),
+            )
+        elif damage := digests.find_damage(folder / str(step)):
+            damages[step] = damage
+            continue
+        for damaged, damage in damages.items():
+            aside = _move_aside(folder / str(damaged))
+            logging.warning(
+                "%s: this checkpoint is damaged: %s; moved to %s. The run resumes from %s",
+                folder / str(damaged),
+                damage,
+                aside,
+                folder / str(step),
+            )
+        return step
+    raise ValueError(
+        f"{folder}: no checkpoint is whole: {'; '.join(damages.values())}. Fix: copy the folder "
+        "again from where it is whole, or move it aside to train from the start"
+    )
+
+
+def _move_aside(checkpoint: Path) -> epath.Path:
+    """Moves a checkpoint beside the folder of all, under a name that is free."""
+    folder, number = storage.path(checkpoint), 1
+    aside = beside = folder.parent.parent / f"damaged-{folder.name}"
+    while aside.exists():
+        number += 1
+        aside = beside.with_name(f"{beside.name}-{number}")
+    folder.rename(aside)
+    digests.remove_orphans(folder.parent)
+    return aside
 
 
 def _saved(progress: Progress) -> Any:

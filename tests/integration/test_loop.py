@@ -158,17 +158,13 @@ def test_fewer_epochs_and_other_settings_are_refused(workdir, dataset, changes, 
     assert leftovers(workdir) == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.usefixtures("failing_restore")
-def test_a_damaged_checkpoint_moved_aside_costs_an_epoch(finished, workdir, dataset):
+def test_a_damaged_checkpoint_costs_an_epoch(finished, workdir, dataset):
     newest = workdir / "checkpoints" / "9"
     for path in newest.rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(ValueError, match=f"{newest}.*damaged"):
-        loop.train_and_evaluate(config_of(dataset), workdir, devices=DEVICES)
-    newest.rename(workdir / "damaged-9")
     loop.train_and_evaluate(config_of(dataset), workdir, evaluator(workdir), DEVICES)
+    assert (workdir / "damaged-9").is_dir()
     assert leftovers(workdir) == leftovers(finished)
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from contextlib import closing
 
 import jax
@@ -87,7 +88,8 @@ def test_the_newest_are_kept_and_the_newest_of_all_is_restored(state, tmp_path):
             checkpoints.save(Progress(state.replace(step=np.int32(step))))
         assert checkpoints.latest() == str(tmp_path / "checkpoints" / "3")
         assert int(checkpoints.restore_latest(Progress(state)).state.step) == 3
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["2", "2.sha256", "3", "3.sha256"]
 
 
 def test_without_a_checkpoint_the_state_is_the_one_given(state, tmp_path):
@@ -190,6 +192,16 @@ def cut_off(name):
     return cut
 
 
+def flip_a_bit(folder):
+    """In the arrays of the state, which Orbax restores without a word."""
+    file = max(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size
+    )
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
 def save(state, workdir, *steps_taken):
     with closing(checkpoint.Checkpoints(workdir, keep=2)) as checkpoints:
         for step in steps_taken:
@@ -201,22 +213,51 @@ def restore(state, workdir):
         return checkpoints.restore_latest(Progress(state)).state
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(without("manifest.ocdbt"), id="a-file-gone"),
-        pytest.param(without("_METADATA"), id="metadata-gone"),
-        pytest.param(cut_off("manifest.ocdbt"), id="cut-off"),
-        pytest.param(cut_off("_METADATA"), id="metadata-cut-off"),
-        pytest.param(cut_off("*"), id="all-cut-off"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.usefixtures("failing_restore")
-def test_a_damaged_checkpoint_is_named_and_the_one_before_resumes(state, damage, tmp_path):
-    """It is moved aside as the message says, never deleted."""
+DAMAGES = [
+    pytest.param(without("manifest.ocdbt"), id="a-file-gone"),
+    pytest.param(without("_METADATA"), id="metadata-gone"),
+    pytest.param(cut_off("manifest.ocdbt"), id="cut-off"),
+    pytest.param(cut_off("_METADATA"), id="metadata-cut-off"),
+    pytest.param(cut_off("*"), id="all-cut-off"),
+]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES[:1], pytest.param(flip_a_bit, id="a-bit")])
+def test_a_damaged_checkpoint_is_moved_aside_and_the_one_before_resumes(
+    state, damage, tmp_path, caplog
+):
+    """It is named with the file, never deleted, and its step can be saved again."""
     save(state, tmp_path, 1, 2)
     newest, aside = tmp_path / "checkpoints" / "2", tmp_path / "damaged-2"
+    damage(newest)
+    assert int(restore(state, tmp_path).step) == 1
+    assert re.search(rf"{newest}: .*2/\S+ is .*{aside}.*{newest.parent / '1'}", caplog.text)
+    assert aside.is_dir() and not newest.exists()
+    save(state, tmp_path, 2)
+    assert int(restore(state, tmp_path).step) == 2
+    damage(newest)
+    assert int(restore(state, tmp_path).step) == 1
+    assert sorted(path.name for path in tmp_path.glob("damaged*")) == ["damaged-2", "damaged-2-2"]
+
+
+def test_without_a_whole_checkpoint_all_are_named_and_kept(state, tmp_path):
+    save(state, tmp_path, 1, 2)
+    checkpoints = tmp_path / "checkpoints"
+    for folder in (checkpoints / "1", checkpoints / "2"):
+        flip_a_bit(folder)
+    with pytest.raises(ValueError, match=f"^{checkpoints}: no checkpoint is whole: 2/.*1/.*Fix: "):
+        restore(state, tmp_path)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["1", "1.sha256", "2", "2.sha256"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("failing_restore")
+def test_a_damaged_checkpoint_without_checksums_is_named(state, damage, tmp_path):
+    """As an earlier version left it. It is moved aside as the message says."""
+    save(state, tmp_path, 1, 2)
+    newest, aside = tmp_path / "checkpoints" / "2", tmp_path / "damaged-2"
+    newest.with_name("2.sha256").unlink()
     damage(newest)
     with pytest.raises(ValueError, match=f"^{newest}: .*damaged") as error:
         restore(state, tmp_path)
@@ -224,6 +265,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_resumes(state, damage,
     assert "tensorstore_spec" not in str(error.value)
     newest.rename(aside)
     assert int(restore(state, tmp_path).step) == 1
+
+
+def test_a_checkpoint_without_checksums_is_restored_with_a_warning(state, tmp_path, caplog):
+    save(state, tmp_path, 1)
+    assert not caplog.records
+    (tmp_path / "checkpoints" / "1.sha256").unlink()
+    assert int(restore(state, tmp_path).step) == 1
+    assert re.search(rf"{tmp_path / 'checkpoints' / '1'}: .*no checksums", caplog.text)
 
 
 UNREADABLE = {
