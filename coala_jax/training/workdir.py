@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from coala_jax import storage
 from coala_jax.training import digests, parallel
 
@@ -19,6 +21,7 @@ MODEL_FOLDER = "model"
 LOCK, LEASE = "lock", "lease.json"
 _LEASE_S, _RENEWED_EVERY_S = 90, 20  # a lease that is not renewed ends by itself
 _SETTLE_S = 2.0  # after which a lease written by two is that of the last
+_exit = os._exit  # of the process, from any thread
 _OTHER_RUN = "Fix: wait until it ends, or end it; or choose another --workdir"
 
 
@@ -102,7 +105,16 @@ def _leased(workdir: Path) -> Iterator[None]:
 
     def keep() -> None:
         while not ended.wait(_RENEWED_EVERY_S):
-            renew()
+            if _lease(file).get("id", own["id"]) != own["id"]:
+                # This process was suspended, and the other writes here by now: not even a
+                # checkpoint may be saved.
+                logging.error("%s. This run ends", _held(workdir, storage.read_bytes(file)))
+                _exit(1)
+                break
+            try:
+                renew()
+            except OSError as error:
+                logging.warning("%s: cannot be renewed (%s); tried again", file, error)
 
     thread = threading.Thread(target=keep, name="lease", daemon=True)
     thread.start()
@@ -111,7 +123,8 @@ def _leased(workdir: Path) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        file.unlink(missing_ok=True)
+        if _lease(file).get("id") == own["id"]:
+            file.unlink(missing_ok=True)
 
 
 def _lease(file: storage.PathLike) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import threading
 
 import pytest
 
@@ -63,6 +64,25 @@ def test_of_two_leases_at_once_the_last_counts(kind, tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="process 7 on there"), lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("kind", ["lease"], indirect=True)
+def test_a_lease_is_renewed_and_a_run_that_lost_it_ends(kind, tmp_path, monkeypatch, caplog):
+    """As after it was suspended for longer than its lease."""
+    ended = threading.Event()
+    monkeypatch.setattr(workdir, "_RENEWED_EVERY_S", 0.01)
+    monkeypatch.setattr(workdir, "_exit", lambda _: ended.set())
+    file = tmp_path / workdir.LEASE
+    with lock(tmp_path):
+        first = json.loads(file.read_text())["until"]
+        while json.loads(file.read_text())["until"] == first:
+            pass
+        assert not ended.is_set()
+        other = {"id": "other", "pid": 7, "host": "there", "since": "now", "until": 2e9}
+        while not ended.wait(0.01):  # a renewal may have been on its way
+            file.write_text(json.dumps(other))
+    assert "process 7 on there" in caplog.text
+    assert json.loads(file.read_text()) == other  # which it is not to end
 
 
 def test_a_holder_that_wrote_nothing_yet_is_another_process(tmp_path):
