@@ -2,9 +2,9 @@
 
     python -m benchmarks.kills --kills=50 --minutes=20 --seed=0 --out=kills.jsonl
 
-One kill in nine or more comes at any moment; of the others, each kind of write gets an equal share,
-from `benchmarks/kill_programs.py`: the kill comes when the program begins such a write, or a few
-milliseconds later. The same command is then run until it ends, and its results are compared byte
+The programs take turns, and so do the kinds of write of each, of which it has at most four: the
+kill comes when such a write begins, or up to 3 ms later. Each gets at least a fifth of the kills,
+as does any moment. The same command is then run until it ends, and its results are compared byte
 for byte. Results are appended to --out as they come; started again, it goes on with the next kill.
 The last line is a JSON object.
 """
@@ -30,7 +30,6 @@ from coala_jax.flags import Parser, at_least, run
 PROGRAM = "benchmarks.kills"
 ANY_MOMENT = "any moment"
 _LIMIT_S = 600.0  # of one run of a program
-_SHARE_OF_A_KIND = 0.22
 _LATER_S = 0.003  # at most, after a write has begun
 _STARTS = 3  # after a kill, before a program that fails counts as broken
 
@@ -69,11 +68,13 @@ def digests(program: Program, folder: Path) -> dict[str, str]:
     return {name: storage.sha256(content) for name, content in program.read(folder).items()}
 
 
-def aim_at(reference: Reference, program: Program, rng: np.random.Generator) -> tuple[str, Aim]:
-    """The kind of write, or any moment, and when exactly to kill."""
+def aim_at(
+    reference: Reference, program: Program, turn: int, rng: np.random.Generator
+) -> tuple[str, Aim]:
+    """The kind of write whose turn it is, or any moment, and when exactly to kill."""
     kinds = [kind for kind in program.writes if reference.writes[kind]]
-    place = int(rng.random() / _SHARE_OF_A_KIND)
-    if place >= len(kinds):
+    place = turn % (len(kinds) + 1)
+    if place == len(kinds):
         return ANY_MOMENT, Aim((), 0, rng.uniform(0, reference.seconds))
     kind = kinds[place]
     number = int(rng.integers(1, reference.writes[kind] + 1))
@@ -82,13 +83,13 @@ def aim_at(reference: Reference, program: Program, rng: np.random.Generator) -> 
 
 
 def kill_once(
-    name: str, program: Program, folder: Path, reference: Reference, rng: np.random.Generator
+    name: str, program: Program, folder: Path, reference: Reference, turn: int, seed: Sequence[int]
 ) -> Trial:
-    """One kill, and what became of it."""
+    """One kill, the program's number `turn`, and what became of it."""
     trial, log = folder / "trial", folder / "log.txt"
     shutil.rmtree(trial, ignore_errors=True)
     trial.mkdir()
-    kind, aim = aim_at(reference, program, rng)
+    kind, aim = aim_at(reference, program, turn, np.random.default_rng(seed))
     began = time.monotonic()
     code, killed = run_and_kill(program.command, trial, log, _LIMIT_S, aim)
     left = [str(path.relative_to(trial)) for path in trial.rglob("*")]
@@ -131,10 +132,11 @@ def run_trials(
         for number in range(len(trials), kills):
             if time.monotonic() > ends:
                 break
-            rng = np.random.default_rng((seed, number))
-            name = list(chosen)[number % len(chosen)]
+            turn, place = divmod(number, len(chosen))
+            name = list(chosen)[place]
             trial = {"seed": seed, "trial": number, "programs": sorted(chosen)}
-            trial |= kill_once(name, chosen[name], work / name, references[name], rng)
+            parts = (name, chosen[name], work / name, references[name], turn, (seed, number))
+            trial |= kill_once(*parts)
             trials.append(trial)
             file.write(storage.json_text(trial).replace("\n", "") + "\n")
             file.flush()
