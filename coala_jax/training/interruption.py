@@ -50,10 +50,10 @@ class Interruption:
         self._deferred = True
 
     def undefer(self) -> None:
-        """From now on signals raise; so does one that still waits."""
+        """From now on signals raise, as does one that waits, on all processes; all must call it."""
         self._deferred = False
-        if self._number:
-            raise Interrupted(self._number, "when all epochs were trained and saved")
+        if number := parallel.start_max(self._number)():
+            raise Interrupted(number, "when all epochs were trained and saved")
 
     def due(self) -> int:
         """The signal that ends the run here, or 0: the same on all processes.

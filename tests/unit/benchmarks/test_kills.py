@@ -3,7 +3,6 @@
 import sys
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 from benchmarks import kill_programs, kills
@@ -46,8 +45,8 @@ def try_kills(script, folder, count):
     reference = kills.Reference(script, folder)
     assert reference.writes == {"file": pytest.approx(10, abs=12)} and len(reference.digests) == 10
     return [
-        kills.kill_once("script", script, folder, reference, np.random.default_rng(seed))
-        for seed in range(count)
+        kills.kill_once("script", script, folder, reference, turn, (0, turn))
+        for turn in range(count)
     ]
 
 
@@ -90,6 +89,6 @@ def test_trials_go_on_where_they_were(tmp_path, monkeypatch):
 
 def test_each_kind_of_write_gets_a_share(tmp_path):
     for program in kill_programs.programs().values():
-        assert 1 <= len(program.writes) <= 1 / kills._SHARE_OF_A_KIND
+        assert 1 <= len(program.writes) <= 4  # else it would be less than a fifth
     kill_programs.make_sounds(tmp_path / "inputs")
     assert len(list((tmp_path / "inputs").glob("*.wav"))) == 24
