@@ -135,10 +135,15 @@ def write_bytes(name: PathLike, data: bytes) -> None:
     sync(target.parent)
 
 
+def is_temporary(name: PathLike) -> bool:
+    """Whether `write_bytes` writes to this name before the file gets its own."""
+    return _TEMPORARY.search(os.fspath(name)) is not None
+
+
 def sweep_temporary(folder: PathLike) -> None:
     """Removes what processes that were killed within `write_bytes` have left in a folder."""
     for file in path(folder).iterdir():
-        if _TEMPORARY.search(file.name):
+        if is_temporary(file.name):
             file.unlink(missing_ok=True)
 
 
