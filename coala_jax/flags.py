@@ -2,11 +2,13 @@
 
 Flags are `--snake_case`, and hyphens are read as underscores. A program's messages begin with its
 name: `coala prepare`, or the module that `python -m` runs. A wrong flag ends it with exit code 2,
-what it cannot do with 1, Ctrl-C with 130, each with one line on standard error.
+what it cannot do with 1, Ctrl-C with 130, SIGTERM in training with 143, each with one line on
+standard error.
 """
 
 import argparse
 import difflib
+import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -151,8 +153,16 @@ def run(program: str, work: Callable[[], int | None], again: str = "run it again
     try:
         return work() or 0
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {_sentence(error, again)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\n{program}: interrupted. Fix: {again}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:  # or a signal that training has caught
+        print(f"\n{program}: {str(error) or 'interrupted'}. Fix: {again}", file=sys.stderr)
+        return getattr(error, "exit_code", 130)
+
+
+def _sentence(error: Exception, again: str) -> str:
+    """What the error says; a full disk in words, where a library has only the system's number."""
+    if not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}no space left on the disk. Fix: make room there; then {again}"

@@ -6,15 +6,19 @@ Nothing else in this package opens files for writing, except to append.
 """
 
 import ast
+import errno
 import functools
 import hashlib
 import io
 import json
 import os
+import re
+import shutil
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import IO, Any
@@ -26,7 +30,39 @@ from etils import epath
 PathLike = str | os.PathLike[str]
 
 _NO_DIGEST = "0" * 64  # in the place of the digest while it is computed
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp$")  # as `write_bytes` names what it writes
 _PACKAGE = __name__.partition(".")[0]
+
+
+class DiskFullError(OSError):
+    """A disk has no room for a file, or a quota forbids it: says for how much, and where."""
+
+    def __init__(self, name: PathLike, size: int) -> None:
+        free = free_bytes(name)
+        room = "" if free is None else f", and {size_text(free)} are free"
+        super().__init__(
+            f"{name}: no space left on the disk: it takes {size_text(size)}{room}. Fix: make room "
+            "there and run it again, or choose another folder"
+        )
+        self.errno = errno.ENOSPC
+
+
+def free_bytes(name: PathLike) -> int | None:
+    """Free space on the disk of a file or folder that may not exist yet; None where remote."""
+    if not is_local(name):
+        return None
+    place = os.path.abspath(name)  # noqa: PTH100 of a name that may be no path of this system
+    while not os.path.exists(place):  # noqa: PTH110
+        place = os.path.dirname(place)  # noqa: PTH120
+    return shutil.disk_usage(place).free
+
+
+def size_text(size: int) -> str:
+    """Bytes as messages name them: 512 bytes, 1.5 MB."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} bytes"
 
 
 def path(name: PathLike) -> epath.Path:
@@ -88,14 +124,38 @@ def write_bytes(name: PathLike, data: bytes) -> None:
     # A name of its own, since two processes may write the same file at the same time.
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        temporary.write_bytes(data)
-        sync(temporary)
-        temporary.replace(target)
+        with explaining_full_disk(target, len(data)):
+            temporary.write_bytes(data)
+            sync(temporary)
+            temporary.replace(target)
     except BaseException:
         if temporary.exists():
             temporary.unlink()
         raise
     sync(target.parent)
+
+
+def is_temporary(name: PathLike) -> bool:
+    """Whether `write_bytes` writes to this name before the file gets its own."""
+    return _TEMPORARY.search(os.fspath(name)) is not None
+
+
+def sweep_temporary(folder: PathLike) -> None:
+    """Removes what processes that were killed within `write_bytes` have left in a folder."""
+    for file in path(folder).iterdir():
+        if is_temporary(file.name):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def explaining_full_disk(name: PathLike, size: int) -> Iterator[None]:
+    """Makes of the system's error that a disk is full a sentence with `size`, the bytes wanted."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(name, size) from error
 
 
 def write_text(name: PathLike, text: str) -> None:
@@ -174,14 +234,22 @@ def replace_folder(new: PathLike, name: PathLike) -> None:
     """
     new, target = path(new), path(name)
     old = target.with_name(target.name + ".old")
-    if old.exists():
-        old.rmtree()
+    recover_folder(target)
     if target.exists():
         target.rename(old)
     new.rename(target)
     sync(target.parent)
     if old.exists():
         old.rmtree()
+
+
+def recover_folder(name: PathLike) -> None:
+    """Gives the old folder its name back where `replace_folder` was killed before the new one."""
+    target = path(name)
+    old = target.with_name(target.name + ".old")
+    if old.exists() and not target.exists():
+        old.rename(target)
+    old.rmtree(missing_ok=True)
 
 
 def sha256(data: bytes) -> str:

@@ -157,13 +157,13 @@ def _values_of(
 
 def _check_folders(points: Sequence[Point], data_digest: str) -> None:
     """Raises ValueError if a point's folder holds a run of another config, dataset or length."""
-    from coala_jax.training import checkpoint, initialize
+    from coala_jax.training import initialize, run_config
 
     for point in points:
-        if (point.folder / checkpoint.CONFIG).exists():
+        if (point.folder / run_config.CONFIG).exists():
             init_model = initialize.load(point.config)
             init_digest = "" if init_model is None else init_model.digest
-            checkpoint.check_or_write_config(point.folder, point.config, data_digest, init_digest)
+            run_config.check_or_write_config(point.folder, point.config, data_digest, init_digest)
         if point.record().get("epochs", 0) > (epochs := point.config.train.epochs):
             raise ValueError(
                 f"{point.folder}: this run has more epochs than config.train.epochs = {epochs}. "

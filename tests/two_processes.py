@@ -6,7 +6,10 @@ FOLDER holds `dataset` and `damaged`. JAX's environment variables make this one 
 with two devices each.
 """
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from ml_collections import ConfigDict
 from coala_jax import storage, training_run
 from coala_jax.data import input_pipeline
 from coala_jax.evaluation import ranking
-from coala_jax.training import checkpoint, loop, parallel
+from coala_jax.training import interruption, loop, parallel, run_config
 from configs import e_c
 from tests.synthetic import tiny_config
 
@@ -56,13 +59,30 @@ def check_gathered_rows() -> None:
     assert parallel.gather_rows(own).tolist() == [[0, 7], [1, 7]]
 
 
+def check_interruption() -> None:
+    """A signal to one process stops both before the same block; prints what a question costs."""
+    process, _ = parallel.process_place()
+    with interruption.Interruption() as caught:
+        caught.defer()
+        answers = []
+        for block in range(6):
+            if (process, block) == (1, 2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            answers.append(caught.due())
+        print("stopped", answers)
+    began = time.perf_counter()
+    for _ in range(100):
+        parallel.start_max(process)()
+    print(f"a question takes {10 * (time.perf_counter() - began):.2f} ms")
+
+
 def try_configs(root: Path) -> None:
     """Prints a line for each folder: whether both processes agree on its config."""
     process, _ = parallel.process_place()
 
     def attempt(name: str, digest: str = "digest", **changes: Any) -> None:
         try:
-            checkpoint.check_or_write_config(root / name, tiny_config(**changes), digest)
+            run_config.check_or_write_config(root / name, tiny_config(**changes), digest)
             print("agreed")
         except ValueError as error:
             print("refused:", error)
@@ -119,6 +139,7 @@ def start(root: Path) -> None:
     jax.devices = lambda *_: devices
     check_gathered_rows()
     jax.devices = list_devices
+    check_interruption()
     try_configs(root)
     train_and_resume(root)
 

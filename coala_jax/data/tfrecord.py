@@ -79,7 +79,8 @@ class ShardWriter:
         framed = b"".join(
             [length, _FOOTER.pack(masked_crc(length)), data, _FOOTER.pack(masked_crc(data))]
         )
-        self._file.write(framed)
+        with storage.explaining_full_disk(self._path, len(framed)):
+            self._file.write(framed)
         self._digest.update(framed)
         self._crc = google_crc32c.extend(self._crc, framed)
         self._count += 1
@@ -87,12 +88,14 @@ class ShardWriter:
 
     def flush(self) -> None:
         """Passes what was written to the system, so that it survives a kill of the process."""
-        self._file.flush()
+        with storage.explaining_full_disk(self._path, self.size):
+            self._file.flush()
 
     def close(self) -> dict[str, Any]:
         """Syncs the shard to disk and returns its entry in the manifest."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self.flush()
+        with storage.explaining_full_disk(self._path, self.size):
+            os.fsync(self._file.fileno())
         self._file.close()
         return {
             "file": self._path.name,
@@ -106,7 +109,8 @@ class ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with storage.explaining_full_disk(self._path, self.size):  # it writes what is left
+            self._file.close()
 
 
 def write_shard(path: PathLike, records: Iterable[bytes]) -> dict[str, Any]:

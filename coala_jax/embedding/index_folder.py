@@ -28,7 +28,8 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"{shown(folder)}: a file. Fix: name a folder with --out")
     if (folder / index_settings.SETTINGS).exists() or not folder.exists():
         return
-    if any(path.name not in _BEGINNING for path in folder.iterdir()):
+    names = [path.name for path in folder.iterdir()]
+    if any(not (name in _BEGINNING or storage.is_temporary(name)) for name in names):
         raise ValueError(
             f"{shown(folder)} holds something else than an index. Fix: name another --out"
         )
@@ -56,6 +57,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise ValueError(
                 f"{shown(folder)}: another process is writing it. Fix: wait for it"
             ) from error
+        storage.sweep_temporary(folder)
         yield
 
 

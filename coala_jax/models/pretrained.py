@@ -101,11 +101,16 @@ class PretrainedModel:
         return self._files()[1]
 
     def save_pretrained(self, folder: storage.PathLike) -> None:
-        """Writes the folder, or replaces it as a whole.
+        """Writes the folder, or replaces it as a whole once the new one is read back as written.
 
         Its files are `model.safetensors`, `model.json` and, where there is a bank,
         `bank.safetensors`.
+
+        Raises:
+            ModelError: a value is not finite, or the disk does not give back what was written; the
+                old model stays.
         """
+        self._check_finite(folder)
         files, _ = self._files()
         target = storage.path(folder)
         new = target.with_name(target.name + ".tmp")
@@ -113,7 +118,26 @@ class PretrainedModel:
         new.mkdir(parents=True)
         for name, content in files.items():
             storage.write_bytes(new / name, content)
+        for name, content in files.items():
+            if storage.file_sha256(new / name) != storage.sha256(content):
+                raise ModelError(
+                    f"{new / name}: not as it was written: its SHA-256 differs. Fix: check that "
+                    "disk, then run it again"
+                )
         storage.replace_folder(new, target)
+
+    def _check_finite(self, folder: storage.PathLike) -> None:
+        arrays = flatten_dict(self.variables, sep=".")
+        arrays |= (
+            {} if self.bank is None else {f"bank.{k}": v for k, v in self.bank.to_arrays().items()}
+        )
+        for name, value in arrays.items():
+            if not np.isfinite(value).all():
+                raise ModelError(
+                    f"{folder}: the model is not saved: {name} has values that are not finite. "
+                    "Fix: train again with a lower config.optimizer.learning_rate, or check the "
+                    "data"
+                )
 
     def _files(self) -> tuple[dict[str, bytes], str]:
         """The files by name, and the digest that the description names as its own."""

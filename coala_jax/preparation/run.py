@@ -161,12 +161,11 @@ def _check_disk(out: Path, plan: Plan, settings: Settings) -> None:
     sounds = sum(map(len, plan.sounds.values()))
     patch_bytes = 4 * front_end.mel_bands * front_end.patch_frames
     needed = patch_bytes * sounds * max(1, settings.patches_per_sound)
-    folder = next(parent for parent in out.absolute().parents if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if free < needed:
+    free = storage.free_bytes(out)
+    if free is not None and free < needed:
         raise DatasetError(
-            f"{out}: {sounds} sounds need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free. "
-            "Fix: choose another --out"
+            f"{out}: {sounds} sounds need {storage.size_text(needed)}, but "
+            f"{storage.size_text(free)} are free. Fix: make room, or choose another --out"
         )
 
 

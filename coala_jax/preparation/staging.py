@@ -35,7 +35,7 @@ def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
     """
     staging = _beside(out)
     stamp = staging / _STAMP
-    if staging.exists() and not stamp.is_file() and any(staging.iterdir()):
+    if staging.exists() and not stamp.is_file() and not all(map(_begins, staging.iterdir())):
         raise DatasetError(
             f"{staging}: needed to make {out}, but it holds something else. Fix: move it away, or "
             "choose another --out"
@@ -46,6 +46,7 @@ def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DatasetError(f"{out}: another process is making it. Fix: wait for it") from error
+        storage.sweep_temporary(staging)
         if stamp.is_file() and storage.read_bytes(stamp).decode() != fingerprint:
             logging.info("%s: made from other sounds or settings; starting over", staging)
             for path in staging.iterdir():
@@ -55,6 +56,11 @@ def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
                     path.unlink()
         storage.write_text(stamp, fingerprint)
         yield staging
+
+
+def _begins(path: Path) -> bool:
+    """Whether a run that is killed before there is a fingerprint may leave this file."""
+    return path.name == _LOCK or storage.is_temporary(path)
 
 
 def _beside(out: Path) -> Path:

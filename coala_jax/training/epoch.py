@@ -3,14 +3,16 @@
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import SupportsFloat
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from coala_jax.training import checkpoint, schedule, steps
-from coala_jax.training.metrics import Mean
+from coala_jax.training.metrics import Mean, Sums
 from coala_jax.training.setup import Run
 from coala_jax.training.step_blocks import StepBlock
 from coala_jax.training.timers import Timers
@@ -26,27 +28,43 @@ class DivergedError(RuntimeError):
         self.step, self.epoch = step, epoch
 
 
+@dataclass(frozen=True)
+class Session:
+    """What all epochs of a run share.
+
+    stops: whether to end before the next block of steps; the same on all processes.
+    """
+
+    run: Run
+    timers: Timers
+    bar: tqdm
+    checkpoints: checkpoint.Checkpoints
+    stops: Callable[[], int]
+
+
 def train(
-    run: Run,
+    session: Session,
     state: steps.TrainState,
     epoch: int,
     blocks: Iterator[StepBlock],
-    timers: Timers,
-    progress: tqdm,
-    checkpoints: checkpoint.Checkpoints,
-) -> tuple[steps.TrainState, dict[str, float]]:
-    """The rest of an epoch: the state after it, and its metrics.
+    sums: Sums | None = None,
+) -> tuple[steps.TrainState, Sums, dict[str, float]]:
+    """The rest of an epoch, unless it stops before: the state, the sums so far, and their metrics.
 
     The learning rate is that of the epoch's last step. Validation and checkpoint seconds are of
     what followed the previous epoch.
+
+    Args:
+        sums: of the part of the epoch that an interrupted run has trained.
     """
-    started, examples, mean = time.monotonic(), 0.0, Mean()
+    run, timers = session.run, session.timers
+    started, examples, mean = time.monotonic(), 0.0, Mean(sums)
     first_step = step = int(state.step)
 
     def dispatch() -> Iterator[steps.Curves]:
         nonlocal state
         left = (epoch + 1) * run.training.steps_per_epoch - first_step
-        while left:
+        while left and not session.stops():
             with timers.timing("input_seconds"):
                 block = next(blocks)
             state, curves = run.train_steps(state, *block)
@@ -56,47 +74,50 @@ def train(
     for block_metrics in fetched(dispatch()):
         for metrics in block_metrics:
             step += 1
-            _check_finite(metrics, step, epoch, checkpoints)
+            _check_finite(metrics, step, epoch, session.checkpoints)
             mean.add(metrics)
             examples += float(metrics["loss"][1])
         total, count = metrics["loss"]
-        progress.set_postfix_str(
+        session.bar.set_postfix_str(
             f"epoch {epoch + 1}/{run.config.train.epochs}, loss {total / count:.4g}, "
             f"{examples / (time.monotonic() - started):.0f} patches/s",
             refresh=False,
         )
-        progress.update(len(block_metrics))
+        session.bar.update(len(block_metrics))
     seconds = time.monotonic() - started
-    return state, {
-        **mean.result(),
-        "learning_rate": schedule.rate_at(run.learning_rate, step - 1),
-        "seconds": seconds,
-        "seconds_per_step": seconds / max(step - first_step, 1),
-        "patches_per_second": examples / seconds,
-        **timers.read(),
-    }
+    return (
+        state,
+        mean.sums,
+        {
+            **mean.result(),
+            "learning_rate": schedule.rate_at(run.learning_rate, step - 1),
+            "seconds": seconds,
+            "seconds_per_step": seconds / max(step - first_step, 1),
+            "patches_per_second": examples / seconds,
+            **timers.read(),
+        },
+    )
 
 
 def validate(
-    run: Run,
-    state: steps.TrainState,
-    epoch: int,
-    blocks: Iterator[StepBlock],
-    checkpoints: checkpoint.Checkpoints,
+    session: Session, state: steps.TrainState, epoch: int, blocks: Iterator[StepBlock]
 ) -> dict[str, float]:
-    """The losses over the whole validation set, each example once, always in the same batches."""
-    mean, step = Mean(), int(state.step)
+    """The losses over the whole validation set, each example once, always in the same batches.
+
+    Of a part of it alone where the session stops.
+    """
+    run, mean, step = session.run, Mean(), int(state.step)
 
     def dispatch() -> Iterator[steps.Curves]:
         left = run.validation.steps_per_epoch
-        while left:
+        while left and not session.stops():
             block = next(blocks)
             yield run.eval_steps(state, *block)
             left -= block.steps
 
     for block_metrics in fetched(dispatch()):
         for metrics in block_metrics:
-            _check_finite(metrics, step, epoch, checkpoints)
+            _check_finite(metrics, step, epoch, session.checkpoints)
             mean.add(metrics)
     return mean.result()
 
@@ -125,6 +146,24 @@ def _check_finite(
                 f"{name} is {metrics[name][0]} at step {step}, epoch {epoch + 1}: training "
                 f"diverged; last good checkpoint: {checkpoints.latest()}. Fix: lower "
                 "config.optimizer.learning_rate, or check the data",
+                step,
+                epoch + 1,
+            )
+
+
+def check_weights(session: Session, state: steps.TrainState, epoch: int) -> None:
+    """Raises DivergedError where the losses are finite, but not what the last step made of them.
+
+    Such a checkpoint would push out those from which the run can go on.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats)):
+        if not np.isfinite(np.asarray(leaf)).all():  # JAX would compile it for each shape
+            name = jax.tree_util.keystr(path[1:], simple=True, separator=".")
+            step = int(state.step)
+            raise DivergedError(
+                f"{name} has values that are not finite after step {step}, epoch {epoch + 1}: "
+                f"training diverged; last good checkpoint: {session.checkpoints.latest()}. Fix: "
+                "lower config.optimizer.learning_rate, or check the data",
                 step,
                 epoch + 1,
             )

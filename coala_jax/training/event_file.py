@@ -5,6 +5,7 @@ takes a dozen fields of protocol buffers, encoded here; `tests` read them back w
 """
 
 import io
+import os
 import socket
 import struct
 import time
@@ -27,7 +28,8 @@ class EventFile:
         folder = storage.path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
-        self._file = storage.path(folder / name).open("wb")
+        self._path = folder / name
+        self._file = storage.path(self._path).open("wb")
         self._write(_bytes(3, b"brain.Event:2"))  # file_version
         self._write(_int(2, first_step) + _bytes(7, _int(1, _SESSION_START)))  # session_log
 
@@ -52,8 +54,13 @@ class EventFile:
         size = _int(1, height) + _int(2, width) + _int(3, _RGBA)
         self._add_value(tag, _bytes(4, size + _bytes(4, png.getvalue())), step)
 
+    def sync(self) -> None:
+        """Waits until all that was added is on the disk."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
-        self._file.close()
+        with storage.explaining_full_disk(self._path, 0):  # it writes what is left
+            self._file.close()
 
     def _add_value(self, tag: str, content: bytes, step: int) -> None:
         """Writes a Summary.Value with its tag."""
@@ -63,9 +70,10 @@ class EventFile:
         """Appends an Event with the time of day, and hands it to the system for TensorBoard."""
         data = struct.pack("<Bd", 1 << 3 | 1, time.time()) + event
         length = struct.pack("<Q", len(data))
-        for part in (length, data):
-            self._file.write(part + struct.pack("<I", masked_crc(part)))
-        self._file.flush()
+        with storage.explaining_full_disk(self._path, len(data)):
+            for part in (length, data):
+                self._file.write(part + struct.pack("<I", masked_crc(part)))
+            self._file.flush()
 
 
 def _int(field: int, value: int) -> bytes:

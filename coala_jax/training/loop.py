@@ -12,14 +12,15 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from coala_jax.models.pretrained import PretrainedModel
-from coala_jax.training import best, checkpoint, epoch, parallel
+from coala_jax.training import best, checkpoint, epoch, parallel, run_config
 from coala_jax.training.checkpoint import Progress
 from coala_jax.training.epoch import DivergedError as DivergedError
+from coala_jax.training.interruption import Interrupted, Interruption
 from coala_jax.training.metric_writer import MetricWriter, Samples
 from coala_jax.training.setup import Run, log_start, start_run
+from coala_jax.training.steps import TrainState
 from coala_jax.training.timers import Timers
-
-MODEL_FOLDER = "model"
+from coala_jax.training.workdir import MODEL_FOLDER, lock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,23 +84,48 @@ def train(
             model to start from does not fit config or dataset, or the folder holds another run.
         DatasetError: the dataset is invalid or damaged.
         DivergedError: a loss became NaN or infinite.
+        Interrupted: SIGTERM or Ctrl-C ended the run, which has saved what it had trained.
     """
-    run, state = start_run(config, parallel.run_devices(devices))
-    checkpoint.check_or_write_config(workdir, config, run.manifest.digest, run.init_digest)
-    keeps_best, length = config.train.keep_epoch == "best", run.training.steps_per_epoch
+    with Interruption() as interruption:
+        run, state = start_run(config, parallel.run_devices(devices))
+        with lock(workdir):
+            progress = _train_or_resume(run, state, workdir, evaluate_fn, interruption)
+            return _finish(run, progress, workdir, finish_fn)
+
+
+def _train_or_resume(
+    run: Run,
+    state: TrainState,
+    workdir: Path,
+    evaluate_fn: EvaluateFn | None,
+    interruption: Interruption,
+) -> Progress:
+    """From the newest checkpoint, or from `state`, to the end of training."""
+    config, length = run.config, run.training.steps_per_epoch
+    run_config.check_or_write_config(workdir, config, run.manifest.digest, run.init_digest)
+    keeps_best = config.train.keep_epoch == "best"
     with closing(checkpoint.Checkpoints(workdir, config.checkpoint.keep)) as checkpoints:
         start = Progress(state, best.no_model(state) if keeps_best else None)
         progress = checkpoints.restore_latest(start)
-        epochs_done = int(progress.state.step) // length
-        if epochs_done > config.train.epochs:
+        epochs_begun = -(-int(progress.state.step) // length)
+        if epochs_begun > config.train.epochs:
             raise ValueError(
-                f"{workdir}: the run in this folder has {epochs_done} epochs, more than "
+                f"{workdir}: the run in this folder has {epochs_begun} epochs, more than "
                 f"config.train.epochs = {config.train.epochs}. Fix: raise it or choose another "
                 "--workdir"
             )
         log_start(run, progress.state)
-        if epochs_done < config.train.epochs and not _ends_early(run, progress):
-            progress = _train(run, progress, workdir, evaluate_fn, checkpoints)
+        if progress.epochs_done(length) < config.train.epochs and not _ends_early(run, progress):
+            interruption.defer()
+            progress = _train(run, progress, workdir, evaluate_fn, checkpoints, interruption)
+    interruption.undefer()
+    return progress
+
+
+def _finish(
+    run: Run, progress: Progress, workdir: Path, finish_fn: FinishFn | None
+) -> TrainingResult:
+    """Completes the model that is kept, and saves it."""
     result = _result(run, progress)
     if finish_fn is not None:
         result = dataclasses.replace(result, model=finish_fn(result.model))
@@ -129,26 +155,31 @@ def _train(
     workdir: Path,
     evaluate_fn: EvaluateFn | None,
     checkpoints: checkpoint.Checkpoints,
+    interruption: Interruption,
 ) -> Progress:
-    """Trains the remaining epochs, or until patience ends."""
+    """Trains the remaining epochs, or until patience ends or a signal comes."""
     config, timers, first_step = run.config, Timers(), int(progress.state.step)
-    first_epoch, epochs = first_step // run.training.steps_per_epoch, config.train.epochs
+    first_epoch = progress.epochs_done(run.training.steps_per_epoch)
+    epochs, whole = config.train.epochs, progress.sums is None
     first_validation_step = first_epoch * run.validation.steps_per_epoch
     with (
-        closing(MetricWriter(workdir, first_step)) as metric_writer,
+        closing(MetricWriter(workdir, first_step if whole else first_step - 1)) as metric_writer,
         closing(run.training.blocks(first_step, epochs)) as training,
         closing(run.validation.blocks(first_validation_step, epochs)) as validation,
         _bar(run, first_step) as bar,
     ):
+        session = epoch.Session(run, timers, bar, checkpoints, interruption.due)
         for number in range(first_epoch, epochs):
-            state, figures = epoch.train(
-                run, progress.state, number, training, timers, bar, checkpoints
+            state, sums, figures = epoch.train(
+                session, progress.state, number, training, progress.sums
             )
-            progress = progress._replace(state=state)
-            step = int(state.step)
+            progress, step = progress._replace(state=state, sums=sums), int(state.step)
+            epoch.check_weights(session, state, number)
+            _save_if_stopped(session, progress)
             metric_writer.write("train", number + 1, step, figures)
             with timers.timing("validation_seconds"):
-                validated = epoch.validate(run, state, number, validation, checkpoints)
+                validated = epoch.validate(session, state, number, validation)
+            _save_if_stopped(session, progress)
             if evaluate_fn is not None and _is_due(number, epochs, config.eval.every_epochs):
                 started, model = time.monotonic(), run.freeze(state)
                 result = evaluate_fn(model)
@@ -160,6 +191,8 @@ def _train(
                     found = progress.best.updated(model, step, result.figures)
                     progress = progress._replace(best=found)
             metric_writer.write("validation", number + 1, step, validated)
+            metric_writer.sync()  # before the checkpoint, which promises them
+            progress = progress._replace(sums=None)
             bar.set_postfix_str(
                 f"epoch {number + 1}/{epochs}, loss {figures['loss']:.4g}, "
                 f"validation {validated['loss']:.4g}, "
@@ -171,7 +204,18 @@ def _train(
                     checkpoints.save(progress)
             if ends:
                 break
+            _save_if_stopped(session, progress)
     return progress
+
+
+def _save_if_stopped(session: epoch.Session, progress: Progress) -> None:
+    """Raises Interrupted, with everything saved, where the session stops here."""
+    if number := session.stops():
+        session.checkpoints.save(progress)
+        raise Interrupted(
+            number,
+            f"after step {int(progress.state.step)}, saved in {session.checkpoints.latest()}",
+        )
 
 
 def _is_due(number: int, epochs: int, every: int) -> bool:

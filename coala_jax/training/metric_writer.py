@@ -1,6 +1,8 @@
 """The metrics of a run: `metrics.jsonl`, one JSON object per line, and TensorBoard events."""
 
 import json
+import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +38,11 @@ class MetricWriter:
         self._writing = parallel.is_lead()
         if not self._writing:
             return
-        path = workdir / METRICS
-        kept = [entry for entry in read(workdir) if entry["step"] <= step] if path.exists() else []
-        storage.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        self._file = storage.path(path).open("a")
+        self._path = workdir / METRICS
+        before = read(workdir) if self._path.exists() else []
+        kept = [entry for entry in before if entry["step"] <= step]
+        storage.write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._file = storage.path(self._path).open("a")
         self._events = EventFile(workdir / "tensorboard", first_step=step + 1)
 
     def write(self, kind: str, epoch: int, step: int, figures: dict[str, float]) -> None:
@@ -62,14 +65,22 @@ class MetricWriter:
         if samples.picture is not None:
             self._events.add_image("samples/spectrograms", samples.picture, step)
 
+    def sync(self) -> None:
+        """Waits until all that was written is on the disk."""
+        if self._writing:
+            os.fsync(self._file.fileno())
+            self._events.sync()
+
     def _append(self, entry: dict[str, object]) -> None:
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        line = json.dumps(entry) + "\n"
+        with storage.explaining_full_disk(self._path, len(line)):
+            self._file.write(line)
+            self._file.flush()
 
     def close(self) -> None:
         if self._writing:
-            self._file.close()
-            self._events.close()
+            with closing(self._events), storage.explaining_full_disk(self._path, 0):
+                self._file.close()
 
 
 def _cell(value: object) -> str:
@@ -84,8 +95,13 @@ def read(workdir: Path) -> list[dict]:
         OSError: the file cannot be read.
         ValueError: a line is damaged; the message names it.
     """
+    path = workdir / METRICS
     try:
-        return storage.read_json_lines(workdir / METRICS, "step")
+        entries = storage.read_json_lines(path, "step")
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry["step"], int):
+                raise ValueError(f"{path}, line {number}: its step is no whole number")
+        return entries
     except ValueError as error:
         raise ValueError(
             f"{error}. Fix: correct the line, or move the file aside to continue without the "

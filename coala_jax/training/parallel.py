@@ -211,27 +211,38 @@ def gather_rows(rows: Shaped[np.ndarray, "_ ..."]) -> Shaped[np.ndarray, "_ ..."
 
     All processes must call it. Rows travel as bytes, since JAX would make float64 float32.
     """
-    count = jax.process_count()
-    if count == 1:
+    if jax.process_count() == 1:
         return rows
-    firsts = {device.process_index: device for device in reversed(run_devices())}
-    mesh = _mesh([firsts[process] for process in range(count)])
-    whole = NamedSharding(mesh, PartitionSpec())
-
-    def gather_equal(own: np.ndarray) -> np.ndarray:
-        spread = multihost_utils.host_local_array_to_global_array(
-            own[None], mesh, PartitionSpec(AXIS)
-        )
-        gathered = jax.jit(_same, out_shardings=whole)(spread)
-        return np.asarray(gathered.addressable_data(0))
-
-    counts = gather_equal(np.array([len(rows)], np.int32))[:, 0]
+    counts = _whole(_start_gather(np.array([len(rows)], np.int32)))[:, 0]
     row_bytes = rows.dtype.itemsize * math.prod(rows.shape[1:])
     padded = np.zeros((counts.max(), row_bytes), np.uint8)
     padded[: len(rows)] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), row_bytes)
-    parts = zip(gather_equal(padded), counts, strict=True)
+    parts = zip(_whole(_start_gather(padded)), counts, strict=True)
     joined = np.concatenate([part[:count] for part, count in parts])
     return joined.view(rows.dtype).reshape(-1, *rows.shape[1:])
+
+
+def start_max(number: int) -> Callable[[], int]:
+    """Asks all processes, which must all call it, for their numbers; the answer is the largest.
+
+    It returns at once. Whoever calls what it returns waits for the answer.
+    """
+    if jax.process_count() == 1:
+        return lambda: number
+    gathered = _start_gather(np.array([number], np.int32))
+    return lambda: int(_whole(gathered).max())
+
+
+def _start_gather(own: np.ndarray) -> Array:
+    """The arrays of all processes, equal in shape, along a new first axis; computed later."""
+    firsts = {device.process_index: device for device in reversed(run_devices())}
+    mesh = _mesh([firsts[process] for process in range(jax.process_count())])
+    spread = multihost_utils.host_local_array_to_global_array(own[None], mesh, PartitionSpec(AXIS))
+    return jax.jit(_same, out_shardings=NamedSharding(mesh, PartitionSpec()))(spread)
+
+
+def _whole(gathered: Array) -> np.ndarray:
+    return np.asarray(gathered.addressable_data(0))
 
 
 def _same(array: Array) -> Array:

@@ -132,6 +132,11 @@ def test_they_share_the_work_and_the_lead_writes(trained):
     assert dict(ranked[1]) == dict(zip(MEASURES, "442", strict=True))
 
 
+def test_a_signal_to_one_stops_both_before_the_same_block(trained):
+    for output in trained.outputs:
+        assert "stopped [0, 0, 0, 15, 15, 15]" in output
+
+
 def test_they_agree_on_the_config_or_fail_together(trained):
     lead, other = (re.findall("^(?:agreed|refused.*)$", output, re.M) for output in trained.outputs)
     assert lead == other

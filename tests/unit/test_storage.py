@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,36 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         storage.write_text(tmp_path / "a.txt", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("size", [40, 4_000, 4_000_000])
+def test_a_full_disk_is_a_sentence_with_what_is_needed_and_where(tmp_path, monkeypatch, size):
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(epath.Path(tmp_path)), "write_bytes", no_space)
+    needed = {40: "40 bytes", 4_000: "4.0 kB", 4_000_000: "4.0 MB"}[size]
+    with pytest.raises(OSError) as error:
+        storage.write_bytes(tmp_path / "a", b"x" * size)
+    sentence = (
+        rf"{tmp_path / 'a'}: no space left .* takes {needed}, and [\d.]+ .?B are free\. Fix: "
+    )
+    assert re.match(sentence, str(error.value))
+
+
+def test_what_killed_writers_left_is_swept_and_no_other_file(tmp_path):
+    for name in ("a.txt", "a.tmp", "a.txt.01abcdef.tmp"):
+        (tmp_path / name).touch()
+    storage.sweep_temporary(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tmp", "a.txt"]
+
+
+def test_a_folder_that_was_moved_away_gets_its_name_back(tmp_path):
+    (tmp_path / "model.old").mkdir()
+    storage.recover_folder(tmp_path / "model")
+    (tmp_path / "model.old").mkdir()
+    storage.recover_folder(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_data_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):

@@ -341,6 +341,20 @@ def test_hostile_names_are_names(follow, tmp_path):
     assert follow()[1] == (0, 0, 0, 0, 4, {}, 1)
 
 
+def test_what_a_killed_beginning_left_is_swept_and_not_taken_for_something_else(tmp_path):
+    """Of a file that was being written, the name is its own."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    (folder / "sounds-0.npz.0123abcd.tmp").touch()
+    (folder / "tags.npz").touch()
+    index_folder.check_free(folder)
+    with index_folder.locked(folder):
+        assert sorted(path.name for path in folder.iterdir()) == ["lock", "tags.npz"]
+    (folder / "mine.tmp").touch()
+    with pytest.raises(ValueError, match="something else"):
+        index_folder.check_free(folder)
+
+
 def test_a_killed_run_keeps_what_it_wrote(follow, tmp_path, monkeypatch):
     root = tmp_path / "sounds"
     for seed in range(5):

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from matplotlib.image import imread
 
-from coala_jax.training import checkpoint, loop
+from coala_jax.training import loop, run_config
 from experiments import sweep
 from tests.synthetic import tiny_config, write_random_dataset
 
@@ -37,7 +37,7 @@ class FakeTraining:
         self.names.append(workdir.name)
         self.commands.append(list(command))
         digest = sweep.Manifest.load(config.data.path).digest
-        checkpoint.check_or_write_config(workdir, config, digest)
+        run_config.check_or_write_config(workdir, config, digest)
         entries = []
         for epoch in range(1, config.train.epochs + 1):
             figures = FIGURES | {"loss": 3.0 / epoch, "mrr": config.loss.temperature / epoch}

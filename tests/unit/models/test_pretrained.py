@@ -31,7 +31,7 @@ def model() -> PretrainedModel:
         tag_counts=[9, 8, 7, 6, 5, 4],
         scaler={"minimum": -15.942384719848633, "maximum": 0.1 + 0.2},
     )
-    special = np.array([-0.0, 1e-42, np.inf, -np.inf, np.nan, 3.4e38, 1 / 3, 1.0], np.float32)
+    special = np.array([-0.0, 1e-42, 3.4e38, -3.4e38, 1e-45, 1.2e-38, 1 / 3, 1.0], np.float32)
     model.variables["params"]["tag_encoder"]["norm_0"]["bias"] = special
     return model
 
@@ -257,3 +257,27 @@ def test_flipped_bits_and_cuts_are_refused(folder, name):
                 PretrainedModel.load(folder)
                 pytest.fail(f"{change.__name__} at {place} was not seen")
     PretrainedModel.load(folder)
+
+
+def test_weights_that_are_not_finite_leave_the_old_model(tmp_path):
+    model = tiny_model("e_c")
+    model.save_pretrained(tmp_path / "model")
+    broken = dataclasses.replace(model, variables=jax.tree.map(np.copy, model.variables))
+    next(iter(jax.tree.leaves(broken.variables)))[...] = np.nan
+    with pytest.raises(ModelError, match=f"{tmp_path / 'model'}: .*not saved: .* finite"):
+        broken.save_pretrained(tmp_path / "model")
+    assert PretrainedModel.load(tmp_path / "model").digest == model.digest
+
+
+def test_what_the_disk_does_not_give_back_leaves_the_old_model(tmp_path, monkeypatch):
+    model, write_bytes = tiny_model("e_c"), storage.write_bytes
+    model.save_pretrained(tmp_path / "model")
+
+    def damage(name, data):
+        write_bytes(name, data[:-1] + b"!")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_bytes", damage)
+        with pytest.raises(ModelError, match="not as it was written"):
+            tiny_model("e_c", level="peak").save_pretrained(tmp_path / "model")
+    assert PretrainedModel.load(tmp_path / "model").digest == model.digest

@@ -101,3 +101,18 @@ def test_what_was_staged_is_kept_for_the_same_fingerprint_alone(tmp_path: Path) 
         with staging_directory(tmp_path / "out", fingerprint) as staging:
             assert (staging / "dataset").exists() == kept
             (staging / "dataset").mkdir(exist_ok=True)
+
+
+def test_a_run_killed_before_it_named_what_it_makes_goes_on(tmp_path):
+    staging = tmp_path / "out.work"
+    staging.mkdir()
+    for name in ("lock", "fingerprint.0123abcd.tmp"):
+        (staging / name).touch()
+    with staging_directory(tmp_path / "out", "sounds"):
+        assert sorted(path.name for path in staging.iterdir()) == ["fingerprint", "lock"]
+    (staging / "fingerprint").rename(staging / "mine")
+    with (
+        pytest.raises(DatasetError, match="something else"),
+        staging_directory(tmp_path / "out", "sounds"),
+    ):
+        pass

@@ -1,5 +1,7 @@
 import json
+import os
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +46,9 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
     assert [entry["step"] for entry in read(tmp_path)] == [1, 5]
 
 
-@pytest.mark.parametrize("damaged", [b'{"kind": "tr', b"\xff\xfe", b"[]", b'{"kind": "train"}'])
+@pytest.mark.parametrize(
+    "damaged", [b'{"kind": "tr', b"\xff\xfe", b"[]", b'{"kind": "train"}', b'{"step": "1"}']
+)
 def test_a_damaged_line_is_named_and_kept(tmp_path, damaged):
     content = b'{"kind": "train", "step": 1}\n' + damaged + b'\n{"kind": "train", "step": 2}\n'
     (tmp_path / METRICS).write_bytes(content)
@@ -66,6 +70,23 @@ def test_a_full_disk_leaves_the_metrics_so_far(tmp_path, monkeypatch):
         write(tmp_path, 5)
     assert [entry["step"] for entry in read(tmp_path)] == [5]
     assert {path.name for path in tmp_path.iterdir()} == {METRICS, "tensorboard"}
+
+
+def test_a_kill_loses_nothing_of_an_epoch_that_is_synced(tmp_path, monkeypatch):
+    """Neither file is closed; each is on the disk."""
+    synced = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+    )
+    writer = MetricWriter(tmp_path, 0)
+    writer.write("train", 1, 5, {"loss": 1.0})
+    synced.clear()
+    writer.sync()
+    assert [entry["step"] for entry in read(tmp_path)] == [5]
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"train/loss" in events.read_bytes()
+    assert synced == [METRICS, events.name]
+    writer.close()
 
 
 def test_only_the_lead_writes(tmp_path, monkeypatch):
