@@ -39,6 +39,17 @@ def is_local(name: PathLike) -> bool:
     return "://" not in os.fspath(name)
 
 
+def is_file(name: PathLike) -> bool:
+    """Whether there is such a file; a name that the system refuses to look up is none.
+
+    `Path.is_file` raises where a name is too long, or lies in a folder that may not be read.
+    """
+    try:
+        return path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(name: PathLike) -> bytes:
     """The content of a file. Raises OSError."""
     return path(name).read_bytes()

@@ -147,13 +147,26 @@ def _check_missing(sizes: dict[str, int], audio: Path, table: Path, allow_missin
         raise TableError(f"{audio}: no such folder. Fix: correct --audio")
     missing = [file for file, size in sizes.items() if size < 0]
     if missing and not allow_missing:
-        named = ", ".join(missing[:_NAMED]) + (" ..." if len(missing) > _NAMED else "")
-        if any((audio / unicodedata.normalize(form, missing[0])).exists() for form in _FORMS):
+        named = ", ".join(f"{file:.200}{_why(audio / file)}" for file in missing[:_NAMED])
+        named += " ..." if len(missing) > _NAMED else ""
+        other_forms = (audio / unicodedata.normalize(form, missing[0]) for form in _FORMS)
+        if any(map(storage.is_file, other_forms)):
             named += " (a file of that name is there, with its accents in another Unicode form)"
         raise TableError(
             f"{table}: {len(missing)} of {len(sizes)} sounds are not in {audio}: {named}. "
             "Fix: correct --audio or the table, or skip them with --allow_missing"
         )
+
+
+def _why(path: Path) -> str:
+    """What the system says of a file that it refuses to look up; "" where there is just none."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return f" ({getattr(error, 'strerror', None) or error})"
+    return " (no file)"
 
 
 def _check_disk(out: Path, plan: Plan, settings: Settings) -> None:
@@ -213,7 +226,8 @@ def _reuse(out: Path, fingerprint: str, settings: Settings) -> Manifest:
     if manifest.fingerprint != fingerprint:
         wanted = settings.to_dict() | settings.front_end.to_dict()
         found = manifest.settings | manifest.front_end
-        differing = [name for name, value in wanted.items() if found.get(name) != value]
+        names = wanted | found  # a limit at its default is in neither
+        differing = [name for name in names if found.get(name) != wanted.get(name)]
         what = f"with another {', '.join(differing)}" if differing else "from other sounds or tags"
         raise DatasetError(
             f"{out}: holds a dataset made {what}. Fix: choose another --out, or delete it"

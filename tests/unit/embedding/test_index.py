@@ -301,7 +301,7 @@ def test_sounds_where_nobody_can_look_stay(follow, tmp_path, monkeypatch):
     found = index_update.find_sounds(root)
     hidden = found._replace(errors={"deep": "Permission denied"})
     with monkeypatch.context() as patch:
-        patch.setattr(index_update, "find_sounds", lambda root: hidden)
+        patch.setattr(index_update, "find_sounds", lambda root, any_name: hidden)
         index, changes, _ = follow()
     assert changes.removed == 0 and changes.failures == {"deep": "Permission denied"}
     assert sorted(rows(index)) == ["a.wav", "deep/b.wav"]
