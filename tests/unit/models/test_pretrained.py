@@ -31,7 +31,7 @@ def model() -> PretrainedModel:
         tag_counts=[9, 8, 7, 6, 5, 4],
         scaler={"minimum": -15.942384719848633, "maximum": 0.1 + 0.2},
     )
-    special = np.array([-0.0, 1e-42, np.inf, -np.inf, np.nan, 3.4e38, 1 / 3, 1.0], np.float32)
+    special = np.array([-0.0, 1e-42, -3.4e38, 1e-38, -1e-45, 3.4e38, 1 / 3, 1.0], np.float32)
     model.variables["params"]["tag_encoder"]["norm_0"]["bias"] = special
     return model
 
