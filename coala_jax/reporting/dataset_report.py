@@ -4,7 +4,6 @@ For people who ask what was kept and dropped, and whether the dataset is worth t
 report holds no dates, times or paths: equal records give equal bytes.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from coala_jax import storage
 from coala_jax.reporting import style
 from coala_jax.reporting.dataset_plot import draw, label, most_frequent
+from coala_jax.reporting.markdown import escape
 
 MANIFEST, REPORT, FIGURE = "manifest.json", "report.md", "report.png"
 PAPER_TRAINING_SOUNDS = 170_906
@@ -226,8 +226,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text in which Markdown finds no marks; a_b needs no escape, _a_ does."""
-    return re.sub(r"([\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", label(text, 160))
+    return escape(label(text, 160))
 
 
 def _percent(part: float | int, whole: float | int = 1) -> str:
