@@ -11,7 +11,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -26,6 +28,9 @@ from etils import epath
 PathLike = str | os.PathLike[str]
 
 _NO_DIGEST = "0" * 64  # in the place of the digest while it is computed
+_SEAL = "seal"
+_SEALED = re.compile(r'\{\s*"[^"]{4}": "[^"]{64}"')
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp$")  # see `write_bytes`
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -63,16 +68,25 @@ def open_binary(name: PathLike) -> io.FileIO | io.BytesIO:
 
 
 def read_json(name: PathLike) -> Any:
-    """The content of a JSON file in UTF-8.
+    """The content of a JSON file in UTF-8, without the seal of `write_record` where it has one.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not JSON in UTF-8; the message names the file.
+        ValueError: it is not JSON in UTF-8, or its seal is broken; the message names the file.
     """
     try:
-        return json.loads(read_bytes(name).decode())
+        text = read_bytes(name).decode()
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: not valid JSON in UTF-8 ({error})") from error
+    # By the place of the seal: its key may be what is damaged.
+    is_record = isinstance(content, dict) and _SEALED.match(text)
+    if is_record and not is_sealed(text, content.pop(_SEAL, None)):
+        raise ValueError(
+            f"{name}: damaged or edited: its seal is not that of its content. Fix: copy it again, "
+            "or have it made again"
+        )
+    return content
 
 
 def read_json_lines(name: PathLike, key: str) -> list[dict[str, Any]]:
@@ -109,6 +123,29 @@ def write_bytes(name: PathLike, data: bytes) -> None:
     sync(target.parent)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `write_bytes` gives while it writes."""
+    return bool(_TEMPORARY.search(name))
+
+
+def sweep(folder: PathLike, older_seconds: int | float = 60.0) -> None:
+    """Removes what killed processes left half written in a folder, not in those below.
+
+    older_seconds: how long nothing was written to it; another process may be writing.
+    """
+    for file in path(folder).iterdir():
+        if is_temporary(file.name) and time.time() - file.stat().mtime >= older_seconds:
+            file.unlink(missing_ok=True)
+
+
+def size_text(count: int | float) -> str:
+    """A number of bytes for people: 980 bytes, 1.4 MB, 75 GB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} bytes"
+
+
 def write_text(name: PathLike, text: str) -> None:
     """`write_bytes` of text in UTF-8."""
     write_bytes(name, text.encode())
@@ -117,6 +154,16 @@ def write_text(name: PathLike, text: str) -> None:
 def write_json(name: PathLike, content: Any) -> None:
     """`write_text` of the content's `json_text`."""
     write_text(name, json_text(content))
+
+
+def write_record(name: PathLike, content: Mapping[str, Any], *, escaped: bool = False) -> None:
+    """`write_json` with a seal as its first entry, so that `read_json` finds every damage.
+
+    escaped: whether all but ASCII is, for texts that are not UTF-8.
+    """
+    sealed = {_SEAL: _NO_DIGEST} | dict(content)
+    text = json.dumps(sealed, indent=1, ensure_ascii=escaped, allow_nan=False) + "\n"
+    write_text(name, text.replace(_NO_DIGEST, sha256(text.encode()), 1))
 
 
 def json_text(content: Any) -> str:
@@ -255,7 +302,10 @@ def seal(form: int, content: Mapping[str, Any]) -> tuple[str, str]:
 
 def is_sealed(text: str, digest: object) -> bool:
     """Whether the text is as `seal` made it, given the digest in it."""
-    return isinstance(digest, str) and digest == sha256(text.replace(digest, _NO_DIGEST).encode())
+    # Of another length it could be anywhere in the text, which would grow beyond all bounds.
+    if not isinstance(digest, str) or len(digest) != len(_NO_DIGEST):
+        return False
+    return digest == sha256(text.replace(digest, _NO_DIGEST).encode())
 
 
 def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
