@@ -8,6 +8,7 @@ when it is complete.
 """
 
 import csv
+import errno
 import importlib.metadata
 import shutil
 import unicodedata
@@ -28,7 +29,7 @@ from coala_jax.preparation.equal_files import file_keys, file_size
 from coala_jax.preparation.plan import Plan, check_enough, make_plan
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.shards import write_shards
-from coala_jax.preparation.staging import discard_staging, staging_directory
+from coala_jax.preparation.staging import discard_staging, staging_directory, staging_of
 from coala_jax.preparation.summary import Results, summarize
 from coala_jax.preparation.table import Sound, TableError, read_table
 
@@ -90,6 +91,15 @@ def prepare(
             shutil.rmtree(staging)
     except DatasetError:
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DatasetError(
+            f"{staging_of(out)}: the disk is full ({error.strerror}); all sounds together need "
+            f"about {storage.size_text(_needed_bytes(plan, settings))} there, of which "
+            f"{storage.size_text(_written_bytes(out))} are written. Fix: make room and run it "
+            "again, which goes on, or choose another --out"
+        ) from error
     except ValueError as error:
         raise DatasetError(f"{table}: {error}") from error
     return manifest
@@ -170,17 +180,29 @@ def _why(path: Path) -> str:
 
 
 def _check_disk(out: Path, plan: Plan, settings: Settings) -> None:
-    front_end = settings.front_end
-    sounds = sum(map(len, plan.sounds.values()))
-    patch_bytes = 4 * front_end.mel_bands * front_end.patch_frames
-    needed = patch_bytes * sounds * max(1, settings.patches_per_sound)
+    needed, written = _needed_bytes(plan, settings), _written_bytes(out)
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free
-    if free < needed:
+    if free < needed - written:
+        sounds = sum(map(len, plan.sounds.values()))
         raise DatasetError(
-            f"{out}: {sounds} sounds need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free. "
-            "Fix: choose another --out"
+            f"{out}: {sounds} sounds need {storage.size_text(needed - written)} more, but "
+            f"{storage.size_text(free)} are free in {folder}. Fix: make room, or choose another "
+            "--out"
         )
+
+
+def _needed_bytes(plan: Plan, settings: Settings) -> int:
+    """Of the patches; where all of a sound are kept, at least."""
+    front_end = settings.front_end
+    patch_bytes = 4 * front_end.mel_bands * front_end.patch_frames
+    return patch_bytes * sum(map(len, plan.sounds.values())) * max(1, settings.patches_per_sound)
+
+
+def _written_bytes(out: Path) -> int:
+    """By a run that was killed; it is not written again."""
+    shards = staging_of(out).glob(f"dataset/*{SHARD_MARK}*")
+    return sum(shard.stat().st_size for shard in shards)
 
 
 def _write_failures(folder: Path, audio: Path, results: dict[str, Results]) -> None:

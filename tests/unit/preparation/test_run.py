@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import errno
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import soundfile
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.data.dataset import SplitReader
+from coala_jax.data.dataset import DatasetWriter, SplitReader
 from coala_jax.data.scaler import Scaler
 from coala_jax.data.schema import SPLITS, Manifest
 from coala_jax.data.tfrecord import DatasetError
@@ -251,8 +253,21 @@ def test_a_full_disk_is_known_before_the_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_367))
     with pytest.raises(DatasetError) as error:
         prepare(tiny.audio, tiny.table, dataset, SETTINGS)
-    assert str(dataset) in str(error.value)
+    assert f"{dataset}: 12 sounds need 442 kB more, but 442 kB are free in {tmp_path}" in str(
+        error.value
+    )
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_368))
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(DatasetError) as error:
+        patch.setattr(DatasetWriter, "finish", full)
+        prepare(tiny.audio, tiny.table, dataset, SETTINGS)
+    for token in (f"{dataset}.work: the disk is full", "need about 442 kB", "44? kB are written"):
+        assert re.search(token.replace("?", "[0-9]"), str(error.value))
+    # What is written needs no room again.
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
     prepare(tiny.audio, tiny.table, dataset, SETTINGS)
 
 
