@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ from etils import epath
 PathLike = str | os.PathLike[str]
 
 _NO_DIGEST = "0" * 64  # in the place of the digest while it is computed
+_SEAL = "seal"
+_SEALED = re.compile(r'\{\s*"[^"]{4}": "[^"]{64}"')
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp$")  # as `write_bytes` names what it writes
 _PACKAGE = __name__.partition(".")[0]
 
@@ -75,6 +78,17 @@ def is_local(name: PathLike) -> bool:
     return "://" not in os.fspath(name)
 
 
+def is_file(name: PathLike) -> bool:
+    """Whether there is such a file; a name that the system refuses to look up is none.
+
+    `Path.is_file` raises where a name is too long, or lies in a folder that may not be read.
+    """
+    try:
+        return path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(name: PathLike) -> bytes:
     """The content of a file. Raises OSError."""
     return path(name).read_bytes()
@@ -88,16 +102,25 @@ def open_binary(name: PathLike) -> io.FileIO | io.BytesIO:
 
 
 def read_json(name: PathLike) -> Any:
-    """The content of a JSON file in UTF-8.
+    """The content of a JSON file in UTF-8, without the seal of `write_record` where it has one.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not JSON in UTF-8; the message names the file.
+        ValueError: it is not JSON in UTF-8, or its seal is broken; the message names the file.
     """
     try:
-        return json.loads(read_bytes(name).decode())
+        text = read_bytes(name).decode()
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: not valid JSON in UTF-8 ({error})") from error
+    # By the place of the seal: its key may be what is damaged.
+    is_record = isinstance(content, dict) and _SEALED.match(text)
+    if is_record and not is_sealed(text, content.pop(_SEAL, None)):
+        raise ValueError(
+            f"{name}: damaged or edited: its seal is not that of its content. Fix: copy it again, "
+            "or have it made again"
+        )
+    return content
 
 
 def read_json_lines(name: PathLike, key: str) -> list[dict[str, Any]]:
@@ -140,10 +163,13 @@ def is_temporary(name: PathLike) -> bool:
     return _TEMPORARY.search(os.fspath(name)) is not None
 
 
-def sweep_temporary(folder: PathLike) -> None:
-    """Removes what processes that were killed within `write_bytes` have left in a folder."""
+def sweep_temporary(folder: PathLike, older_seconds: float = 0.0) -> None:
+    """Removes what processes that were killed within `write_bytes` have left in a folder.
+
+    older_seconds: how long nothing was written to it, where another process may be writing.
+    """
     for file in path(folder).iterdir():
-        if is_temporary(file.name):
+        if is_temporary(file.name) and time.time() - file.stat().mtime >= older_seconds:
             file.unlink(missing_ok=True)
 
 
@@ -166,6 +192,16 @@ def write_text(name: PathLike, text: str) -> None:
 def write_json(name: PathLike, content: Any) -> None:
     """`write_text` of the content's `json_text`."""
     write_text(name, json_text(content))
+
+
+def write_record(name: PathLike, content: Mapping[str, Any], *, escaped: bool = False) -> None:
+    """`write_json` with a seal as its first entry, so that `read_json` finds every damage.
+
+    escaped: whether all but ASCII is, for texts that are not UTF-8.
+    """
+    sealed = {_SEAL: _NO_DIGEST} | dict(content)
+    text = json.dumps(sealed, indent=1, ensure_ascii=escaped, allow_nan=False) + "\n"
+    write_text(name, text.replace(_NO_DIGEST, sha256(text.encode()), 1))
 
 
 def json_text(content: Any) -> str:
@@ -312,7 +348,10 @@ def seal(form: int, content: Mapping[str, Any]) -> tuple[str, str]:
 
 def is_sealed(text: str, digest: object) -> bool:
     """Whether the text is as `seal` made it, given the digest in it."""
-    return isinstance(digest, str) and digest == sha256(text.replace(digest, _NO_DIGEST).encode())
+    # Of another length it could be anywhere in the text, which would grow beyond all bounds.
+    if not isinstance(digest, str) or len(digest) != len(_NO_DIGEST):
+        return False
+    return digest == sha256(text.replace(digest, _NO_DIGEST).encode())
 
 
 def write_arrays(name: PathLike, arrays: Mapping[str, np.ndarray]) -> None:

@@ -68,6 +68,12 @@ _SETTINGS = {
     "seed": (int, None, "seed of the split"),
     "patches_per_sound": (int, None, "how many of the loudest patches of a sound are kept; 0: all"),
     "max_seconds": (float, None, "longer sounds are left out; 0: none"),
+    "max_decode_minutes": (float, None, "longer sounds are not decoded to their end; 0: all are"),
+    "max_peak": (
+        float,
+        None,
+        "sounds with samples beyond this are left out, unless --level=peak; 0: none",
+    ),
     "level": (str, LEVELS, "loudness of sounds: as recorded, or all at a peak of 1"),
     "scaling": (str, FITTED, "one minimum and maximum for all, or one per time column"),
 }

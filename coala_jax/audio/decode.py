@@ -26,6 +26,7 @@ from coala_jax.audio.errors import (
     SampleRateError,
     SilentError,
     TooLongError,
+    TooLoudError,
     TruncatedError,
     UnreadableError,
     WrongNameError,
@@ -41,6 +42,13 @@ _SILENT = 2.0**-24
 # No sample format is louder, unnormalised 32 bit integers included; only damaged floats are, and
 # their power would pass float32.
 _LOUDEST = 2.0**31
+# 18 dB above full scale. What is louder was not scaled to [-1, 1], and would set the range that
+# scales the patches of all other sounds.
+MAX_PEAK = 8.0
+# Of a sound that is held in memory as a whole: 317 MB at 22 kHz. A few megabytes of FLAC can hold
+# days of silence.
+MAX_MINUTES = 60.0
+
 _RATES_HZ = (1_000, 1_000_000)
 _BLOCK_SAMPLES = 2**18  # of all channels together: 1 MiB
 _RESAMPLED_AT_ONCE = 2**15  # samples; what soxr makes of them on its way stays in the cache
@@ -57,40 +65,57 @@ def load(
     sample_rate_hz: int,
     *,
     allow_silence: bool = False,
-    max_seconds: float = math.inf,
+    max_seconds: float = 60 * MAX_MINUTES,
 ) -> Float32[np.ndarray, " sample"]:
     """Decodes, averages the channels, resamples; values nominally in [-1, 1].
 
     sample_rate_hz: of the result.
     allow_silence: whether digital silence is returned; without it `SilentError` is raised.
-    max_seconds: of the file; a longer one raises `TooLongError`.
+    max_seconds: of the file; a longer one raises `TooLongError`. `math.inf` for no bound.
 
     Knows every format of libsndfile by its content, whatever its name, and WavPack when `wvunpack`
-    or `ffmpeg` is on PATH. Memory is that of the result and a block, whatever a header claims (for
-    WavPack, of all channels too). A file cut short is found where `declared_length` can tell.
+    or `ffmpeg` is on PATH. Memory is that of the result and a block, whatever a header claims
+    (WavPack is unpacked to a temporary file). A file cut short is found where `declared_length` can
+    tell.
 
     Raises:
         DecodeError: its subclasses say why.
     """
-    peak, samples = 0.0, bytearray()
-    for block, loudest in _decoded(path, sample_rate_hz, max_seconds):
-        peak, _ = max(peak, loudest), samples.extend(block.tobytes())
-    waveform = np.frombuffer(samples, np.float32)
-    if not allow_silence and np.abs(waveform).max() < _SILENT:
-        cause = "its channels cancel each other" if peak >= _SILENT else "every sample is zero"
-        raise SilentError(f"{path}: it is silent, {cause}. Fix: leave it out")
-    return waveform
+    samples = bytearray()
+    for block in stream(path, sample_rate_hz, allow_silence=allow_silence, max_seconds=max_seconds):
+        samples.extend(block.tobytes())
+    return np.frombuffer(samples, np.float32)
 
 
-def stream(path: Path, sample_rate_hz: int) -> Iterator[Float32[np.ndarray, " sample"]]:
-    """The samples of `load`, silence allowed, block by block: a day of sound takes no more memory.
+def stream(
+    path: Path,
+    sample_rate_hz: int,
+    *,
+    allow_silence: bool = True,
+    max_seconds: float = math.inf,
+    max_peak: float = math.inf,
+) -> Iterator[Float32[np.ndarray, " sample"]]:
+    """The samples of `load` block by block: a day of sound takes no more memory than a minute.
+
+    max_peak: of any channel; a louder sound raises `TooLoudError`.
 
     Raises:
         DecodeError: as `load`; damage is found where it lies, so that blocks may come before.
     """
-    for block, _ in _decoded(path, sample_rate_hz, math.inf):
+    peak = heard = 0.0
+    for block, loudest in _decoded(path, sample_rate_hz, max_seconds):
+        peak = max(peak, loudest)
+        if peak > max_peak:
+            raise TooLoudError(
+                f"{path}: its samples reach {peak:.4g}, beyond {max_peak:g}, where full scale is 1."
+                " Fix: export it again, scaled to [-1, 1]"
+            )
         if block.size:
+            heard = max(heard, float(np.abs(block).max()))
             yield block
+    if not allow_silence and heard < _SILENT:
+        cause = "its channels cancel each other" if peak >= _SILENT else "every sample is zero"
+        raise SilentError(f"{path}: it is silent, {cause}. Fix: leave it out")
 
 
 def resample(
@@ -149,21 +174,22 @@ class _SoundFile(soundfile.SoundFile):
         return False
 
 
-def _source(path: Path, file: Bytes) -> _Source:
+def _source(path: Path, file: Bytes, max_seconds: float) -> _Source:
     magic = file.read(4)
     if not magic:
         raise EmptyFileError(f"{path}: it has zero bytes. Fix: download it again or leave it out")
     if magic != b"wvpk":
         return _Source(path, file, file)
-    if (unpacked := wavpack.to_wav(path)) is None:
+    if (unpacked := wavpack.to_wav(path, max_seconds)) is None:
         raise MissingDecoderError(
             f"{path}: it is WavPack, which needs wvunpack (of the package wavpack) or ffmpeg on "
             "PATH. Fix: install one, or convert it to flac"
         )
     wav, damage = unpacked
-    if not wav:
+    if not wav.tell():
+        wav.close()
         raise _damaged(path, damage)
-    return _Source(path, file, io.BytesIO(wav), damage)
+    return _Source(path, file, wav, damage)
 
 
 def _decoded(
@@ -175,11 +201,13 @@ def _decoded(
             cause = "it is a folder" if path.is_dir() else "there is no such file"
             raise MissingFileError(f"{path}: {cause}. Fix: correct the path or leave it out")
         with storage.open_binary(path) as file:
-            yield from _decoded_source(_source(path, file), to_hz, max_seconds)
+            source = _source(path, file, max_seconds)
+            with source.sound:
+                yield from _decoded_source(source, to_hz, max_seconds)
     except OSError as error:
         raise UnreadableError(
             f"{path}: it may not be read ({error.strerror}). "
-            "Fix: correct its permissions or leave it out"
+            "Fix: correct its path or its permissions, or leave it out"
         ) from error
 
 

@@ -29,6 +29,10 @@ class NotFiniteError(DecodeError):
     """Samples that are NaN, infinite or beyond 2**31."""
 
 
+class TooLoudError(DecodeError):
+    """The samples reach far beyond full scale, which is 1: they were never scaled to it."""
+
+
 class WrongNameError(DecodeError):
     """The file holds a picture, a web page, an archive or a text, whatever its name says."""
 

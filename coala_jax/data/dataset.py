@@ -19,6 +19,7 @@ from coala_jax import storage
 from coala_jax.data.scaler import MinMax, Scaler
 from coala_jax.data.schema import (
     MANIFEST,
+    PATCH_SHAPE,
     SHARD_MARK,
     SPLITS,
     Example,
@@ -47,7 +48,16 @@ class SplitReader:
     def __init__(self, dataset: PathLike, split: str, manifest: Manifest | None = None) -> None:
         manifest = manifest or Manifest.load(dataset)
         self.vocabulary_size = len(manifest.vocabulary)
-        self._scaler = Scaler.from_dict(manifest.scaler)
+        try:
+            self._scaler = Scaler.from_dict(manifest.scaler)
+            frames = np.size(manifest.scaler["minimum"])
+            if frames not in (1, PATCH_SHAPE[1]):
+                raise ValueError(f"the scaler has {frames} frames, a patch {PATCH_SHAPE[1]}")
+        except ValueError as error:
+            raise DatasetError(
+                f"{storage.path(dataset) / MANIFEST}: invalid manifest ({error}). Fix: prepare the "
+                "dataset again"
+            ) from error
         folder, files = storage.path(dataset), OpenFiles()
         entries = manifest.shards[split]
         self._shards = [Shard(folder / entry["file"], entry["records"], files) for entry in entries]

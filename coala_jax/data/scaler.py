@@ -14,6 +14,7 @@ from jaxtyping import Float32
 FITTED = ("global", "per_frame")  # to the training patches: paper, released
 SCALINGS = (*FITTED, "none")  # none: the patches are scaled already
 
+_MOST = float(np.finfo(np.float32).max)
 LogMel = Float32[np.ndarray, "mel time"]
 
 
@@ -55,10 +56,18 @@ class Scaler:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "Scaler":
-        """The inverse of `to_dict`. Raises ValueError for missing or unknown keys."""
+        """The inverse of `to_dict`. Raises ValueError for missing or unknown keys or types."""
         known = {field.name for field in fields(cls)}
         if odd := known ^ {"clip_above", *settings}:  # which has a default
             raise ValueError(f"missing or unknown settings of the scaler: {', '.join(sorted(odd))}")
+        if not isinstance(settings.get("clip_above", True), bool):
+            raise ValueError(f"clip_above is {settings['clip_above']!r:.50}, not true or false")
+        for name in ("minimum", "maximum"):
+            values = settings[name] if isinstance(settings[name], list) else [settings[name]]
+            if not values or any(type(value) not in (int, float) for value in values):
+                raise ValueError(f"{name} of the scaler is {settings[name]!r:.50}, no numbers")
+            if any(abs(value) > _MOST for value in values):
+                raise ValueError(f"{name} of the scaler is beyond float32")
         lists = {key: tuple(value) for key, value in settings.items() if isinstance(value, list)}
         return cls(**settings | lists)
 

@@ -6,16 +6,15 @@ maps the patches to [0, 1], and the digests that reveal damage.
 """
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from coala_jax import storage
+from coala_jax.data.structure import check_structure
 from coala_jax.data.tfrecord import DatasetError, hint
 from coala_jax.storage import PathLike
 
@@ -218,28 +217,12 @@ class Manifest:
         if content.keys() != (fields := {field.name for field in dataclasses.fields(cls)}):
             odd = ", ".join(sorted(content.keys() ^ fields))
             raise DatasetError(f"{path}: missing or unknown keys: {odd}. {_HINT}")
-        manifest = cls(**content)
         try:
-            manifest._check_structure()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DatasetError(f"{path}: invalid manifest ({error!r}). {_HINT}") from error
-        return manifest
-
-    def _check_structure(self) -> None:
-        """A manifest from a stranger must not name files outside its folder."""
-        if not set(self.shards) == set(self.counts) == set(SPLITS):
-            raise ValueError(f"the splits are not {' and '.join(SPLITS)}")
-        if not self.settings.keys() >= NEEDED_SETTINGS:
-            raise ValueError(f"the settings lack one of {', '.join(sorted(NEEDED_SETTINGS))}")
-        entries = list(itertools.chain(*self.shards.values()))
-        if len({entry["file"] for entry in entries}) < len(entries):
-            raise ValueError("duplicate shard")
-        for entry in entries:
-            if entry.keys() != {"file", "records", "bytes", "crc32c", "sha256"}:
-                raise ValueError(f"unexpected keys of a shard: {', '.join(entry)}")
-        for name in self.digests():
-            if name in (MANIFEST, "", "..") or PurePosixPath(name).name != name:
-                raise ValueError(f"{name!r} cannot be a file of a dataset")
+            check_structure(content, SPLITS, NEEDED_SETTINGS, MANIFEST)
+            json.dumps(content)  # of tables within tables, which may be too deep to write
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"{path}: invalid manifest ({error}). {_HINT}") from error
+        return cls(**content)
 
     @property
     def digest(self) -> str:

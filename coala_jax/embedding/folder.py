@@ -16,6 +16,8 @@ _SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"),
 }
 
+_NOT_UTF8 = "its name is not in UTF-8. Fix: rename it"
+
 
 class Found(NamedTuple):
     """The sounds of a folder.
@@ -30,11 +32,14 @@ class Found(NamedTuple):
     ignored: int
 
 
-def find_sounds(root: Path) -> Found:
+def find_sounds(root: Path, *, any_name: bool = False) -> Found:
     """All sounds below a folder, those of hidden files and folders left out; or one file.
 
+    any_name: whether a name may be in another encoding than UTF-8; else it is among the errors,
+        since no table could hold it.
+
     Raises:
-        ValueError: there is no such folder or file, or no sound in it.
+        ValueError: there is no such folder or file, it may not be read, or no sound is in it.
     """
     if root.is_file():
         state = root.stat()
@@ -56,17 +61,30 @@ def find_sounds(root: Path) -> Found:
                 continue
             file = Path(folder, name)
             path = file.relative_to(root).as_posix()
+            if not (any_name or _is_utf8(path)):
+                errors[os.fsencode(path).decode(errors="backslashreplace")] = _NOT_UTF8
+                continue
             try:
                 state = file.stat()
                 files[path] = (state.st_size, state.st_mtime_ns)
             except OSError as error:  # such as a link to nothing
                 errors[path] = str(error.strerror)
+    if not files and "." in errors:
+        raise ValueError(f"{root}: cannot be read ({errors['.']}). Fix: correct its permissions")
     if not files and not errors:
         raise ValueError(
             f"{root}: no sound in it, of {ignored} files. Fix: name a folder of wav, flac, ogg, "
             "mp3 or other files that libsndfile reads"
         )
     return Found(dict(sorted(files.items())), errors, ignored)
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # of the surrogates that Python puts for other bytes
+        return False
+    return True
 
 
 def path_of(root: Path, path: str) -> Path:

@@ -1,7 +1,6 @@
 """What an index is of: its folder of sounds, its model, and the tags that it can be asked for."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +93,7 @@ class Settings:
 
     def write(self, folder: Path) -> None:
         content = {"format": FORMAT} | dataclasses.asdict(self)
-        # Escaped: a folder's name may be no UTF-8.
-        storage.write_text(folder / SETTINGS, json.dumps(content, indent=1) + "\n")
+        storage.write_record(folder / SETTINGS, content, escaped=True)  # of names that are no UTF-8
 
 
 def read_settings(folder: Path) -> Settings:

@@ -6,6 +6,7 @@ times at which its patches begin, the tags that were given, the digest of the mo
 `projection` (in the case CNN `logits`), `votes` (where a model matches by vote) and `embedding`.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,6 +98,24 @@ def vector_array(vectors: Float[np.ndarray, "row value"]) -> pa.FixedSizeListArr
     return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
 
 
+@contextlib.contextmanager
+def _named(folder: Path, what: str = "the index cannot be read") -> Iterator[None]:
+    """Errors of the database as ValueErrors that name the folder.
+
+    It raises what its Rust code does, of many classes; a panic is no Exception.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder}: {what}, it may be damaged ({said:.200}). Fix: delete the folder, and index "
+            "the sounds again"
+        ) from error
+
+
 class Store:
     """One table of the database in a folder.
 
@@ -105,15 +124,11 @@ class Store:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._database = lancedb().connect(os.fspath(folder))
-        try:
+        self._folder = folder
+        with _named(folder, f"the table {name} cannot be opened"):
+            self._database = lancedb().connect(os.fspath(folder))
             self._table = self._database.open_table(name)
-        except Exception as error:  # lancedb raises what its Rust code does, of many classes
-            raise ValueError(
-                f"{folder}: the table {name} cannot be opened ({error!s:.200}). Fix: delete the "
-                "folder, and index the sounds again"
-            ) from error
-        self.name, self.schema = name, self._table.schema
+            self.name, self.schema = name, self._table.schema
 
     @classmethod
     def create(cls, folder: Path, name: str, of: pa.Schema, rows: Iterable[Any] = ()) -> "Store":
@@ -124,7 +139,8 @@ class Store:
         return cls(folder, name)
 
     def __len__(self) -> int:
-        return self._table.count_rows()
+        with _named(self._folder):
+            return self._table.count_rows()
 
     def drop(self) -> None:
         self._database.drop_table(self.name)
@@ -155,7 +171,14 @@ class Store:
         query = self._table.search().select(list(columns))
         if where is not None:
             query = query.where(where)
-        yield from query.to_batches(_BATCH_ROWS)
+        with _named(self._folder):
+            batches = iter(query.to_batches(_BATCH_ROWS))
+        while True:
+            with _named(self._folder):  # not around the yield, where the caller's errors come
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
     def take(self, ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Some columns of the rows of these ids, in their order."""
@@ -206,7 +229,8 @@ class Store:
             query = query.bypass_vector_index()
         else:
             query = query.nprobes(probes).refine_factor(refined)
-        found = query.limit(max(count, 1)).to_arrow()
+        with _named(self._folder):
+            found = query.limit(max(count, 1)).to_arrow()
         distances = found["_distance"].to_numpy().astype(np.float64)
         return found["id"].to_numpy(), 1 - distances
 

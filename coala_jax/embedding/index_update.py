@@ -120,7 +120,7 @@ def follow(
         ValueError: there is no sound in the folder, or none can be read.
     """
     root = Path(settings.sounds)
-    found = find_sounds(root)
+    found = find_sounds(root, any_name=True)
     known, replaced = store.files()
     store.delete(replaced)  # of a run that was killed between writing and deleting
     past = _read_failures(folder)

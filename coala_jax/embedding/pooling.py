@@ -18,18 +18,16 @@ A model's pooling says what a clip's vector is:
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from coala_jax.audio.decode import LEVELS
 from coala_jax.audio.frontend import FrontEnd, Patches, Waveform
 
 POLICIES = ("paper", "released", "masked")
 POOLINGS = ("mean", "layers")
-_HELD_SAMPLES = 2**21  # of a clip whose peak is looked for: 95 s at 22 kHz, 8 MiB
 
 
 class Clip(NamedTuple):
@@ -52,36 +50,6 @@ def check_pooling(pooling: str) -> None:
     """Raises ValueError when there is no such pooling."""
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be {' or '.join(POOLINGS)}, got {pooling}")
-
-
-def check_level(level: str) -> None:
-    """Raises ValueError when there is no such level."""
-    if level not in LEVELS:
-        raise ValueError(f"level must be {' or '.join(LEVELS)}, got {level}")
-
-
-def at_level(blocks: Callable[[], Iterable[Waveform]], level: str) -> Iterator[Waveform]:
-    """The blocks of a clip as recorded (paper), or scaled to a peak of 1 for the clip (``peak``).
-
-    Loudness is part of what a model hears; ``peak`` removes it, for clips whose levels have nothing
-    to do with their classes. Digital silence stays silence.
-
-    Args:
-        blocks: begins the clip anew; with ``peak``, a clip beyond a minute or two is begun twice.
-
-    Raises:
-        ValueError: there is no such level.
-    """
-    check_level(level)
-    if level == "recorded":
-        yield from blocks()
-        return
-    peak, samples, held = np.float32(0), 0, []
-    for block in blocks():
-        peak, samples = max(peak, np.abs(block).max(initial=0)), samples + block.size
-        held = [*held, block] if samples <= _HELD_SAMPLES else []
-    for block in held or blocks():
-        yield block / peak if peak else block
 
 
 def stream(front_end: FrontEnd, blocks: Iterable[Waveform], policy: str) -> Iterator[Clip]:

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64
 
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd, LogMel, Patches, Waveform
+from coala_jax.audio.level import at_level
 from coala_jax.data.scaler import Scaler
 from coala_jax.embedding import pooling
 
@@ -50,11 +51,15 @@ class Reader:
     def blocks(self, sound: Sound, sample_rate_hz: int | None) -> Iterator[Waveform]:
         """One channel at the model's sample rate and level, in blocks.
 
+        At the level `recorded` a sound far beyond full scale is refused: the scaler would clip most
+        of it to 1, and the vector would be of nothing that the model has learned.
+
         Raises:
             DecodeError: the file cannot be decoded; the message says why.
             ValueError: the samples are no waveform, or their rate is missing.
         """
         rate_hz, begin = self.front_end.sample_rate_hz, _stream
+        most = np.inf if self.level == "peak" else decode.MAX_PEAK
         if not isinstance(sound, (str, Path, np.ndarray)):
             raise ValueError(f"a sound is a file or an array, not {type(sound).__name__}")
         if isinstance(sound, np.ndarray):
@@ -63,7 +68,12 @@ class Reader:
             if not 1_000 <= sample_rate_hz <= 1_000_000:
                 raise ValueError(f"sample_rate_hz is {sample_rate_hz}; it must be 1000 to 1000000")
             sound, begin = decode.resample(mono(sound), sample_rate_hz, rate_hz), _cut
-        return pooling.at_level(lambda: begin(sound, rate_hz), self.level)
+            if (peak := np.abs(sound).max()) > most:
+                raise ValueError(
+                    f"the waveform reaches {peak:.4g}, beyond {most:g}; it must hold floats in "
+                    "[-1, 1]. Fix: divide it by its full scale"
+                )
+        return at_level(lambda: begin(sound, rate_hz, most), self.level)
 
     def clip(
         self, sound: Sound, sample_rate_hz: int | None, policy: str, heard: "Heard"
@@ -182,11 +192,11 @@ def mono(waveform: np.ndarray) -> Float32[np.ndarray, " sample"]:
     return waveform.mean(axis=0) if waveform.ndim == 2 else waveform
 
 
-def _stream(path: str | Path, rate_hz: int) -> Iterator[Waveform]:
-    return decode.stream(Path(path), rate_hz)
+def _stream(path: str | Path, rate_hz: int, max_peak: float) -> Iterator[Waveform]:
+    return decode.stream(Path(path), rate_hz, max_peak=max_peak)
 
 
-def _cut(waveform: Waveform, rate_hz: int) -> Iterator[Waveform]:
-    del rate_hz  # it has it already
+def _cut(waveform: Waveform, rate_hz: int, max_peak: float) -> Iterator[Waveform]:
+    del rate_hz, max_peak  # it has the one already, and is checked
     for start in range(0, waveform.size, _BLOCK_SAMPLES):
         yield waveform[start : start + _BLOCK_SAMPLES]

@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32
 
 from coala_jax.audio.decode import peak_normalize
 from coala_jax.audio.frontend import FrontEnd, Waveform
+from coala_jax.audio.level import check_level
 from coala_jax.embedding import pooling
 
 MODES = ("paper", "released")
@@ -56,7 +57,7 @@ class Mfcc:
     def __init__(self, mode: str = "paper", name: str = "", level: str = "recorded") -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be {' or '.join(MODES)}, got {mode}")
-        pooling.check_level(level)
+        check_level(level)
         self.mode, self.level = mode, level
         shown = "MFCC" if mode == "paper" else "MFCC released"
         self.name = name or shown + (", peak" if level == "peak" else "")

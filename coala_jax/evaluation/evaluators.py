@@ -71,6 +71,10 @@ class ModelEvaluator:
     def sample_rate_hz(self) -> int:
         return self.embedder.sample_rate_hz
 
+    @property
+    def level(self) -> str:
+        return self.embedder.level
+
     def embed_clips(self, waveforms: Iterable[Waveform], policy: str) -> Vectors:
         return self.embedder.embed_clips(waveforms, policy)
 

@@ -102,8 +102,9 @@ def _digests(
     def digest(file: str) -> tuple[str, str]:
         try:
             return storage.file_sha256(root / file), ""
-        except OSError as error:
-            return "", f"cannot be read ({error.strerror}). Fix: correct the path, or leave it out"
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            cause = getattr(error, "strerror", None) or error
+            return "", f"cannot be read ({cause}). Fix: correct the path, or leave it out"
 
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(digest, files)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coala_jax import storage
 from coala_jax.evaluation.task_files import TaskError, read_csv, read_header, read_json, read_text
 
 URBANSOUND8K_CLIPS, URBANSOUND8K_FOLDS = 8732, 10
@@ -188,7 +189,7 @@ def _find_song(folder: Path, song: str) -> str:
     stem = song.rpartition(".")[0]
     bases = [base for base in ("genres/", "genres_original/") if (folder / base).is_dir()] + [""]
     paths = [f"{base}{stem}{suffix}" for base in bases for suffix in (".wav", ".au")]
-    return next((path for path in paths if (folder / path).is_file()), paths[0])
+    return next((path for path in paths if storage.is_file(folder / path)), paths[0])
 
 
 def _read_families(source: Path) -> dict[str, str]:

@@ -173,7 +173,7 @@ def write(flags: argparse.Namespace, command: str) -> None:
     record = evaluate(flags, command)
     flags.out.mkdir(parents=True, exist_ok=True)
     evaluation_report.remove(flags.out)  # beside new results the old ones' would look whole
-    storage.write_json(flags.out / "results.json", record)
+    storage.write_record(flags.out / "results.json", record)
     written = evaluation_report.render(flags.out)
     print(evaluation_report.tables_text(record))
     print(*written, sep="\n")

@@ -94,7 +94,7 @@ def write_record(
         "reconstructions": reconstructions,
         "map": _map(embeddings, sounds) if len(embeddings) >= 3 else None,
     }
-    storage.write_json(workdir / RECORD, record)
+    storage.write_record(workdir / RECORD, record)
     return record
 
 

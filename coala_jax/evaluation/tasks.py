@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int64
 
+from coala_jax import storage
 from coala_jax.evaluation.layouts import (
     Listing,
     Row,
@@ -110,7 +111,7 @@ def load_task(spec: str, *, allow_missing: bool = False, seed: int = 0) -> Task:
             `allow_missing`), or some class cannot be trained and tested.
     """
     task, source = _build(_read(spec, seed))
-    missing = [clip.file for clip in task.clips if not (task.root / clip.file).is_file()]
+    missing = [clip.file for clip in task.clips if not storage.is_file(task.root / clip.file)]
     if missing and (not allow_missing or len(missing) == len(task.clips)):
         raise TaskError(_missing_message(task, source, missing))
     return task.without(missing)

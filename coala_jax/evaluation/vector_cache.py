@@ -7,11 +7,13 @@ from jaxtyping import Float32
 
 from coala_jax import storage
 from coala_jax.audio import decode
+from coala_jax.audio.decode import MAX_PEAK
 from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding import embedder
 from coala_jax.evaluation import baselines, cache
 from coala_jax.evaluation.evaluators import Evaluator, Vectors
 
+_TOO_LOUD = "its samples reach {:.4g}, where full scale is 1. Fix: export it again"
 _MODULES = (decode.__name__, embedder.__name__, baselines.__name__)  # compute the vectors
 
 
@@ -47,8 +49,13 @@ class VectorCache:
     def make(self, block: dict[str, Waveform]) -> dict[str, str]:
         """Computes and caches the unknown vectors; returns digest -> cause of failures."""
         digests = [digest for digest in block if digest not in self.known]
+        failed = {}
+        if getattr(self.evaluator, "level", "recorded") != "peak":  # which hears no loudness
+            peaks = {digest: float(np.abs(block[digest]).max()) for digest in digests}
+            failed = {d: _TOO_LOUD.format(peak) for d, peak in peaks.items() if peak > MAX_PEAK}
+            digests = [digest for digest in digests if digest not in failed]
         if not digests:
-            return {}
+            return failed
         vectors = self.evaluator.embed_clips((block[digest] for digest in digests), self._policy)
         finite = np.isfinite(vectors).all(axis=1)
         good = {digest: vectors[row] for row, digest in enumerate(digests) if finite[row]}
@@ -57,7 +64,7 @@ class VectorCache:
             storage.write_arrays(self._folder / f"{storage.fingerprint(list(good))}.npz", arrays)
         self.known |= good
         cause = "its vector is not finite. Fix: leave it out, or scale its samples to [-1, 1]"
-        return {digest: cause for digest in digests if digest not in good}
+        return failed | {digest: cause for digest in digests if digest not in good}
 
     def rows(self, digests: Sequence[str]) -> Vectors:
         if not digests:

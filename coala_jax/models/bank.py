@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Float16, Float32, Float64, Int64, UInt8
 
+_LONGEST = 1.01  # of a vector: 1, in halves
 _CHUNK_ROWS = 256  # sounds that vote are compared with the whole bank, so many at a time
 
 
@@ -90,9 +91,16 @@ class Bank:
         vectors, sounds = arrays["vectors"], arrays["sounds"].astype(np.int64)
         parts = (arrays["shares"].astype(np.float32), arrays["tags"], arrays["tag_ends"])
         shares = scipy.sparse.csr_array(parts, shape=(len(vectors), tags))
-        shares.check_format()
-        if not (np.isfinite(vectors).all() and (sounds > 0).all()):
-            raise ValueError("a bank's vectors must be finite, its entries of at least one sound")
+        shares.check_format()  # ends that rise, tags of the vocabulary
+        norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
+        if not (np.isfinite(vectors).all() and (norms < _LONGEST).all() and (sounds > 0).all()):
+            raise ValueError(
+                "a bank's vectors must be finite and of length 1, its entries of at least one sound"
+            )
+        summed = shares.copy()  # as it is, for its bits
+        summed.sum_duplicates()
+        if summed.nnz and not (summed.data.min() >= 0 and summed.data.max() <= 1):
+            raise ValueError("a bank's shares must be in [0, 1], one for an entry and tag")
         return cls(vectors, shares, sounds, **settings)
 
 

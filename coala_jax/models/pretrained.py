@@ -5,7 +5,9 @@ Each file is covered by a digest in the JSON, so that no damage goes unseen.
 """
 
 import dataclasses
+import functools
 import json
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -17,19 +19,19 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from coala_jax import storage
+from coala_jax.models import arrays
 from coala_jax.models.autoencoders import LATENT_SIZE
 from coala_jax.models.bank import Bank
 from coala_jax.models.coala import build_model, initial_variables
+from coala_jax.models.description import DESCRIPTION as DESCRIPTION
+from coala_jax.models.description import DTYPES as DTYPES
+from coala_jax.models.description import FORMAT as FORMAT
+from coala_jax.models.description import KNOWN as KNOWN
+from coala_jax.models.description import ModelError as ModelError
+from coala_jax.models.description import read_description
 
-FORMAT = 3
-WEIGHTS, BANK, DESCRIPTION = "model.safetensors", "bank.safetensors", "model.json"
+WEIGHTS, BANK = "model.safetensors", "bank.safetensors"
 DECODERS = ("audio_decoder", "tag_decoder")  # of AE-C; what uses a model needs none
-DTYPES = ("float32", "float16")  # of arrays in the file; computation is in float32
-KNOWN = {"pooling": ("mean", "layers"), "level": ("recorded", "peak")}
-
-
-class ModelError(ValueError):
-    """A folder has no pretrained model, or an invalid one; the message names file and cause."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,16 +143,16 @@ class PretrainedModel:
 
     def _files(self) -> tuple[dict[str, bytes], str]:
         """The files by name, and the digest that the description names as its own."""
-        arrays = {
+        named = {
             ".".join(path): np.asarray(value, "float16" if value.dtype == "float16" else "float32")
             for path, value in sorted(flatten_dict(self.variables).items())
         }
-        weights = safetensors.numpy.save(arrays)
+        weights = safetensors.numpy.save(named)
         files = {WEIGHTS: weights}
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["variables"] = {
             "sha256": storage.sha256(weights),
-            "dtypes": {name: str(value.dtype) for name, value in arrays.items()},
+            "dtypes": {name: str(value.dtype) for name, value in named.items()},
         }
         if self.bank is not None:
             files[BANK] = safetensors.numpy.save(self.bank.to_arrays())
@@ -166,7 +168,11 @@ class PretrainedModel:
 
     @classmethod
     def load(cls, folder: storage.PathLike) -> "PretrainedModel":
-        """Reads a folder. Raises ModelError if it is missing, damaged, or of another format."""
+        """Reads a folder, a stranger's too: nothing is allocated before its size is checked.
+
+        Raises:
+            ModelError: the folder is missing, damaged, of another format, or no valid model.
+        """
         folder = storage.path(folder)
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such folder. Fix: name the folder of a model")
@@ -176,90 +182,68 @@ class PretrainedModel:
                     f"{folder}: not a pretrained model: it has no {name}. Fix: name the folder "
                     "that a training run leaves in WORKDIR/model"
                 )
-        description = _read_description(folder / DESCRIPTION)
         try:
-            stored = description.pop("variables")
-            arrays = _read_arrays(folder / WEIGHTS, stored["sha256"])
-            flat = {tuple(name.split(".")): value for name, value in arrays.items()}
-            if (settings := description["bank"]) is not None:
-                tags = len(description["vocabulary"])
-                description["bank"] = _read_bank(folder / BANK, settings, tags)
-            model = cls(**description, variables=unflatten_dict(flat))
-            shapes = jax.eval_shape(lambda: initial_variables(model.module(), jax.random.key(0)))
-            model._check_arrays(shapes, stored["dtypes"], folder / WEIGHTS)
+            return cls._of_files(folder, read_description(folder / DESCRIPTION))
         except ModelError:
             raise
         except Exception as error:  # whatever a stranger's description makes a model raise
             raise ModelError(
-                f"{folder}: invalid pretrained model ({error!r}). Fix: copy it again"
+                f"{folder}: invalid pretrained model ({error!r:.300}). Fix: copy it again"
             ) from error
-        return model
 
-    def _check_arrays(self, shapes: PyTree, dtypes: dict[str, str], file: storage.PathLike) -> None:
-        if unknown := set(dtypes.values()) - set(DTYPES):
-            raise ValueError(f"arrays of {', '.join(sorted(unknown))}, not {' or '.join(DTYPES)}")
-        wanted = {".".join(k): list(v.shape) for k, v in flatten_dict(shapes).items()}
-        wanted = {name: f"{dtypes.get(name)}{shape}" for name, shape in wanted.items()}
-        arrays = {".".join(k): v for k, v in flatten_dict(self.variables).items()}
-        found = {name: f"{value.dtype}{list(value.shape)}" for name, value in arrays.items()}
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
-                raise ModelError(
-                    f"{file}: {name} is {found.get(name, 'missing')} where the model of "
-                    f"{DESCRIPTION} has {wanted.get(name, 'none')}. Fix: copy the two files from "
-                    "one model"
-                )
-
-
-def _read_arrays(file: storage.PathLike, digest: str) -> dict[str, np.ndarray]:
-    """The arrays of a file, once its digest is checked."""
-    if not file.is_file():
-        raise ModelError(
-            f"{file}: missing, though {DESCRIPTION} names it. Fix: copy all files of the model"
-        )
-    content = storage.read_bytes(file)
-    if storage.sha256(content) != digest:
-        raise ModelError(
-            f"{file}: damaged: its digest is not the one in {DESCRIPTION}. Fix: copy all files of "
-            "the model again"
-        )
-    return safetensors.numpy.load(content)
+    @classmethod
+    def _of_files(cls, folder: storage.PathLike, fields: dict[str, Any]) -> "PretrainedModel":
+        """The model of a checked description, with the arrays that it names."""
+        weights, stored, bank = folder / WEIGHTS, fields.pop("variables"), fields["bank"]
+        # A model without arrays says what arrays it must have, whatever their names in the file.
+        found = arrays.read_header(weights)
+        parts = {name.split(".")[1]: {} for name in found if name.startswith("params.")}
+        empty = cls(**fields | {"bank": None}, variables={"params": parts})
+        wanted = {
+            name: arrays.describe(stored["dtypes"].get(name), shape)
+            for name, shape in _shapes(empty.module()).items()
+        }
+        arrays.check_header(weights, found, wanted, "the two files")
+        if bank is not None:
+            fields["bank"] = _read_bank(folder / BANK, fields, bank)
+        flat = arrays.read_arrays(weights, stored["sha256"])
+        return cls(**fields, variables=unflatten_dict(flat, sep="."))
 
 
-def _read_bank(file: storage.PathLike, settings: dict[str, Any], tags: int) -> Bank:
+@functools.lru_cache(maxsize=16)
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of each of its arrays, by dotted name; nothing is allocated or compiled."""
+    shapes = jax.eval_shape(lambda: initial_variables(module, jax.random.key(0)))
+    return {name: leaf.shape for name, leaf in flatten_dict(shapes, sep=".").items()}
+
+
+def _read_bank(file: storage.PathLike, fields: dict[str, Any], settings: dict[str, Any]) -> Bank:
     """Raises ModelError where the file is missing or damaged, or not the bank of `settings`."""
+    tags = len(fields["vocabulary"])
+    latent = LATENT_SIZE**2 * fields["config"]["model"]["filters"]
+    found = arrays.read_header(file)
+    entries, values = _lengths(found, "sounds", "int32"), _lengths(found, "shares", "float16")
+    shapes = {
+        "vectors": ("float16", [entries, latent]),
+        "sounds": ("int32", [entries]),
+        "tag_ends": ("int32", [entries + 1]),
+        "tags": ("int32", [values]),
+        "shares": ("float16", [values]),
+    }
+    wanted = {name: arrays.describe(*shape) for name, shape in shapes.items()}
+    arrays.check_header(file, found, wanted, "all files")
     try:
-        arrays = _read_arrays(file, settings.pop("sha256"))
-        return Bank.from_arrays(arrays, tags, settings)
+        settings = {name: value for name, value in settings.items() if name != "sha256"}
+        return Bank.from_arrays(arrays.read_arrays(file, fields["bank"]["sha256"]), tags, settings)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{file}: invalid bank ({error!r}). Fix: copy the model again") from error
-
-
-def _read_description(file: storage.PathLike) -> dict[str, Any]:
-    """The JSON without its format and its digest, once both are checked."""
-    try:
-        text = storage.read_bytes(file).decode()
-        description = json.loads(text)
-        found, digest = description.pop("format", None), description.pop("digest", None)
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{file}: invalid description of a model ({error}). Fix: copy it again"
+            f"{file}: invalid bank ({error!r:.300}). Fix: copy the model again"
         ) from error
-    if found != FORMAT:
-        raise ModelError(
-            f"{file}: format {found!r}: this version reads format {FORMAT}. Fix: use the "
-            "version of coala_jax that wrote it, or train again"
-        )
-    if not storage.is_sealed(text, digest):
-        raise ModelError(
-            f"{file}: damaged or edited: its digest is not that of its content. Fix: copy it again"
-        )
-    for name, known in KNOWN.items():
-        if (value := description.get(name, known[0])) not in known:
-            raise ModelError(
-                f"{file}: unknown {name} {value!s:.50}: a newer version wrote this model. "
-                "Fix: update coala_jax"
-            )
-    return description
+
+
+def _lengths(found: arrays.Header, name: str, dtype: str) -> int:
+    """How long an array of one axis is; 0 where it is none."""
+    match = re.fullmatch(rf"{dtype}\[(\d+)\]", found.get(name, ""))
+    return int(match[1]) if match else 0

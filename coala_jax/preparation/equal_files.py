@@ -14,8 +14,8 @@ _HEAD_BYTES = 2**16  # files of equal size almost always differ in these
 
 
 def file_size(path: Path) -> int:
-    """In bytes; -1 if there is no such file."""
-    return path.stat().st_size if path.is_file() else -1
+    """In bytes; -1 if there is no such file, or it cannot be looked at."""
+    return path.stat().st_size if storage.is_file(path) else -1
 
 
 def file_keys(folder: Path, sizes: Mapping[str, int], workers: int) -> dict[str, str]:

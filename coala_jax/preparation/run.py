@@ -8,7 +8,9 @@ when it is complete.
 """
 
 import csv
+import errno
 import importlib.metadata
+import os
 import shutil
 import unicodedata
 from collections import Counter
@@ -28,7 +30,7 @@ from coala_jax.preparation.equal_files import file_keys, file_size
 from coala_jax.preparation.plan import Plan, check_enough, make_plan
 from coala_jax.preparation.settings import Settings
 from coala_jax.preparation.shards import write_shards
-from coala_jax.preparation.staging import discard_staging, staging_directory
+from coala_jax.preparation.staging import discard_staging, staging_directory, staging_of
 from coala_jax.preparation.summary import Results, summarize
 from coala_jax.preparation.table import Sound, TableError, read_table
 
@@ -90,6 +92,15 @@ def prepare(
             shutil.rmtree(staging)
     except DatasetError:
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DatasetError(
+            f"{staging_of(out)}: the disk is full ({os.strerror(error.errno)}); all sounds "
+            f"together need about {storage.size_text(_needed_bytes(plan, settings))} there, of "
+            f"which {storage.size_text(_written_bytes(out))} are written. Fix: make room and run it "
+            "again, which goes on, or choose another --out"
+        ) from error
     except ValueError as error:
         raise DatasetError(f"{table}: {error}") from error
     return manifest
@@ -147,8 +158,10 @@ def _check_missing(sizes: dict[str, int], audio: Path, table: Path, allow_missin
         raise TableError(f"{audio}: no such folder. Fix: correct --audio")
     missing = [file for file, size in sizes.items() if size < 0]
     if missing and not allow_missing:
-        named = ", ".join(missing[:_NAMED]) + (" ..." if len(missing) > _NAMED else "")
-        if any((audio / unicodedata.normalize(form, missing[0])).exists() for form in _FORMS):
+        named = ", ".join(f"{file:.200}{_why(audio / file)}" for file in missing[:_NAMED])
+        named += " ..." if len(missing) > _NAMED else ""
+        other_forms = (audio / unicodedata.normalize(form, missing[0]) for form in _FORMS)
+        if any(map(storage.is_file, other_forms)):
             named += " (a file of that name is there, with its accents in another Unicode form)"
         raise TableError(
             f"{table}: {len(missing)} of {len(sizes)} sounds are not in {audio}: {named}. "
@@ -156,17 +169,41 @@ def _check_missing(sizes: dict[str, int], audio: Path, table: Path, allow_missin
         )
 
 
+def _why(path: Path) -> str:
+    """What the system says of a file that it refuses to look up; "" where there is just none."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return f" ({getattr(error, 'strerror', None) or error})"
+    return " (no file)"
+
+
 def _check_disk(out: Path, plan: Plan, settings: Settings) -> None:
-    front_end = settings.front_end
-    sounds = sum(map(len, plan.sounds.values()))
-    patch_bytes = 4 * front_end.mel_bands * front_end.patch_frames
-    needed = patch_bytes * sounds * max(1, settings.patches_per_sound)
+    needed, written = _needed_bytes(plan, settings), _written_bytes(out)
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
     free = storage.free_bytes(out)
-    if free is not None and free < needed:
+    if free is not None and free < needed - written:
+        sounds = sum(map(len, plan.sounds.values()))
         raise DatasetError(
-            f"{out}: {sounds} sounds need {storage.size_text(needed)}, but "
-            f"{storage.size_text(free)} are free. Fix: make room, or choose another --out"
+            f"{out}: {sounds} sounds need {storage.size_text(needed - written)} more, but "
+            f"{storage.size_text(free)} are free in {folder}. Fix: make room, or choose another "
+            "--out"
         )
+
+
+def _needed_bytes(plan: Plan, settings: Settings) -> int:
+    """Of the patches; where all of a sound are kept, at least."""
+    front_end = settings.front_end
+    patch_bytes = 4 * front_end.mel_bands * front_end.patch_frames
+    return patch_bytes * sum(map(len, plan.sounds.values())) * max(1, settings.patches_per_sound)
+
+
+def _written_bytes(out: Path) -> int:
+    """By a run that was killed; it is not written again."""
+    shards = staging_of(out).glob(f"dataset/*{SHARD_MARK}*")
+    return sum(shard.stat().st_size for shard in shards)
 
 
 def _write_failures(folder: Path, audio: Path, results: dict[str, Results]) -> None:
@@ -212,7 +249,8 @@ def _reuse(out: Path, fingerprint: str, settings: Settings) -> Manifest:
     if manifest.fingerprint != fingerprint:
         wanted = settings.to_dict() | settings.front_end.to_dict()
         found = manifest.settings | manifest.front_end
-        differing = [name for name, value in wanted.items() if found.get(name) != value]
+        names = wanted | found  # a limit at its default is in neither
+        differing = [name for name in names if found.get(name) != wanted.get(name)]
         what = f"with another {', '.join(differing)}" if differing else "from other sounds or tags"
         raise DatasetError(
             f"{out}: holds a dataset made {what}. Fix: choose another --out, or delete it"

@@ -1,14 +1,17 @@
 """The settings of a preparation."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from coala_jax.audio.decode import LEVELS, RESAMPLER
+from coala_jax.audio.decode import LEVELS, MAX_MINUTES, MAX_PEAK, RESAMPLER
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import FITTED
 from coala_jax.preparation.split import METHODS
 from coala_jax.preparation.table import Columns
 from coala_jax.tags.normalize import PROCESSINGS, join_processing
+
+_LIMITS = {"max_decode_minutes": MAX_MINUTES, "max_peak": MAX_PEAK}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Settings:
     max_seconds: float = (
         0.0  # longer sounds are left out, as the paper's query did with 10; 0: none
     )
+    max_decode_minutes: float = (
+        MAX_MINUTES  # longer sounds are not decoded to their end; 0: all are
+    )
+    max_peak: float = MAX_PEAK  # louder sounds are left out, unless `level` is peak; 0: none
     level: str = "recorded"  # as in the paper; peak: every sound at a peak of 1
     scaling: str = "global"  # one minimum and maximum; per_frame: one per time column (released)
     front_end: FrontEnd = field(default_factory=FrontEnd)
@@ -60,7 +67,8 @@ class Settings:
 
         for name in ("vocabulary_size", "min_tag_sounds"):
             require(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("seed", "patches_per_sound", "max_seconds"):
+        limits = ("max_seconds", *_LIMITS)
+        for name in ("seed", "patches_per_sound", *limits):
             require(getattr(self, name) >= 0, name, "at least 0")
         require(0 < self.max_document_fraction <= 1, "max_document_fraction", "in (0, 1]")
         require(0 < self.validation_fraction < 1, "validation_fraction", "between 0 and 1")
@@ -82,4 +90,19 @@ class Settings:
         """As in the manifest, which has the front end under a key of its own."""
         content = asdict(self) | {"resampler": RESAMPLER, "stop_words": list(self.stop_words)}
         del content["front_end"]
-        return content
+        # They change no ordinary dataset: one that was made before there were limits is the same.
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in _LIMITS or value != _LIMITS[name]
+        }
+
+    @property
+    def longest_seconds(self) -> float:
+        """Of a sound that is decoded: the smaller of the two bounds."""
+        return min(self.max_seconds or math.inf, 60 * self.max_decode_minutes or math.inf)
+
+    @property
+    def loudest(self) -> float:
+        """The largest absolute sample of a sound that is taken; at level `peak` any will do."""
+        return math.inf if self.level == "peak" else self.max_peak or math.inf

@@ -21,9 +21,10 @@ _STAMP, _LOCK = "fingerprint", "lock"
 
 def discard_staging(out: Path) -> None:
     """Removes the staging directory of a run that was killed just after it finished."""
-    staging = _beside(out)
+    staging = staging_of(out)
     if (staging / _STAMP).is_file():
         shutil.rmtree(staging)
+    storage.sweep_temporary(out, older_seconds=60.0)  # of a report that was being written
 
 
 @contextlib.contextmanager
@@ -33,9 +34,9 @@ def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
     Raises:
         DatasetError: another process uses it, or it holds something else.
     """
-    staging = _beside(out)
+    staging = staging_of(out)
     stamp = staging / _STAMP
-    if staging.exists() and not stamp.is_file() and not all(map(_begins, staging.iterdir())):
+    if staging.exists() and not stamp.is_file() and not all(map(_is_own, staging.iterdir())):
         raise DatasetError(
             f"{staging}: needed to make {out}, but it holds something else. Fix: move it away, or "
             "choose another --out"
@@ -58,13 +59,14 @@ def staging_directory(out: Path, fingerprint: str) -> Iterator[Path]:
         yield staging
 
 
-def _begins(path: Path) -> bool:
-    """Whether a run that is killed before there is a fingerprint may leave this file."""
-    return path.name == _LOCK or storage.is_temporary(path)
-
-
-def _beside(out: Path) -> Path:
+def staging_of(out: Path) -> Path:
+    """The staging directory of a dataset."""
     return out.with_name(out.name + ".work")
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a run that is killed before the directory has its stamp may leave it."""
+    return path.name == _LOCK or (path.name.startswith(_STAMP) and storage.is_temporary(path.name))
 
 
 class Written(NamedTuple):

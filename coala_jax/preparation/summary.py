@@ -45,6 +45,7 @@ def summarize(
         tag_sounds: split -> sounds with each tag of the vocabulary.
         tags_per_sound: how many sounds have 0, 1, 2, ... tags of the vocabulary.
         tags_left_out: cause -> distinct tags.
+        loudest: file and largest absolute sample of the loudest sound kept, before any scaling.
         value_range: smallest and largest log-mel value of the training patches.
     """
     kept = {split: [pair for pair in some if not pair[1].error] for split, some in results.items()}
@@ -53,6 +54,7 @@ def summarize(
     copies = errors.pop(COPY, 0)
     sources = Counter(sound.source or settings.name for sound, _ in everything)
     train_sources = Counter(sound.source or settings.name for sound, _ in kept["train"])
+    loudest = max(everything, key=lambda pair: pair[1].peak)
     by_size = sorted(sources, key=lambda source: (-sources[source], source))
     return {
         "sounds": {
@@ -81,6 +83,7 @@ def summarize(
         "seconds": _durations(np.array([r.seconds for _, r in everything], np.float64), settings),
         **_tags(kept, plan.vocabulary),
         "tags_left_out": plan.tags_left_out,
+        "loudest": [loudest[0].file, round(loudest[1].peak, 6)],
         "value_range": [float(np.min(scaler.minimum)), float(np.max(scaler.maximum))],
     }
 

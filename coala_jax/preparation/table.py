@@ -96,6 +96,10 @@ def _find_columns(path: Path, header: Sequence[str], columns: Columns) -> Column
     """The columns of the table; an optional one that is missing stays empty."""
     if not header:
         raise TableError(f"{path}: empty. Fix: name the columns in the first line")
+    if repeated := sorted({name for name in header if name and header.count(name) > 1}):
+        raise TableError(
+            f"{path}: two columns are called {repeated[0]!r}. Fix: name each column once"
+        )
     optional = {
         name: getattr(columns, name) or (name if name in header else "")
         for name in ("group", "id", "source")

@@ -4,7 +4,6 @@ For people who ask what was kept and dropped, and whether the dataset is worth t
 report holds no dates, times or paths: equal records give equal bytes.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from coala_jax import storage
 from coala_jax.reporting import style
 from coala_jax.reporting.dataset_plot import draw, label, most_frequent
+from coala_jax.reporting.markdown import escape
 
 MANIFEST, REPORT, FIGURE = "manifest.json", "report.md", "report.png"
 PAPER_TRAINING_SOUNDS = 170_906
@@ -20,6 +20,7 @@ DROPPED = 0.05  # of the sounds listed, in one stage
 FEW_TRAINING_SOUNDS, FEW_VALIDATION_GROUPS = 1000, 10
 FRACTION_OFF = 0.02  # of validation
 COMMON = 0.5  # of the sounds have the tag
+BEYOND_FULL_SCALE = 1.5  # a decoded mp3 or ogg may overshoot 1 by a little
 TAGS_LISTED, TAGS_NAMED = 20, 5
 STAGES = {
     "excluded": "excluded by id",
@@ -104,6 +105,12 @@ def remarks(manifest: dict[str, Any]) -> list[str]:
         )
     if groups < FEW_VALIDATION_GROUPS:
         found.append(f"Few groups in validation: {groups:,}; its metrics depend on the choice.")
+    if manifest["settings"].get("level") != "peak" and _loudest(record)[1] > BEYOND_FULL_SCALE:
+        file, peak = _loudest(record)
+        found.append(
+            f"{_escape(file)} reaches {peak:.4g}, where full scale is 1: such a sound may set the "
+            "range that scales all patches."
+        )
     short = record["seconds"]["shorter_than_patch"]
     if short > sounds["kept"] / 2:
         found.append(f"{_percent(short, sounds['kept'])} of the sounds are shorter than a patch.")
@@ -129,13 +136,21 @@ def _overview(manifest: dict[str, Any]) -> str:
         u for u in (("hours", 3600), ("minutes", 60), ("seconds", 0)) if total >= u[1]
     )
     tags = sum(number * count for number, count in enumerate(record["tags_per_sound"]))
+    file, peak = _loudest(record)
+    loudest = f" The loudest sound is {_escape(file)}, with a peak of {peak:.4g}." if file else ""
     return (
         f"{sounds['kept']:,} of {sounds['listed']:,} sounds kept "
         f"({_percent(sounds['kept'], sounds['listed'])}), {total / max(size, 1):,.1f} {unit}. "
         f"Size of the vocabulary: {len(manifest['vocabulary']):,}; tags per sound: "
         f"{tags / sounds['kept']:.1f} on average. "
-        f"Log-mel values of the training patches: {low:.4g} to {high:.4g}."
+        f"Log-mel values of the training patches: {low:.4g} to {high:.4g}.{loudest}"
     )
+
+
+def _loudest(record: dict[str, Any]) -> tuple[str, float]:
+    """File and peak of the loudest sound; datasets of before do not name it."""
+    file, peak = record.get("loudest", ("", 0.0))
+    return file, peak
 
 
 def _stages(record: dict[str, Any]) -> Iterator[tuple]:
@@ -211,8 +226,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text in which Markdown finds no marks; a_b needs no escape, _a_ does."""
-    return re.sub(r"([\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", label(text, 160))
+    return escape(label(text, 160))
 
 
 def _percent(part: float | int, whole: float | int = 1) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from coala_jax import storage
 from coala_jax.reporting import evaluation_plots, style, tables
+from coala_jax.reporting.markdown import escape
 
 FORMAT = 1
 REPORT = "report.md"
@@ -105,9 +106,9 @@ def _tasks(record: Record) -> str:
         if len(folds) == 1:
             split = f"{folds[0]['train']} to train on and {folds[0]['test']} to test"
         lines.append(f"- {tables.plain(task['title'])}: {task['clips']} clips, {split}.")
-        lines += [f"  - {remark}" for remark in task["remarks"]]
+        lines += [f"  - {escape(remark)}" for remark in task["remarks"]]
         for part, files in task["left_out"].items():
-            named = ", ".join(files[:5]) + (" …" if len(files) > 5 else "")
+            named = ", ".join(map(escape, files[:5])) + (" …" if len(files) > 5 else "")
             lines.append(f"  - left out of {part}: {len(files)} ({named})")
     return "\n".join(lines)
 
@@ -115,19 +116,19 @@ def _tasks(record: Record) -> str:
 def _provenance(record: Record) -> str:
     settings, versions = record["settings"], record["versions"].items()
     lines = [
-        f"    {record['command']}",
+        f"    {' '.join(record['command'].split())}",
         "",
         f"- padding of clips: {settings['policy']}; seeds of the classifiers: "
         f"{', '.join(map(str, settings['seeds']))}; of everything else: {settings['seed']}",
         f"- device: {record['device']}",
         f"- versions: {', '.join(f'{name} {version}' for name, version in versions)}",
         *(
-            f"- model {one['name']}: {one['digest']}"
+            f"- model {escape(one['name'])}: {one['digest']}"
             + (", pooling layers" if tables.is_layers(one) else "")
             + _LEVELS[one["level"]]
             for one in record["models"]
         ),
-        *(f"- data of {task['name']}: {task['digest']}" for task in record["tasks"]),
+        *(f"- data of {escape(task['name'])}: {task['digest']}" for task in record["tasks"]),
     ]
     if {one["level"] for one in record["models"]} >= {"recorded", "peak"}:
         lines.append(

@@ -6,6 +6,8 @@ Accuracies are shares of 1 in the record and per cent in the tables, as the pape
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coala_jax.reporting.markdown import escape
+
 Record = Mapping[str, Any]
 
 HEADS = {
@@ -178,8 +180,8 @@ def descriptor_title(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """A name that is one line and breaks no cell of a table."""
-    return " ".join(name.split()).replace("|", "\\|")
+    """A name that is one line, breaks no cell of a table and holds no HTML."""
+    return escape(name)
 
 
 def _quoted(model: Record) -> str:

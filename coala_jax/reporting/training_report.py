@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from coala_jax import storage
 from coala_jax.reporting import embedding_map, style, training_plots
+from coala_jax.reporting.markdown import escape
 
 FORMAT = 2  # of results.json
 CONTENTS = {
@@ -90,9 +91,11 @@ def render(workdir: Path) -> list[Path]:
         software = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         shown = {"software": software, "choice": choice(record), "table": table(record)}
         weights = record.get("source_weights")  # records of before there were any lack them
-        shown["weighted"] = _WEIGHTED.format(weights) if weights else ""
+        shown["weighted"] = _WEIGHTED.format(escape(weights)) if weights else ""
         shown["vote"] = _VOTE.format(**bank) if (bank := record["bank"]) else ""
-        parts.append(_RECORD.format(**record, **shown))
+        shown["corpus"] = escape(record["corpus"])
+        shown["command"] = " ".join(record["command"].split())
+        parts.append(_RECORD.format(**record | shown))
     for name in figures:
         title = Path(name).stem.replace("_", " ").capitalize()
         parts.append(f"## {title}\n\n![{title}]({name})\n\n{title}: {CONTENTS[name]}.")

@@ -140,14 +140,12 @@ def _unpack_members(sounds: Iterable[ListedSound], tree: Path) -> dict[str, str]
         if source.is_symlink() or not source.is_file():
             continue  # `_keep` then misses each of its sounds
         try:
-            members = read_members(source, paths)
+            for path, content in read_members(source, paths):
+                place = _place(container, path, tree)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
         except ContainerError as error:
             broken[container] = str(error)
-            continue
-        for path, content in members.items():
-            place = _place(container, path, tree)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
     return broken
 
 

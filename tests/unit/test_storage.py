@@ -127,3 +127,19 @@ def test_a_folder_is_replaced_and_an_old_one_swept(tmp_path):
 def test_remote_names_are_told_from_local_ones():
     assert storage.is_local("/a/b") and storage.is_local("a://b") is False
     assert os.fspath(storage.path("gs://bucket/a") / "b") == "gs://bucket/a/b"
+
+
+def test_every_damage_of_a_record_is_found(tmp_path):
+    content = {"kind": "training", "score": 0.25, "tags": ["é"]}
+    for escaped in (False, True):
+        file = tmp_path / f"{escaped}.json"
+        storage.write_record(file, content, escaped=escaped)
+        assert storage.read_json(file) == content
+        size = file.stat().st_size
+        for change, places in ((flipped, range(8 * size)), (truncated, range(size - 1))):
+            for place in change(file, places):
+                with pytest.raises(ValueError, match=r"\.json: "):
+                    storage.read_json(file)
+                    pytest.fail(f"{change.__name__} at {place} was not seen")
+    storage.write_json(tmp_path / "plain.json", content)  # of before there were seals
+    assert storage.read_json(tmp_path / "plain.json") == content

@@ -174,7 +174,6 @@ CONTRADICTIONS = {
     ),
     "CRC": (lambda d: rewrite(d, EXAMPLES[:5], crc32c=7), ["CRC-32C"]),
     "tag counts": (lambda d: resaved(d, tag_counts=[0] * 6), ["tag_counts"]),
-    "no tag counts": (lambda d: resaved(d, tag_counts=[]), ["tag_counts"]),
     "side files": (lambda d: resaved(d, side_files={}), ["features.json", "dataset_info.json"]),
 }
 

@@ -1,17 +1,25 @@
 """The containers that hold sounds, written here byte by byte."""
 
+import io
 import struct
+import time
+import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from coala_jax.data_prep.sample_corpus import containers
-from coala_jax.data_prep.sample_corpus.containers import ContainerError, read_members
+from coala_jax.data_prep.sample_corpus.containers import ContainerError
 
 from tests.containers import qt_resource, sound_set
 
 BELL, DRUM = b"RIFF bell" * 30, b"OggS drum" * 50
+
+
+def read_members(path: Path, names: Collection[str]) -> dict[str, bytes]:
+    return dict(containers.read_members(path, names))
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -86,3 +94,83 @@ def test_a_member_larger_than_any_sound_is_refused(tmp_path, monkeypatch):
     for path, name in ((zipped, "sound/bell.wav"), (qt, "a/bell.wav")):
         with pytest.raises(ContainerError, match=name):
             read_members(path, {name})
+
+
+def packed(method: int, content: bytes = BELL, name: str = "a/bell.wav") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def with_field(zipped: bytes, offset: int, value: bytes) -> bytes:
+    """A zip of one member, with a field of its central directory replaced."""
+    at = zipped.rindex(b"PK\1\2") + offset
+    return zipped[:at] + value + zipped[at + len(value) :]
+
+
+def qt_nodes(nodes: list[tuple[int, int, int, int]]) -> bytes:
+    """A resource of version 1: name, flags, and count and first of the children of each node."""
+    tree = b"".join(struct.pack(">IHII", *node) for node in nodes)
+    texts = struct.pack(">HI", 1, 0) + "a".encode("utf-16-be")
+    return struct.pack(">4sIIII", b"qres", 1, 20, 20 + len(tree), 20 + len(tree)) + tree + texts
+
+
+DEFLATED = packed(zipfile.ZIP_DEFLATED)
+SHARED = qt_nodes([(0, 2, 2, n + 1) for n in range(40)] + [(0, 0, 0, 0)] * 2)
+DEEP = qt_nodes([(0, 2, 1, n + 1) for n in range(5_000)] + [(0, 0, 0, 0)])
+HOSTILE = {
+    "encrypted": ("a.pk3", with_field(DEFLATED, 8, b"\1\0"), "encrypted"),
+    "lzma": ("a.pk3", packed(zipfile.ZIP_LZMA), "method 14"),
+    "bzip2": ("a.pk3", packed(zipfile.ZIP_BZIP2), "method 12"),
+    "unknown method": ("a.pk3", with_field(DEFLATED, 10, b"\x63\0"), "method 99"),
+    "size too small": ("a.pk3", with_field(DEFLATED, 24, b"\1\0\0\0"), "damaged"),
+    "bomb": ("a.pk3", with_field(DEFLATED, 24, b"\xfe\xff\xff\xff"), "too much for a sound"),
+    "cut": ("a.pk3", DEFLATED[:40] + DEFLATED[60:], "damaged"),
+    "wrong sum": ("a.pk3", DEFLATED.replace(DEFLATED[14:18], b"abcd"), "damaged"),
+    "shared children": ("a.rcc", SHARED, "no tree"),
+    "cycle": ("a.rcc", qt_nodes([(0, 2, 1, 0)]), "no tree"),
+    "many children": ("a.rcc", qt_nodes([(0, 2, 2**32 - 1, 0)]), "no tree"),
+    "empty": ("a.rcc", b"", "damaged"),
+    "empty set": ("a.cat", b"", "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_container_is_refused_at_once(tmp_path, case):
+    name, content, token = HOSTILE[case]
+    path = write(tmp_path / name, content)
+    wanted = {"a/bell.wav", "/".join("a" * 50)}
+    began = time.process_time()
+    with pytest.raises(ContainerError, match=token) as error:
+        read_members(path, wanted)
+    assert time.process_time() - began < 1
+    assert name in str(error.value)
+
+
+def test_folders_without_a_wanted_member_are_not_entered(tmp_path):
+    assert read_members(write(tmp_path / "a.rcc", DEEP), {"a/bell.wav"}) == {}
+
+
+@pytest.mark.parametrize("name", ["/etc/bell.wav", "a/../../bell.wav"])
+def test_a_name_that_leads_out_of_the_container_is_refused(tmp_path, name):
+    path = write(tmp_path / "a.pk3", packed(zipfile.ZIP_DEFLATED, name=name))
+    with pytest.raises(ContainerError, match="leads out"):
+        read_members(path, {name})
+    assert read_members(path, {"bell.wav"}) == {}
+
+
+def test_members_are_not_held_together(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pk3", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"{number}.wav", bytes(2_000_000))
+    tracemalloc.start()
+    try:
+        names = {f"{number}.wav" for number in range(5)}
+        found = sum(
+            len(content) for _, content in containers.read_members(Path(archive.filename), names)
+        )
+        assert found == 10_000_000
+        assert tracemalloc.get_traced_memory()[1] < 7e6
+    finally:
+        tracemalloc.stop()

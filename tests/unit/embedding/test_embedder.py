@@ -14,6 +14,7 @@ import soxr
 
 from coala_jax import default_config
 from coala_jax.audio import decode
+from coala_jax.audio import level as level_module
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.cli import embed as embed_command
 from coala_jax.data.scaler import Scaler
@@ -499,7 +500,7 @@ def test_nothing_depends_on_blocks_threads_batches_or_order(ae_c, files, level, 
     wanted = np.stack(wanted)
     assert_close(model.embed(files), wanted)
     monkeypatch.setattr(decode, "_BLOCK_SAMPLES", 5_000)
-    monkeypatch.setattr(pooling, "_HELD_SAMPLES", 20_000)
+    monkeypatch.setattr(level_module, "_HELD_SAMPLES", 20_000)
     monkeypatch.setattr(encoder, "_ROWS", 7)
     for threads in (1, 3):
         assert_close(model.embed(files, workers=threads), wanted)

@@ -95,3 +95,17 @@ def test_a_vector_of_zeros_is_near_to_nothing(store):
     store.add(table([700], np.zeros((1, SIZE), np.float32)))
     ids, _ = store.nearest("embedding", np.ones(SIZE), 1000)
     assert len(ids) == ROWS and 700 not in ids
+
+
+def test_a_damaged_file_of_the_database_is_a_sentence_that_names_the_index(store, tmp_path):
+    """LanceDB raises errors of many classes, which name its own source files, or panics."""
+    (data,) = tmp_path.glob("t.lance/data/*.lance")
+    (manifest,) = tmp_path.glob("t.lance/_versions/*.manifest")
+    for file in (data, manifest):
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=r"may be damaged.*Fix") as error:
+            list(Store(tmp_path, "t").scan(["embedding", "path"]))
+        assert str(tmp_path) in str(error.value)
+        file.write_bytes(whole)
+    assert sum(rows.num_rows for rows in Store(tmp_path, "t").scan(["path"])) == ROWS

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from coala_jax.audio import level as level_module
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.embedding import pooling
+from coala_jax.audio.level import at_level
 from coala_jax.embedding.embedder import Embedder
-from coala_jax.embedding.pooling import LayersPool, MeanPool, at_level, cut
+from coala_jax.embedding.pooling import LayersPool, MeanPool, cut
 from tests.synthetic import tiny_model
 from tests.unit.embedding.test_embedder import noise
 
@@ -197,7 +198,7 @@ def test_a_small_deviation_is_exact_beside_a_huge_offset_and_that_of_a_constant_
 
 @pytest.mark.parametrize("held", [10, 2], ids=["held", "read twice"])
 def test_a_clip_at_its_peak_is_the_same_however_loud_it_was_recorded(held, monkeypatch):
-    monkeypatch.setattr(pooling, "_HELD_SAMPLES", held)
+    monkeypatch.setattr(level_module, "_HELD_SAMPLES", held)
     clip, reads = np.array([0.1, -0.4, 0.2], np.float32), []
 
     def level(samples: np.ndarray, level: str) -> np.ndarray:

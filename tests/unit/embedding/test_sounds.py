@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import soundfile
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.embedding.sounds import windows
+from coala_jax.data.scaler import Scaler
+from coala_jax.embedding.sounds import Reader, windows
 
 FRONT_END = FrontEnd()
 FRAMES_PER_SECOND = 22_000 / 512
@@ -26,3 +28,16 @@ def test_windows_do_not_depend_on_the_parts_in_which_frames_come(frames, hop_sec
         np.testing.assert_array_equal(np.concatenate([part.patches for part in found]), wanted)
         seconds = np.concatenate([part.seconds for part in found])
         np.testing.assert_allclose(seconds, np.array(middles) / FRAMES_PER_SECOND)
+
+
+@pytest.mark.parametrize("level", ["recorded", "peak"])
+def test_a_sound_far_beyond_full_scale_is_refused_where_loudness_is_heard(tmp_path, level):
+    reader = Reader(FRONT_END, level, Scaler(-15.0, 5.0))
+    loud = np.float32(1e9) * np.sin(np.arange(9_000, dtype=np.float32))
+    soundfile.write(tmp_path / "a.wav", loud, 22_000, "FLOAT")
+    for sound, rate_hz in ((tmp_path / "a.wav", None), (loud, 22_000)):
+        if level == "peak":
+            assert np.abs(np.concatenate(list(reader.blocks(sound, rate_hz)))).max() == 1
+            continue
+        with pytest.raises(ValueError, match=r"reach.*beyond 8"):
+            list(reader.blocks(sound, rate_hz))

@@ -273,3 +273,14 @@ def test_equal_names_and_unknown_policies_are_errors(root, cache):
     with pytest.raises(ValueError, match="mean"):
         extract(root, FILES, both[:1], "mean", cache)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("level", ["recorded", "peak"])
+def test_a_clip_far_beyond_full_scale_is_listed_where_loudness_is_heard(root, cache, level):
+    soundfile.write(root / FILES[1], np.full(800, 9.0), 8_000, subtype="FLOAT")
+    evaluator = Counting()
+    evaluator.level = level
+    extracted = extract(root, FILES, [evaluator], "paper", cache)
+    assert list(extracted.failures) == ([FILES[1]] if level == "recorded" else [])
+    assert len(extracted.files) == len(FILES) - len(extracted.failures)
+    assert all("where full scale is 1" in cause for cause in extracted.failures.values())

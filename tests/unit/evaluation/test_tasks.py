@@ -316,3 +316,12 @@ def test_without_too_many_is_an_error_also_of_missing_files(tmp_path: Path, file
         (tmp_path / file).unlink()
     with pytest.raises(TaskError, match=token):
         load_task(str(tmp_path), allow_missing=True)
+
+
+def test_a_path_that_the_system_refuses_is_a_missing_file(tmp_path: Path) -> None:
+    own(tmp_path, FOUR)
+    with (tmp_path / "clips.csv").open("a") as table:
+        table.write(f"\n{'x' * 300},x,2")
+    with pytest.raises(TaskError, match="1 of 5"):
+        load_task(str(tmp_path))
+    assert load_task(str(tmp_path), allow_missing=True).left_out == {"fold 2": ["x" * 300]}

@@ -1,6 +1,5 @@
 """The validation sounds, what is measured on them, and the record of a run."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,7 +178,7 @@ def write_record(
 
 def test_the_record_holds_figures_map_and_reconstructions(sounds, figures, tmp_path):
     record = write_record(tmp_path, sounds, figures)
-    assert record == json.loads((tmp_path / "results.json").read_text())
+    assert record == storage.read_json(tmp_path / "results.json")
     told = {"kind": "training", "corpus": "random", "case": "ae_c", "epochs": 2, "command": "cmd"}
     told |= {"sounds": {"train": TRAIN, "validation": VALIDATION}, "tags": TAGS}
     told["kept"] = {"rule": "last", "epoch": 2, "macro_auc": None, "patience": 0}

@@ -1,12 +1,16 @@
 """One sound to its patches."""
 
 import dataclasses
+import hashlib
+import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from coala_jax.audio import decode, level
 from coala_jax.audio.decode import load
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.preparation import extract as module
@@ -87,6 +91,87 @@ def test_what_cannot_be_decoded_is_a_result_too_but_no_error_of_our_own(
     def broken(*args: object, **kwargs: object) -> np.ndarray:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "load", broken)
+    monkeypatch.setattr(module, "stream", broken)
     with pytest.raises(ZeroDivisionError):
         extract(path, SETTINGS)
+
+
+def test_a_long_sound_is_analysed_as_it_comes_and_gives_the_bits_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_BLOCK_SAMPLES", 10_001)
+    monkeypatch.setattr(level, "_HELD_SAMPLES", 50_000)  # at its peak it is decoded twice
+    path, samples = tmp_path / "a.wav", noise(22_000 * 7)
+    for changes in ({}, {"level": "peak"}, {"front_end": FrontEnd(clip_seconds=3.0, noise=1e-3)}):
+        settings = dataclasses.replace(SETTINGS, patches_per_sound=3, **changes)
+        result = extracted(path, samples, patches_per_sound=3, **changes)
+        waveform = load(path, 22_000)
+        assert result.peak == np.abs(waveform).max()
+        digest = hashlib.blake2b(waveform.tobytes(), digest_size=16).hexdigest()
+        assert (result.digest, result.seconds) == (digest, 7.0)
+        if settings.level == "peak":
+            waveform = decode.peak_normalize(waveform)
+        log_mel = settings.front_end.log_mel(waveform)
+        assert result.frames == tuple(settings.front_end.patch_starts(log_mel, 3).tolist())
+        for patch, frame in zip(result.patches, result.frames, strict=True):
+            np.testing.assert_array_equal(patch, log_mel[:, frame : frame + 96])
+
+
+def test_memory_of_a_long_sound_is_that_of_its_spectrogram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two minutes: 11 MB of samples, 2 MB of log-mel."""
+    monkeypatch.setattr(decode, "_BLOCK_SAMPLES", 2**15)
+    tone = (3000 * np.sin(np.arange(8_000 * 120) / 5)).astype(np.int16)
+    soundfile.write(tmp_path / "a.flac", tone, 8_000)
+    tracemalloc.start()
+    try:
+        result = extract(tmp_path / "a.flac", SETTINGS)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert result.seconds == 120
+    assert most < 9e6
+    assert kept < 1e6
+
+
+def test_a_sound_longer_than_the_bound_is_not_decoded_to_its_end(tmp_path: Path) -> None:
+    """Silence as FLAC takes a few bytes a second; its header may leave the length open."""
+    silence = io.BytesIO()
+    soundfile.write(silence, np.zeros(1_000 * 61, np.int16), 1_000, format="FLAC")
+    flac = silence.getvalue()
+    assert len(flac) < 20_000
+    one_minute = dataclasses.replace(SETTINGS, max_decode_minutes=1.0)
+    length = int.from_bytes(flac[21:26], "big") >> 36 << 36  # 0: unknown
+    unknown = flac[:21] + length.to_bytes(5, "big") + flac[26:]
+    for content in (flac, unknown):
+        (tmp_path / "a.flac").write_bytes(content)
+        result = extract(tmp_path / "a.flac", one_minute)
+        assert (result.error, result.frames) == ("TooLong", ())
+        assert "60 s" in result.cause
+    assert extract(tmp_path / "a.flac", SETTINGS).error == "Silent"
+
+
+def test_an_hour_is_the_bound_where_none_is_given(tmp_path: Path) -> None:
+    """The header is enough."""
+    (tmp_path / "a.wav").write_bytes(b"")
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", 1_000, 1, "PCM_U8") as file:
+        file.write(np.zeros(1))
+    with (tmp_path / "a.wav").open("r+b") as file:
+        file.truncate(44 + 1_000 * 3_601)  # holes on the disk
+        file.seek(40)
+        file.write((1_000 * 3_601).to_bytes(4, "little"))
+    assert extract(tmp_path / "a.wav", SETTINGS).error == "TooLong"
+    with pytest.raises(decode.TooLongError, match="3600 s"):
+        load(tmp_path / "a.wav", 22_000)
+
+
+def test_a_sound_far_beyond_full_scale_is_left_out_unless_it_does_no_harm(tmp_path: Path) -> None:
+    path, loud = tmp_path / "a.wav", 2e9 * noise(9_000)
+    refused = extracted(path, loud)
+    assert refused.error == "TooLoud"
+    assert "where full scale is 1" in refused.cause
+    assert extracted(path, loud, max_peak=0.0).peak > 9e8
+    assert extracted(path, loud, level="peak").peak > 9e8
+    assert extracted(path, np.full(9_000, 8.0)).error == ""
+    assert extracted(path, np.full(9_000, 8.01)).error == "TooLoud"

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import errno
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import soundfile
 
 from coala_jax.audio.frontend import FrontEnd
-from coala_jax.data.dataset import SplitReader
+from coala_jax.data.dataset import DatasetWriter, SplitReader
 from coala_jax.data.scaler import Scaler
 from coala_jax.data.schema import SPLITS, Manifest
 from coala_jax.data.tfrecord import DatasetError
@@ -251,8 +253,25 @@ def test_a_full_disk_is_known_before_the_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_367))
     with pytest.raises(DatasetError) as error:
         prepare(tiny.audio, tiny.table, dataset, SETTINGS)
-    assert str(dataset) in str(error.value)
+    assert f"{dataset}: 12 sounds need 442.4 kB more, but 442.4 kB are free in {tmp_path}" in str(
+        error.value
+    )
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=442_368))
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(DatasetError) as error:
+        patch.setattr(DatasetWriter, "finish", full)
+        prepare(tiny.audio, tiny.table, dataset, SETTINGS)
+    for token in (
+        f"{dataset}.work: the disk is full",
+        "need about 442.4 kB",
+        "44?.? kB are written",
+    ):
+        assert re.search(token.replace("44?.?", "44[0-9][.][0-9]"), str(error.value))
+    # What is written needs no room again.
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
     prepare(tiny.audio, tiny.table, dataset, SETTINGS)
 
 
@@ -290,3 +309,34 @@ def test_a_dataset_is_reused_for_the_same_input_alone(tiny: Corpus, tmp_path: Pa
         change(tiny)
         refused()
         write_table(tiny.table, tiny.tags, tiny.group)
+
+
+def test_one_bad_path_one_loud_sound_and_one_without_end_cost_themselves_alone(
+    tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = np.zeros(1_000 * 61, np.int16)
+    soundfile.write(tiny.audio / "02.flac", endless, 1_000, format="FLAC")
+    soundfile.write(tiny.audio / "04.flac", np.full(4_400, 1e9), 22_000, "FLOAT", format="WAV")
+    long, closed = "x" * 300 + ".wav", "closed/13.wav"
+    bad = {long: {"tag0"}, closed: {"tag1"}}
+    write_table(tiny.table, tiny.tags | bad, tiny.group | {long: "long", closed: "closed"})
+    stat = Path.stat
+
+    def refuse(path: Path, **options: object) -> object:
+        if path.parent.name == "closed":  # tests may run as root, who may read everything
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    settings = dataclasses.replace(SETTINGS, max_decode_minutes=1.0)
+    with pytest.raises(TableError) as error:
+        prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings)
+    for token in ("2 of 14", f"{closed} (Permission denied)", "x (File name too long)"):
+        assert token in str(error.value)
+    manifest = prepare(tiny.audio, tiny.table, tmp_path / "dataset", settings, allow_missing=True)
+    failures = {row["file"]: row["error"] for row in read_table(tmp_path / "dataset/failures.csv")}
+    wanted = {"02.flac": "TooLong", "04.flac": "TooLoud", closed: "Unreadable", long: "Unreadable"}
+    assert failures == wanted
+    assert manifest.preparation["sounds"]["kept"] == 10
+    file, peak = manifest.preparation["loudest"]
+    assert (file, peak) == ("01.flac", pytest.approx(np.abs(mono(tiny.audio / file)).max()))

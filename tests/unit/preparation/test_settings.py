@@ -1,5 +1,7 @@
 """The two modes, and what is refused before any work."""
 
+import math
+
 import pytest
 
 from coala_jax.audio.frontend import FrontEnd
@@ -52,6 +54,8 @@ def test_the_released_code_differs_in_three_settings_and_the_front_end() -> None
         ("patches_per_sound", -1),
         ("max_seconds", -1.0),
         ("max_seconds", float("nan")),
+        ("max_decode_minutes", -1.0),
+        ("max_peak", float("nan")),
         ("tag_processing", "none"),
         ("split", "even"),
         ("level", "loud"),
@@ -62,3 +66,17 @@ def test_values_out_of_range_are_refused_at_once(name: str, value: object) -> No
     with pytest.raises(ValueError, match=f"{name} is {value!r}"):
         Settings("tiny", **{name: value})
     Settings("tiny", max_document_fraction=1.0, seed=0, patches_per_sound=0, max_seconds=0.5)
+
+
+def test_limits_are_part_of_a_dataset_only_where_they_are_not_the_default() -> None:
+    """Else every dataset of before would be another one."""
+    changed = Settings("any", max_decode_minutes=120.0, max_peak=0.0)
+    assert changed.to_dict() == Settings("any").to_dict() | {
+        "max_decode_minutes": 120.0,
+        "max_peak": 0.0,
+    }
+    assert (changed.longest_seconds, changed.loudest) == (7200, math.inf)
+    both = Settings("any", max_seconds=10.0, level="peak")
+    assert (both.longest_seconds, both.loudest) == (10, math.inf)
+    assert (Settings("any").longest_seconds, Settings("any").loudest) == (3600, 8)
+    assert Settings("any", max_decode_minutes=0.0).longest_seconds == math.inf

@@ -1,12 +1,14 @@
 """What a killed run left of a shard and its journal, and how much of it is believed."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from coala_jax.data.tfrecord import DatasetError, ShardWriter
 from coala_jax.preparation.extract import ExtractionResult
-from coala_jax.preparation.staging import Journal, Written, staging_directory
+from coala_jax.preparation.staging import Journal, Written, discard_staging, staging_directory
 from coala_jax.preparation.table import Sound
 from tests.damage import flipped, truncated
 
@@ -103,16 +105,25 @@ def test_what_was_staged_is_kept_for_the_same_fingerprint_alone(tmp_path: Path) 
             (staging / "dataset").mkdir(exist_ok=True)
 
 
-def test_a_run_killed_before_it_named_what_it_makes_goes_on(tmp_path):
-    staging = tmp_path / "out.work"
+def test_what_a_run_leaves_that_is_killed_before_the_stamp_is_no_obstacle(tmp_path: Path) -> None:
+    out, staging = tmp_path / "out", tmp_path / "out.work"
     staging.mkdir()
-    for name in ("lock", "fingerprint.0123abcd.tmp"):
+    for name in ("lock", "fingerprint.0123abcd.tmp", "a.jsonl.0123abcd.tmp"):
         (staging / name).touch()
-    with staging_directory(tmp_path / "out", "sounds"):
-        assert sorted(path.name for path in staging.iterdir()) == ["fingerprint", "lock"]
-    (staging / "fingerprint").rename(staging / "mine")
-    with (
-        pytest.raises(DatasetError, match="something else"),
-        staging_directory(tmp_path / "out", "sounds"),
-    ):
+    with pytest.raises(DatasetError, match="something else"), staging_directory(out, "f"):
         pass
+    (staging / "a.jsonl.0123abcd.tmp").unlink()
+    with staging_directory(out, "f"):
+        assert sorted(path.name for path in staging.iterdir()) == ["fingerprint", "lock"]
+    (staging / "a.jsonl.0123abcd.tmp").touch()
+    with staging_directory(out, "f"):
+        assert sorted(path.name for path in staging.iterdir()) == ["fingerprint", "lock"]
+
+
+def test_a_finished_dataset_is_rid_of_what_nobody_is_writing_any_more(tmp_path: Path) -> None:
+    for name, age in (("report.md.0123abcd.tmp", 90), ("report.md.76543210.tmp", 0), ("a.tmp", 90)):
+        (tmp_path / name).touch()
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    discard_staging(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tmp", "report.md.76543210.tmp"]

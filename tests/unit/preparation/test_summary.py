@@ -22,7 +22,7 @@ def sound(name: str, tags: str, group: str = "g", source: str = "") -> Sound:
 
 
 def kept(seconds: float, patches: int = 1) -> ExtractionResult:
-    return ExtractionResult(tuple(range(0, 12 * patches, 12)), seconds)
+    return ExtractionResult(tuple(range(0, 12 * patches, 12)), seconds, peak=seconds / 4)
 
 
 def failed(error: str) -> ExtractionResult:
@@ -74,6 +74,7 @@ def test_every_number_of_the_record() -> None:
         "tag_sounds": {"train": [1, 3], "validation": [1, 0]},
         "tags_per_sound": [0, 3, 1],
         "tags_left_out": LEFT_OUT,
+        "loudest": ["x", 3.0],
         "value_range": [-9.0, 2.0],
     }  # fmt: skip
     assert seconds["total"] == 16.15

@@ -77,6 +77,9 @@ INVALID = {
     "no group cell": (f"file,tags,group{ROW}", DEFAULT, "line 2"),
     "commas, no quotes": ("file,tags,group\na.wav,dog,loud,g\n", DEFAULT, "line 2"),
     "twice": (f"file,tags{ROW}b.wav,cat\na.wav,cow\n", DEFAULT, "lines 2 and 4: a.wav"),
+    "two columns of one name": (f"file,tags,tags{ROW}", DEFAULT, "'tags'"),
+    "two columns after stripping": (f"file, file,tags{ROW}", DEFAULT, "'file'"),
+    "a cell without end": (f"file,tags\na.wav,{'x' * 131_073}\n", DEFAULT, "131072"),
     "open quote": ('file,tags\na.wav,"dog\n', DEFAULT, ""),
 }
 

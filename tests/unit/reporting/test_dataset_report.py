@@ -83,6 +83,9 @@ def test_every_count_is_in_the_tables() -> None:
                  "`columns.file=path`", "`front_end.hop_samples=512`"):  # fmt: skip
         assert part in text
     assert "`columns.group" not in text
+    assert "loudest" not in text
+    loud = markdown(changed(loudest=["<b>.wav", 0.75]))
+    assert r"The loudest sound is \<b\>.wav, with a peak of 0.75." in loud
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,8 @@ def test_every_count_is_in_the_tables() -> None:
         pytest.param({"wanted_fraction": 0.12}, None, id="fraction off by 0.02"),
         pytest.param({"wanted_fraction": 0.121}, "12.1 %", id="fraction off by more"),
         pytest.param({"splits__validation__groups": 9}, "groups", id="few groups"),
+        pytest.param({"loudest": ["a.wav", 1.5]}, None, id="as loud as a lossy format may be"),
+        pytest.param({"loudest": ["a.wav", 7.2]}, "a.wav reaches 7.2", id="a loud sound"),
         pytest.param({"seconds__shorter_than_patch": 1501}, "50 %", id="short sounds"),
         pytest.param({"tag_sounds__train": [1351, 900, 600]}, "dog", id="common tag"),
         pytest.param({"tag_sounds__train": [1350, 900, 0]}, "rain", id="tag not in training"),

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import logging
 import re
 from contextlib import closing
 
@@ -279,6 +280,7 @@ def test_a_damaged_checkpoint_without_checksums_is_named(state, damage, tmp_path
 
 
 def test_a_checkpoint_without_checksums_is_restored_with_a_warning(state, tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
     save(state, tmp_path, 1)
     assert not caplog.records
     (tmp_path / "checkpoints" / "1.sha256").unlink()
