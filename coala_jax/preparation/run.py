@@ -98,8 +98,8 @@ def prepare(
         raise DatasetError(
             f"{staging_of(out)}: the disk is full ({os.strerror(error.errno)}); all sounds "
             f"together need about {storage.size_text(_needed_bytes(plan, settings))} there, of "
-            f"which {storage.size_text(_written_bytes(out))} are written. Fix: make room and run it "
-            "again, which goes on, or choose another --out"
+            f"which {storage.size_text(_written_bytes(out))} are written. Fix: make room and run "
+            "it again, which goes on, or choose another --out"
         ) from error
     except ValueError as error:
         raise DatasetError(f"{table}: {error}") from error
