@@ -143,7 +143,7 @@ def run_trials(
         if time.monotonic() > ends:
             break
         damage = draw(targets, seed, number)
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.process_time()
         verdict, said = judge(damage, wanted[damage.target.name])
         trials[number] = {
             "number": number,
@@ -155,6 +155,7 @@ def run_trials(
             "verdict": verdict,
             "said": said[:300],
             "seconds": round(time.perf_counter() - began, 4),
+            "cpu_seconds": round(time.process_time() - computed, 4),
         }
         if out is not None:
             with out.open("a", encoding="utf-8") as lines:
@@ -186,7 +187,10 @@ def summary(trials: dict[int, Trial]) -> dict[str, Any]:
     counts: dict[str, Counter[str]] = {}
     for trial in trials.values():
         counts.setdefault(trial["target"], Counter())[trial["verdict"]] += 1
-    seconds = sum(trial["seconds"] for trial in trials.values())
+    seconds, cpu_seconds = (
+        max(sum(trial[name] for trial in trials.values()), 1e-9)
+        for name in ("seconds", "cpu_seconds")
+    )
     silent = Counter(
         f"{trial['target']}/{trial['file']}"
         for trial in trials.values()
@@ -194,7 +198,8 @@ def summary(trials: dict[int, Trial]) -> dict[str, Any]:
     )
     return {
         "damages": len(trials),
-        "per_minute": round(60 * len(trials) / max(seconds, 1e-9)),
+        "per_minute": round(60 * len(trials) / seconds),
+        "per_cpu_minute": round(60 * len(trials) / cpu_seconds),
         "verdicts": {
             name: {verdict: found[verdict] for verdict in VERDICTS}
             for name, found in sorted(counts.items())

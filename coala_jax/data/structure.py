@@ -56,8 +56,8 @@ def _check_vocabulary(vocabulary: Any, counts: Any) -> None:
     for name, value, kind in (("vocabulary", vocabulary, str), ("tag_counts", counts, int)):
         if not isinstance(value, list) or not all(type(entry) is kind for entry in value):
             raise ValueError(f"{name} is no list of {kind.__name__}")
-    if len(counts) != len(vocabulary) or not vocabulary:
-        raise ValueError(f"{len(counts)} tag_counts for {len(vocabulary)} tags")
+    if not vocabulary:
+        raise ValueError("the vocabulary is empty")
     if repeated := [tag for tag, times in Counter(vocabulary).items() if times > 1 or not tag]:
         raise ValueError(f"a tag of the vocabulary is empty or twice there: {repeated[0]!r:.100}")
     for count in counts:

@@ -6,6 +6,7 @@ turns off elsewhere.
 
 import functools
 import itertools
+import shutil
 from contextlib import closing
 
 import jax
@@ -96,6 +97,7 @@ def test_a_run_resumes_from_the_middle_of_an_epoch(folder):
             state, _ = run.train_steps(state, *block)
         assert int(state.step) == 10
         checkpoints.save(Progress(state, best.no_model(state)))
+    shutil.copy(folder / "whole" / "config.json", folder / "middle")
     entries, *wanted = leftovers(folder / "whole")
     rest, *got = train(folder, "middle", "device", 1)
     assert got == wanted

@@ -2,7 +2,6 @@
 
 import dataclasses
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -536,11 +535,16 @@ def test_what_is_no_index_is_said_to_be_none(follow, tmp_path, monkeypatch):
         follow(out="sounds")
     with pytest.raises(ValueError, match=r"a file. Fix: name a folder"):
         follow(out="sounds/a.wav")
-    content = storage.read_json(out / "index.json")  # without its seal, which would be broken
-    settings = json.dumps(content)
+    settings, content = (out / "index.json").read_text(), storage.read_json(out / "index.json")
     for changed, said in (
-        (settings.replace('"format": 1', '"format": 2'), "format 2; this version reads format 1"),
-        (settings.replace('"match": "cosine"', '"match": "x"'), "no settings of an index"),
+        ({"format": 2}, "format 2; this version reads format 1"),
+        ({"match": "x"}, "no settings of an index"),
+    ):
+        storage.write_record(out / "index.json", content | changed)
+        with pytest.raises(ValueError, match=said):
+            Index(out)
+    for changed, said in (
+        (settings.replace('"match": "cosine"', '"match": "vote"'), "its seal is not"),
         (settings[:-9], "not valid JSON"),
         ("[]", "no settings of an index"),
     ):
