@@ -307,19 +307,30 @@ class Index:
         """A file that results are to be like: its row, if it is in the index, and its embedding."""
         if (row := self._row_of(sound)) is not None:
             return self.like_row(row)
+        embedder = self.load_model(model)
+        (vector,) = embedder.embed([sound], policy=index_settings.POLICY)
+        return self.like_embedding(vector)
+
+    def load_model(self, model: storage.PathLike | None = None) -> "Embedder":
+        """The model that made the vectors.
+
+        model: its folder, if it has moved.
+
+        Raises:
+            ValueError: it is not there, or another one is.
+        """
         from coala_jax.embedding.embedder import load
 
         named = self.settings.model if model is None else model
         place = None if named is None else Path(named)
         if place is not None and not place.is_dir():
             raise ValueError(
-                f"{shown(sound)} is not in the index, and its model is no longer in "
-                f"{shown(place)}. Fix: name the model's folder with --model"
+                f"{shown(self.folder)}: its model is no longer in {shown(place)}, and only sounds "
+                "of the index can be asked for. Fix: name the model's folder with --model"
             )
         embedder = load(place, self.settings.pooling)
         self.settings.check_model(embedder, place, self.folder)
-        (vector,) = embedder.embed([sound], policy=index_settings.POLICY)
-        return self.like_embedding(vector)
+        return embedder
 
     def _row_of(self, sound: Path) -> int | None:
         """The row of a path of the index, or of a file with the content of one."""

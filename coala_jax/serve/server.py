@@ -18,7 +18,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from coala_jax.embedding.index_settings import read_settings, shown
+from coala_jax.embedding.index import Index
+from coala_jax.embedding.index_settings import shown
 from coala_jax.serve.guard import LOOPBACK, Guard
 from coala_jax.serve.library import Library
 from coala_jax.serve.protocol import Protocol
@@ -133,14 +134,4 @@ async def _no_such_page(request: Request, error: Exception) -> JSONResponse:
 
 def _load(folder: Path, model: Path | None) -> "Embedder":
     """The index's model. Raises ValueError where there is none, or another."""
-    from coala_jax.embedding.embedder import load
-
-    settings = read_settings(folder)
-    place = Path(settings.model) if model is None else model
-    if not place.is_dir():
-        raise ValueError(
-            f"the index's model is no longer in {shown(place)}. Fix: start coala serve with --model"
-        )
-    embedder = load(place, settings.pooling)
-    settings.check_model(embedder, place, folder)
-    return embedder
+    return Index(folder).load_model(model)

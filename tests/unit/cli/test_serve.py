@@ -76,7 +76,7 @@ class Immediate:
 
 def test_a_model_that_has_moved_or_is_another_is_named(tmp_path):
     index = write_index(tmp_path)
-    with pytest.raises(ValueError, match=r"no longer in .*model\. Fix: start coala serve with"):
+    with pytest.raises(ValueError, match=r"no longer in .*model, .*Fix: name .* --model"):
         server._load(index, None)
 
 
