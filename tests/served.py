@@ -1,4 +1,8 @@
-"""A small index, made by an embedder without a network, and a server of it."""
+"""A small index, made by an embedder without a network, and a server of it.
+
+What threads of the server would import later is imported here: the tests' import hooks call
+`ast.parse`, which in Python 3.11 fails now and then when two threads do at once.
+"""
 
 import contextlib
 import http.client
@@ -9,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import anyio._backends._asyncio  # noqa: F401
 import numpy as np
 import soundfile
 
 from coala_jax.audio import decode
 from coala_jax.audio.frontend import FrontEnd
+from coala_jax.embedding import index_map, map_projection  # noqa: F401
 from coala_jax.embedding.embedder import Description
 from coala_jax.embedding.index import Index
 from coala_jax.serve import server

@@ -1,5 +1,6 @@
 """The page in a real browser, Debian's chromium."""
 
+import contextlib
 import json
 import shutil
 
@@ -9,6 +10,9 @@ import soundfile
 from coala_jax.embedding.index import Index
 from coala_jax.serve.catalogue import key_of
 from tests.served import RATE_HZ, serving, tone, write_index
+
+with contextlib.suppress(ImportError):  # see tests/served.py
+    import playwright.sync_api  # noqa: F401
 
 PHONE = {"width": 360, "height": 740}
 WAIT_MS = 60_000  # a slow machine's

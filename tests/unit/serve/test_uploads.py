@@ -36,15 +36,22 @@ def test_a_sound_is_kept_by_its_embedding(uploads, tmp_path):
     assert name == "dog.wav" and int(embedding.argmax()) == 2
 
 
-def test_a_minute_of_a_sound_is_heard(uploads, tmp_path, monkeypatch):
-    file, heard = tmp_path / "sound", []
-    soundfile.write(file, np.zeros(90 * 1000, np.float32), 1000, format="FLAC")
-    levels = BandEmbedder.levels
+def test_a_minute_of_a_sound_is_heard_and_no_more_decoded(uploads, tmp_path, monkeypatch):
+    file, decoded, heard = tmp_path / "sound", [], []
+    soundfile.write(file, np.zeros(20 * 60 * 1000, np.float32), 1000, format="FLAC")
+    stream, levels = uploads_module.decode.stream, BandEmbedder.levels
+
+    def counted(*args):
+        for block in stream(*args):
+            decoded.append(block.size)
+            yield block
+
+    monkeypatch.setattr(uploads_module.decode, "stream", counted)
     monkeypatch.setattr(
         BandEmbedder, "levels", lambda self, wave: heard.append(wave.size) or levels(self, wave)
     )
     assert give(uploads, file)["seconds"] == 60
-    assert heard[-1] == 60 * RATE_HZ
+    assert heard[-1] == 60 * RATE_HZ <= sum(decoded) < 5 * 60 * RATE_HZ  # a block of the file's
 
 
 @pytest.mark.parametrize(
