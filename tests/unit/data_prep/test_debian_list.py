@@ -8,7 +8,8 @@ import pytest
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError, CorpusSound
 from coala_jax.data_prep.sample_corpus.debian_list import ListedSound, read_list
 
-DATA_PREP = Path(__file__).parents[3] / "data_prep"
+from tests.corpus_lists import DATA_PREP, listed
+
 HEADER = "package\tpath\tmd5\ttags\tgroup\tlicence"
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 ROW = f"bells-data\tusr/share/bells/ding.wav\t{MD5}\tbell ding\tbells-data/ding\tCC0-1.0"
@@ -75,9 +76,6 @@ def test_a_malformed_list_is_refused_with_file_and_line(tmp_path, name):
     assert str(tmp_path / "list.tsv") in str(error.value) and token in str(error.value)
 
 
-SMALL = read_list(DATA_PREP / "sample_corpus" / "small.tsv")
-STANDARD = read_list(DATA_PREP / "sample_corpus" / "standard.tsv")
-FURTHER = read_list(DATA_PREP / "sample_corpus" / "further.tsv")
 _SPDX_NAME = (
     r"((LicenseRef-)?(Artistic|CC0|CC-BY|CC-BY-SA|GPL|LGPL|MPL)-\d\.\d(-only|-or-later|-US)?"
     r"|GFDL-1\.3-no-invariants-only|LicenseRef-public-domain|Zlib)"
@@ -86,7 +84,7 @@ _SPDX_NAME = (
 
 @pytest.fixture(params=["small", "standard", "further"])
 def rows(request) -> list[ListedSound]:
-    return {"small": SMALL, "standard": STANDARD, "further": FURTHER}[request.param]
+    return listed(request.param)
 
 
 def test_bytes_tags_and_licences(rows):
@@ -118,13 +116,13 @@ def test_frequent_tags_span_several_groups(rows):
 
 
 def test_sounds_of_the_lists_per_package():
-    counts = Counter(row.package for row in STANDARD)
-    assert (len(STANDARD), len(counts)) == (2087, 24)
+    counts = Counter(row.package for row in listed("standard"))
+    assert (len(listed("standard")), len(counts)) == (2087, 24)
     assert (counts["hydrogen-drumkits"], counts["wesnoth-1.16-data"]) == (752, 289)
-    further = Counter(row.package for row in FURTHER)
-    assert (len(FURTHER), len(further)) == (1501, 24)
+    further = Counter(row.package for row in listed("further"))
+    assert (len(listed("further")), len(further)) == (1501, 24)
     assert (further["hydrogen-drumkits-effects"], further["nexuiz-data"]) == (292, 302)
-    assert Counter(row.package for row in SMALL) == {
+    assert Counter(row.package for row in listed("small")) == {
         "bucklespring-data": 40,
         "hydrogen-data": 21,
         "lmms-common": 235,
@@ -137,28 +135,29 @@ def test_sounds_of_the_lists_per_package():
 
 
 def test_standard_list_holds_the_small_one_row_by_row():
-    packages = {row.package for row in SMALL}
-    assert [row for row in STANDARD if row.package in packages] == SMALL
+    packages = {row.package for row in listed("small")}
+    assert [row for row in listed("standard") if row.package in packages] == listed("small")
 
 
 def test_further_list_shares_no_package_and_no_bytes_with_the_standard_one():
-    assert not {row.package for row in FURTHER} & {row.package for row in STANDARD}
-    assert not {row.md5 for row in FURTHER} & {row.md5 for row in STANDARD}
+    standard, further = listed("standard"), listed("further")
+    assert not {row.package for row in further} & {row.package for row in standard}
+    assert not {row.md5 for row in further} & {row.md5 for row in standard}
 
 
 def test_a_copy_of_a_sound_of_the_standard_list_is_in_its_group():
     """Else validation on the two lists together would hold a copy of what was trained on."""
-    packages = {row.package for row in FURTHER}
-    groups = {row.sound.group for row in FURTHER}
+    packages = {row.package for row in listed("further")}
+    groups = {row.sound.group for row in listed("further")}
     elsewhere = {group for group in groups if group.partition("/")[0] not in packages}
     assert len(elsewhere) >= 9
-    assert elsewhere <= {row.sound.group for row in STANDARD}
+    assert elsewhere <= {row.sound.group for row in listed("standard")}
 
 
 def test_groups_cross_packages_only_where_a_recording_does():
     crossing = {
         (row.sound.file, row.sound.group)
-        for row in STANDARD
+        for row in listed("standard")
         if not row.sound.group.startswith(f"{row.package}/")
     }
     assert crossing == {
@@ -169,7 +168,7 @@ def test_groups_cross_packages_only_where_a_recording_does():
 
 def test_layers_of_a_drum_share_a_group():
     groups = defaultdict(set)
-    for row in STANDARD:
+    for row in listed("standard"):
         layer = re.fullmatch(r"(.*)-(Soft|Med|Hard)(est)?", Path(row.path).stem)
         if row.package == "hydrogen-drumkits" and layer:
             groups[Path(row.path).parent / layer[1]].add(row.sound.group)
@@ -178,7 +177,8 @@ def test_layers_of_a_drum_share_a_group():
 
 
 def test_what_hit_and_what_missed_share_a_group():
-    groups = {row.path: row.sound.group for row in STANDARD if row.package.startswith("wesnoth")}
+    wesnoth = [row for row in listed("standard") if row.package.startswith("wesnoth")]
+    groups = {row.path: row.sound.group for row in wesnoth}
     missed = [path for path in groups if "-miss" in path]
     hits = [path.replace("-miss", "") for path in missed]
     pairs = [
@@ -192,15 +192,17 @@ def test_the_docs_have_every_package_with_its_sounds_and_licences():
     page = (DATA_PREP.parent / "docs" / "free-corpus.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+)` \| (\w+) \| ([\d,]+) \| (.+) \|$", page, re.MULTILINE)
     told = {package: (int(count.replace(",", "")), names) for package, _, count, names in rows}
-    listed: dict[str, list[ListedSound]] = {}
-    for row in (*STANDARD, *FURTHER):
-        listed.setdefault(row.package, []).append(row)
-    for package, sounds in listed.items():
+    standard, further = listed("standard"), listed("further")
+    by_package: dict[str, list[ListedSound]] = {}
+    for row in (*standard, *further):
+        by_package.setdefault(row.package, []).append(row)
+    for package, sounds in by_package.items():
         licences = ", ".join(sorted({row.sound.licence for row in sounds}))
         assert told.pop(package) == (len(sounds), licences)
     assert told.keys() == {"minuet-data", "timgm6mb-soundfont"}  # of the notes
     notes = sum(count for count, _ in told.values())
-    total = len(STANDARD) + len(FURTHER) + notes
+    total = len(standard) + len(further) + notes
     assert f"| `free` | {total:,} |" in page
-    assert f"{len(FURTHER):,} sounds of {len({row.package for row in FURTHER})} more" in page
+    packages = len({row.package for row in further})
+    assert f"{len(further):,} sounds of {packages} more" in page
     assert f"{notes:,} notes of two soundfonts" in page

@@ -9,6 +9,7 @@ import pytest
 from coala_jax.data_prep.proxy_tasks.events import COLUMNS, VERSIONS, make_events, read_events
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError
 
+from tests import corpus_lists
 from tests.containers import qt_resource, sound_set
 from tests.fake_apt import FakeApt, contents, needs_dpkg_deb
 
@@ -145,13 +146,11 @@ def test_a_malformed_list_is_refused_with_its_line(tmp_path, column, value):
         read_events(path)
 
 
-EVENTS = read_events()
-
-
 def test_no_package_group_or_copy_is_in_two_folds_and_every_class_is_in_all():
-    assert {event.listed.package for event in EVENTS} == VERSIONS.keys()
+    events = corpus_lists.events()
+    assert {event.listed.package for event in events} == VERSIONS.keys()
     folds, packages = defaultdict(set), defaultdict(set)
-    for event in EVENTS:
+    for event in events:
         folds["package", event.listed.package].add(event.fold)
         folds["group", event.listed.sound.group].add(event.fold)
         folds["label", event.label].add(event.fold)
@@ -160,14 +159,15 @@ def test_no_package_group_or_copy_is_in_two_folds_and_every_class_is_in_all():
         assert found == {1, 2, 3} if kind == "label" else len(found) == 1, name
     assert len(packages) == 13
     assert all(len(found) >= 3 for found in packages.values())
-    sizes = Counter(event.fold for event in EVENTS)
+    sizes = Counter(event.fold for event in events)
     assert max(sizes.values()) < 1.25 * min(sizes.values())
-    counts = Counter(event.label for event in EVENTS)
-    assert max(counts.values()) < 0.15 * len(EVENTS) and min(counts.values()) >= 19
+    counts = Counter(event.label for event in events)
+    assert max(counts.values()) < 0.15 * len(events) and min(counts.values()) >= 19
 
 
 def test_the_word_fire_is_a_shot_where_a_weapon_fires_and_a_flame_elsewhere():
-    fire = {e.listed.sound.file: e.label for e in EVENTS if "fire" in e.listed.sound.file.lower()}
+    labels = {event.listed.sound.file: event.label for event in corpus_lists.events()}
+    fire = {file: label for file, label in labels.items() if "fire" in file.lower()}
     shots = {name for name, label in fire.items() if "weapons/" in name and label == "shot"}
     assert len(shots) >= 6
     kinds = Counter(label for name, label in fire.items() if name not in shots)

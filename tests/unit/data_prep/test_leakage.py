@@ -1,19 +1,13 @@
 """No sound of a proxy task is in a training corpus: the lists that the repository holds."""
 
 import re
-from pathlib import Path
 
 import pytest
-from coala_jax.data_prep.proxy_tasks.events import read_events
-from coala_jax.data_prep.sample_corpus.debian_list import ListedSound, read_list
+from coala_jax.data_prep.sample_corpus.debian_list import ListedSound
 from coala_jax.data_prep.sample_corpus.soundfonts import FONTS
 
-DATA_PREP = Path(__file__).parents[3] / "data_prep"
-PRE_TRAINING = {
-    name: read_list(DATA_PREP / "sample_corpus" / name)
-    for name in ("small.tsv", "standard.tsv", "further.tsv")
-}
-EVENTS = read_events()
+from tests import corpus_lists
+
 # Whatever Debian calls other versions and parts of these packages: openarena-085-data.
 OTHER_VERSIONS = re.compile(
     r"openarena|ufoai|scorched3d|btanks|openttd|gcompris|lugaru|minetest-data"
@@ -35,9 +29,9 @@ def freesound_ids(sounds: list[ListedSound]) -> set[int]:
     return {int(found[1]) for name in names if (found := re.match(r"(\d{2,})__", name))}
 
 
-@pytest.fixture(params=PRE_TRAINING)
+@pytest.fixture(params=["small", "standard", "further"])
 def listed(request) -> list[ListedSound]:
-    return PRE_TRAINING[request.param]
+    return corpus_lists.listed(request.param)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +43,14 @@ def listed(request) -> list[ListedSound]:
     ],
 )
 def test_no_sound_of_a_proxy_task_is_in_a_training_corpus(listed, key):
-    assert not {key(sound) for sound in listed} & {key(event.listed) for event in EVENTS}
+    evaluated = {key(event.listed) for event in corpus_lists.events()}
+    assert not {key(sound) for sound in listed} & evaluated
 
 
 def test_no_freesound_sound_of_a_proxy_task_is_in_a_training_corpus(listed):
-    named = freesound_ids([event.listed for event in EVENTS])
-    evaluated = named | {number for event in EVENTS for number in event.freesound}
+    events = corpus_lists.events()
+    named = freesound_ids([event.listed for event in events])
+    evaluated = named | {number for event in events for number in event.freesound}
     assert len(evaluated) > 20  # or this test would show nothing
     assert not freesound_ids(listed) & evaluated
 
@@ -65,8 +61,9 @@ def test_no_other_version_of_a_package_of_a_proxy_task_is_in_a_training_corpus(l
 
 
 def test_freesound_ids_are_found_in_the_names_of_the_standard_corpus():
-    assert 101450 in freesound_ids(PRE_TRAINING["standard.tsv"])
-    assert len(freesound_ids(PRE_TRAINING["standard.tsv"])) > 10
+    found = freesound_ids(corpus_lists.listed("standard"))
+    assert 101450 in found
+    assert len(found) > 10
 
 
 def test_no_soundfont_is_in_a_training_corpus(listed):

@@ -1,6 +1,7 @@
 """Synthetic sounds: what the tags say is measured in the waveforms."""
 
 import csv
+import functools
 import json
 from collections import Counter
 
@@ -17,12 +18,15 @@ from coala_jax.data_prep.sample_corpus.synthetic import (
 from coala_jax.tags.normalize import normalize_tags
 from tests.fake_apt import contents
 
-SOUNDS = [synthesize(index, seed=7) for index in range(240)]
+
+@functools.cache
+def sounds() -> list[SyntheticSound]:
+    return [synthesize(index, seed=7) for index in range(240)]
 
 
 def with_tag(*tags: str) -> list[SyntheticSound]:
-    found = [sound for sound in SOUNDS if set(tags) <= set(sound.tags)]
-    assert found, f"none of {len(SOUNDS)} sounds has the tags {tags}"
+    found = [sound for sound in sounds() if set(tags) <= set(sound.tags)]
+    assert found, f"none of {len(sounds())} sounds has the tags {tags}"
     return found
 
 
@@ -104,28 +108,28 @@ def test_rate_is_in_the_energy(rate, low_hz, high_hz):
 
 
 def test_length_tags_follow_the_duration():
-    for sound in SOUNDS:
+    for sound in sounds():
         assert 0.29 < seconds(sound) <= 3.0
         assert ("short" in sound.tags) == (seconds(sound) <= 0.6)
         assert ("long" in sound.tags) == (seconds(sound) >= 1.5 - 1e-3)
-    assert 0.05 < np.mean([seconds(sound) > 2.2 for sound in SOUNDS]) < 0.25
+    assert 0.05 < np.mean([seconds(sound) > 2.2 for sound in sounds()]) < 0.25
 
 
 def test_every_tag_is_frequent_and_survives_normalising():
-    counts = Counter(tag for sound in SOUNDS for tag in sound.tags)
+    counts = Counter(tag for sound in sounds() for tag in sound.tags)
     assert min(counts.values()) >= 10
     assert normalize_tags(counts) == tuple(counts)
 
 
 def test_takes_share_group_and_tags_and_nothing_else_does():
     by_group: dict[str, list[int]] = {}
-    for index, sound in enumerate(SOUNDS):
+    for index, sound in enumerate(sounds()):
         by_group.setdefault(sound.group, []).append(index)
     pairs = [indices for indices in by_group.values() if len(indices) > 1]
     assert pairs == [[index - 1, index] for index in range(19, 240, 20)]
     detunings = []
     for index in range(19, 240, 20):
-        one, other = SOUNDS[index - 1], SOUNDS[index]
+        one, other = sounds()[index - 1], sounds()[index]
         assert one.tags == other.tags
         assert one.waveform.size == other.waveform.size
         assert np.abs(one.waveform - other.waveform).max() > 0.01
@@ -152,7 +156,7 @@ def test_the_corpus_holds_these_sounds(tmp_path):
     with (tmp_path / "sounds.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 20
-    for row, sound in zip(rows, SOUNDS, strict=False):
+    for row, sound in zip(rows, sounds(), strict=False):
         assert row["tags"].split() == list(sound.tags)
         about = (sound.group, "CC0-1.0", "synthetic")
         assert (row["group"], row["licence"], row["source"]) == about

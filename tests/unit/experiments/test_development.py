@@ -4,11 +4,10 @@ import csv
 from pathlib import Path
 
 import pytest
-from coala_jax.data_prep.sample_corpus.debian_list import read_list
 
 from experiments import development
+from tests.corpus_lists import listed
 
-FURTHER = Path(__file__).parents[3] / "data_prep" / "sample_corpus" / "further.tsv"
 SOUNDS = """file,tags,group,licence,source
 notes/a.flac,piano,g1,x,minuet-data
 notes/b.flac,piano,g2,x,timgm6mb-soundfont
@@ -60,7 +59,7 @@ def test_pre_training_hears_no_sound_of_a_development_task_nor_of_its_group(fold
 
 
 def test_every_package_of_further_sounds_that_holds_games_is_held_out():
-    games = {sound.package for sound in read_list(FURTHER)} - {"hydrogen-drumkits-effects"}
+    games = {sound.package for sound in listed("further")} - {"hydrogen-drumkits-effects"}
     folds = [package for fold in development.FOLDS for package in fold]
     assert sorted(folds) == sorted(games)
 
