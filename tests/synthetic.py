@@ -88,7 +88,7 @@ MODEL_TAGS = 6
 
 
 @functools.cache
-def _weights(case: str) -> PyTree:
+def weights(case: str) -> PyTree:
     config = tiny_config(model__filters=2, model__tag_hidden=8)
     module = build_model(case, config.model, MODEL_TAGS)
     return random_weights(jax.eval_shape(lambda: initial_variables(module, jax.random.key(0))))
@@ -108,7 +108,7 @@ def tiny_model(case: str, **changes) -> PretrainedModel:
         "config": {"case": case, "seed": 0, "model": config.model.to_dict()},
         "dataset_digest": "5" * 64,
     }
-    return PretrainedModel(case=case, variables=copy.deepcopy(_weights(case)), **fields | changes)
+    return PretrainedModel(case=case, variables=copy.deepcopy(weights(case)), **fields | changes)
 
 
 def random_examples(count: int, tags: int, seed: int = 0) -> list[Example]:

@@ -3,7 +3,8 @@
     python -m tests.two_processes FOLDER
 
 FOLDER holds `dataset` and `damaged`. JAX's environment variables make this one of two processes
-with two devices each.
+with two devices each. The audio encoder has one convolution in place of five: what processes share
+is the same.
 """
 
 import os
@@ -20,9 +21,10 @@ from ml_collections import ConfigDict
 from coala_jax import storage, training_run
 from coala_jax.data import input_pipeline
 from coala_jax.evaluation import ranking
+from coala_jax.models import coala
 from coala_jax.training import interruption, loop, parallel, run_config
 from configs import e_c
-from tests.synthetic import tiny_config
+from tests.synthetic import ShallowEncoder, tiny_config
 
 MEASURES = ("precision_and_recall", "reciprocal_ranks", "auc")
 RESUMED = "--- resumed ---"
@@ -132,6 +134,7 @@ def train_and_resume(root: Path) -> None:
 
 
 def start(root: Path) -> None:
+    coala.AudioEncoder = ShallowEncoder
     parallel.start("cpu")
     assert (len(jax.devices()), parallel.process_place()[1]) == (4, 2)
     check_gathered_rows()

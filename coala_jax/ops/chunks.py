@@ -24,8 +24,7 @@ def map_chunks(
     The function returns arrays with as many rows as it is given, which are concatenated, and arrays
     that are summed. Either may be None.
     """
-    batch = jax.tree.leaves(rows)[0].shape[0]
-    size = math.gcd(batch, 2 ** int(math.log2(max(at_once, 1))))
+    batch, size = _sizes(rows, at_once)
     if size == batch:
         return function(rows)
     groups = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), rows)
@@ -38,3 +37,15 @@ def map_chunks(
 
     total, mapped = lax.scan(add, nothing, groups)
     return jax.tree.map(lambda leaf: leaf.reshape(batch, *leaf.shape[2:]), mapped), total
+
+
+def fits(rows: Rows, at_once: int) -> bool:
+    """Whether `map_chunks` would call its function once, on all rows."""
+    batch, size = _sizes(rows, at_once)
+    return size == batch
+
+
+def _sizes(rows: Rows, at_once: int) -> tuple[int, int]:
+    """Rows of the batch, and of a chunk of it."""
+    batch = jax.tree.leaves(rows)[0].shape[0]
+    return batch, math.gcd(batch, 2 ** int(math.log2(max(at_once, 1))))

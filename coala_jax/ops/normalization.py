@@ -19,7 +19,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PyTree
 
-from coala_jax.ops.chunks import map_chunks
+from coala_jax.ops.chunks import fits, map_chunks
 from coala_jax.ops.dropout import Words, kept
 
 Maps = Float[Array, "batch ... channel"]
@@ -180,6 +180,8 @@ def _as_weight(mask: Mask, maps: Maps, dtype: DTypeLike) -> Float[Array, "..."]:
 
 def _by_rows(function: Callable[[PyTree], tuple[PyTree, PyTree]], rows: PyTree) -> Any:
     at_once = _VALUES_AT_ONCE // math.prod(rows[0].shape[1:])
+    if fits(rows, at_once):  # the same on each platform: tracing it for two takes twice as long
+        return function(rows)
     return lax.platform_dependent(
         rows, cpu=lambda rows: map_chunks(function, rows, at_once), default=function
     )

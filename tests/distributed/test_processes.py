@@ -15,9 +15,10 @@ import pytest
 
 from coala_jax import storage, training_run
 from coala_jax.data.input_pipeline import epoch_indices
+from coala_jax.models import coala
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import loop, metric_writer
-from tests.synthetic import write_random_dataset
+from tests.synthetic import ShallowEncoder, write_random_dataset
 from tests.two_processes import MEASURES, RESUMED, config_for
 
 FIGURES = ("macro_auc", "mrr", "map", "recall_at_10")
@@ -29,6 +30,14 @@ class Trained(NamedTuple):
     root: Path
     outputs: list[str]  # of the two, before they resumed and after
     resumed: list[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_convolution():
+    """In place of five, as in the two processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coala, "AudioEncoder", ShallowEncoder)
+        yield
 
 
 @pytest.fixture(scope="module")

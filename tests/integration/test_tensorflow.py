@@ -7,6 +7,8 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,29 +18,25 @@ from matplotlib.image import imread
 from coala_jax.data import dataset as dataset_module
 from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Example
+from coala_jax.training.metric_writer import MetricWriter, Samples
 from tests.synthetic import write_random_dataset
 
-# Both are installed where the tests run.
-WRITE = """
-import sys
-from contextlib import closing
-from pathlib import Path
-import numpy as np
-from coala_jax.training.metric_writer import MetricWriter, Samples
-
 # A name with everything that could end a line or a cell.
-tags = [
-    {"id": "a|b-é\\u2028\\x85.wav", "tags": ["dog", "bark"], "heard": ["dog", "cat"]},
+TOLD = [
+    {"id": "a|b-é\u2028\x85.wav", "tags": ["dog", "bark"], "heard": ["dog", "cat"]},
     {"id": "c.wav", "tags": ["cat"], "heard": ["bird"]},
 ]
-picture = np.array([[0, 0.5, 1], [0.25, 0.75, 1]], np.float32)
-with closing(MetricWriter(Path(sys.argv[1]), 300)) as writer:
-    writer.write("train", 1, 301, {"loss": 2.5, "tag_loss": -0.5})
-    writer.write_samples(1, 301, Samples(tags, picture))
-    writer.write_samples(2, 70_000, Samples([]))
-    writer.write("validation", 2, 70_000, {"loss": 1e-30})
-assert not {"tensorflow", "torch"} & sys.modules.keys()
-"""
+
+
+def write(workdir: Path) -> None:
+    """That this loads no TensorFlow is shown by test_main.py, of a whole run."""
+    picture = np.array([[0, 0.5, 1], [0.25, 0.75, 1]], np.float32)
+    with closing(MetricWriter(workdir, 300)) as writer:
+        writer.write("train", 1, 301, {"loss": 2.5, "tag_loss": -0.5})
+        writer.write_samples(1, 301, Samples(TOLD, picture))
+        writer.write_samples(2, 70_000, Samples([]))
+        writer.write("validation", 2, 70_000, {"loss": 1e-30})
+
 
 READ = """
 import json, sys
@@ -101,7 +99,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def read(dataset) -> Read:
-    run(WRITE, dataset.parent)
+    write(dataset.parent)
     (file,) = (dataset.parent / "tensorboard").glob("events.out.tfevents.*")
     return Read(**json.loads(run(READ, file, dataset)))
 

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coala_jax.ops.chunks import map_chunks
+from coala_jax.ops.chunks import fits, map_chunks
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,12 @@ def test_a_function_may_return_only_rows_or_only_sums():
     assert (rows.tolist(), nothing) == ([1, 2, 3, 4], None)
     nothing, total = map_chunks(lambda x: (None, x.sum()), x, 2)
     assert (nothing, float(total)) == (None, 6)
+
+
+@pytest.mark.parametrize("at_once", [0, 2, 5, 6, 8, 9])
+def test_what_fits_is_one_call(at_once):
+    seen = []
+    for batch in (6, 8):
+        x = jnp.zeros((batch, 2))
+        map_chunks(lambda x: (seen.append(len(x)), (x, None))[1], x, at_once)
+        assert fits(x, at_once) == (seen.pop() == batch)
