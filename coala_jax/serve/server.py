@@ -1,5 +1,6 @@
 """The application on a socket of this machine."""
 
+import asyncio
 import contextlib
 import ipaddress
 import os
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from coala_jax.embedding.embedder import Embedder
 
 _CONNECTIONS = 64  # more at a time are refused
+_MODEL_SECONDS = 2.0  # before the model is loaded, which would slow the first search down
 
 
 def open_index(folder: Path, model: Path | None = None) -> tuple[Library, Uploads]:
@@ -54,8 +56,9 @@ def make_app(library: Library, uploads: Uploads, host: str = "127.0.0.1") -> Sta
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        uploads.start()
+        later = asyncio.get_running_loop().call_later(_MODEL_SECONDS, uploads.start)
         yield
+        later.cancel()
         uploads.close()
 
     hosts = LOOPBACK | {f"[{host}]" if ":" in host else host}

@@ -44,7 +44,7 @@ class Uploads:
 
     Args:
         load: the index's model, or ValueError that says why there is none. It is called once, in
-            the thread that all sounds go through, after `start`.
+            the thread that all sounds go through, after `start` or with the first sound.
     """
 
     def __init__(self, load: Callable[[], "Embedder"]) -> None:
@@ -99,8 +99,9 @@ class Uploads:
             UnreadableSoundError: it cannot become a waveform.
             BusyError: there is no model.
         """
+        self._prepare()
         if self._embedder is None:
-            raise BusyError(self._error or "the model is not loaded. Fix: try again in a moment")
+            raise BusyError(self._error)
         waveform = _heard(file, name, self._embedder.sample_rate_hz)
         (found,) = self._embedder.describe_each(
             [waveform], self._embedder.sample_rate_hz, policy=POLICY
@@ -129,6 +130,9 @@ class Uploads:
             return self._kept[key]
 
     def _prepare(self) -> None:
+        """Loads the model, if that has not been tried."""
+        if self._embedder is not None or self._error:
+            return
         try:
             embedder = self._load()
             # The first sound would wait for the compiler otherwise.

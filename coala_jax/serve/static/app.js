@@ -29,6 +29,7 @@ async function search({ more = false } = {}) {
   }
   const query = { words, like: like?.key, least: $("least").value, most: $("most").value, top: wanted };
   remember(words);
+  if (view() !== "map") setView("results"); // now, and not when who asked may have gone elsewhere
   const began = performance.now();
   try {
     const found = await api.json("/api/search", query, { signal: running.signal });
@@ -51,7 +52,6 @@ function show({ title, notes, hits, sounds, version }, milliseconds, more) {
   const count = hits.length ? `${hits.length} of ${number(sounds)} sounds` : "No sound";
   const noted = notes.map((note) => ` ${sentence(note)}.`).join("");
   say(`${count} for ${title}, in ${Math.round(milliseconds)} ms.${noted}`);
-  if (view() !== "map") setView("results");
   if (focused > 0) $("hits").children[focused]?.querySelector(".play").focus();
 }
 

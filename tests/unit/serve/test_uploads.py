@@ -119,8 +119,7 @@ def test_one_goes_through_the_model_at_a_time(tmp_path, monkeypatch):
             yield from super().describe_each(*args, **kwargs)
             inside.pop()
 
-    uploads = Uploads(Slow)
-    uploads.start()
+    uploads = Uploads(Slow)  # which is loaded with the first sound
     for turn in [uploads.submit(tmp_path / "sound", "a") for _ in range(4)]:
         turn.result(timeout=60)
     uploads.close()
