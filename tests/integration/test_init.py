@@ -13,25 +13,13 @@ from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.dataset import write_dataset
 from coala_jax.data.scaler import Scaler
 from coala_jax.data.schema import Manifest
-from coala_jax.models import coala
 from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import loop, metric_writer, setup
-from tests import synthetic
 from tests.runs import config_for
-from tests.synthetic import ShallowEncoder, random_examples, tiny_model
+from tests.synthetic import random_examples, tiny_model
 
 ONE = tuple(jax.devices()[:1])
 TRAIN = 11
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_convolution():
-    """In place of five: what is taken over and held is the same. No other file gets its weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coala, "AudioEncoder", ShallowEncoder)
-        synthetic.weights.cache_clear()
-        yield
-    synthetic.weights.cache_clear()
 
 
 @pytest.fixture(scope="module")
