@@ -8,7 +8,6 @@ standard error.
 
 import argparse
 import difflib
-import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -162,7 +161,9 @@ def run(program: str, work: Callable[[], int | None], again: str = "run it again
 
 def _sentence(error: Exception, again: str) -> str:
     """What the error says; a full disk in words, where a library has only the system's number."""
-    if not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+    from coala_jax import storage  # NumPy with it: not where all goes well
+
+    if isinstance(error, storage.DiskFullError) or not storage.is_disk_full(error):
         return str(error)
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}no space left on the disk. Fix: make room there; then {again}"

@@ -50,6 +50,11 @@ class DiskFullError(OSError):
         self.errno = errno.ENOSPC
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the system says that there is no space left, or no more is allowed."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def free_bytes(name: PathLike) -> int | None:
     """Free space on the disk of a file or folder that may not exist yet; None where remote."""
     if not is_local(name):
@@ -179,7 +184,7 @@ def explaining_full_disk(name: PathLike, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         raise DiskFullError(name, size) from error
 

@@ -8,7 +8,6 @@ when it is complete.
 """
 
 import csv
-import errno
 import importlib.metadata
 import os
 import shutil
@@ -93,7 +92,7 @@ def prepare(
     except DatasetError:
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not storage.is_disk_full(error):
             raise
         raise DatasetError(
             f"{staging_of(out)}: the disk is full ({os.strerror(error.errno)}); all sounds "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from coala_jax import storage
 from coala_jax.flags import Parser, at_least, run
 
 ROOT = Path(__file__).parents[2]
@@ -145,3 +146,23 @@ def test_at_least_takes_its_bound():
     assert at_least(0)("0") == 0
     with pytest.raises(argparse.ArgumentTypeError):
         at_least(0)("-1")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            storage.DiskFullError("runs/a", 12_000_000),
+            r"runs/a: no space .* takes 12\.0 MB, .*Fix: ",
+        ),
+        (OSError(28, "No space left on device", "a.npz"), r"a\.npz: no space left .* then again"),
+        (OSError(28, "No space left on device"), r"no space left on the disk\. Fix: .* then again"),
+        (OSError(13, "Permission denied", "a.npz"), r"\[Errno 13\] Permission denied: 'a.npz'"),
+    ],
+)
+def test_a_program_says_what_a_full_disk_lacks_where_that_is_known(error, said, capsys):
+    def work() -> None:
+        raise error
+
+    assert run("coala embed", work, "again") == 1
+    assert re.fullmatch(rf"coala embed: {said}.*\n", capsys.readouterr().err)
