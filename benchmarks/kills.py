@@ -85,7 +85,7 @@ def aim_at(
 def kill_once(
     name: str, program: Program, folder: Path, reference: Reference, turn: int, seed: Sequence[int]
 ) -> Trial:
-    """One kill, the program's number `turn`, and what became of it."""
+    """One kill, the program's number `turn`, and its outcome."""
     trial, log = folder / "trial", folder / "log.txt"
     shutil.rmtree(trial, ignore_errors=True)
     trial.mkdir()

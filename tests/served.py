@@ -60,6 +60,11 @@ class BandEmbedder:
             levels = self.levels(waveform)
             yield Description(levels, levels, waveform.size / RATE_HZ, 1, None)
 
+    def tags_of(self, matched, top):
+        shares = self.bank.vote(matched[None])[0]
+        best = np.argsort(-shares, kind="stable")[:top]
+        return [(self.vocabulary.readable(tag), float(shares[tag])) for tag in best]
+
     def levels(self, waveform: np.ndarray) -> np.ndarray:
         hertz = np.fft.rfftfreq(waveform.size, 1 / RATE_HZ)
         power = np.abs(np.fft.rfft(waveform)) ** 2
@@ -122,7 +127,7 @@ class Answer:
 
 
 def ask(address: str, path: str, body=None, method=None, **headers: str) -> Answer:
-    """Sends a request, as a program does that is no browser; `_` in headers stands for `-`."""
+    """Sends a request as a program that is not a browser; `_` in headers stands for `-`."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     try:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}

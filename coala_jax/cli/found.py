@@ -55,10 +55,14 @@ def search_flags(flags: Parser) -> None:
         help="sounds of this length alone: 0.5..2, ..2 or 2..",
     )
     flags.add_argument("--top", type=at_least(1), default=20, help="sounds that are shown (20)")
+    moved_model_flag(flags)
+    output_flags(flags)
+
+
+def moved_model_flag(flags: Parser) -> None:
     flags.add_argument(
         "--model", type=Path, help="folder of the index's model, if it has moved since"
     )
-    output_flags(flags)
 
 
 def output_flags(flags: Parser) -> None:

@@ -28,7 +28,7 @@ def add(flags: Parser) -> None:
 
 
 def parse(flags: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags of a command with a positional `sounds`, which is no model's folder."""
+    """The flags of a command whose positional `sounds` must not be the folder of a model."""
     words = list(sys.argv[1:] if argv is None else argv)
     found, rest = flags.parse_known_args(words)
     several = isinstance(found.sounds, list)

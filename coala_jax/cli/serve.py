@@ -11,7 +11,6 @@ Ctrl-C ends it. It needs the extra: pip install 'coala_jax[serve]'
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import logging
 
@@ -42,9 +41,7 @@ def parser() -> Parser:
         "--open", action="store_true", default=True, help="opens the browser (the default)"
     )
     flags.add_argument("--no_open", dest="open", action="store_false", help="leaves it closed")
-    flags.add_argument(
-        "--model", type=Path, help="folder of the index's model, if it has moved since"
-    )
+    found.moved_model_flag(flags)
     return flags
 
 

@@ -257,6 +257,15 @@ class Embedder:
         """The tags of one sound and their scores in [0, 1], the highest first; see `tag_scores`."""
         return self._best(self.tag_scores([sound], sample_rate_hz)[0], top)
 
+    def tags_of(
+        self, matched: Float32[np.ndarray, " value"], top: int = 5
+    ) -> list[tuple[str, float]]:
+        """`tags` of a sound by what `describe_each` found to be matched with tags.
+
+        Of no model without a bank, unless it is of case cnn.
+        """
+        return self._best(self._scores_of(matched), top)
+
     def tags_each(
         self, sounds: Iterable[Sound], top: int = 5, sample_rate_hz: int | None = None
     ) -> Iterator[list[tuple[str, float]] | ValueError]:
@@ -294,10 +303,13 @@ class Embedder:
         for found in self._pooled(self._match_method, sounds, sample_rate_hz, "paper", workers):
             if found.vector is None:
                 yield found
-            elif self.case == "cnn":
-                yield found._replace(vector=scipy.special.expit(found.vector))
             else:
-                yield found._replace(vector=self.bank.vote(found.vector[None])[0])
+                yield found._replace(vector=self._scores_of(found.vector))
+
+    def _scores_of(self, matched: Float32[np.ndarray, " value"]) -> Float32[np.ndarray, " tag"]:
+        if self.case == "cnn":
+            return scipy.special.expit(matched)
+        return self.bank.vote(matched[None])[0]
 
     def _best(self, scores: Float32[np.ndarray, " tag"], top: int) -> list[tuple[str, float]]:
         best = np.argsort(-scores, kind="stable")[:top]

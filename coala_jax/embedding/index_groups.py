@@ -14,6 +14,7 @@ from coala_jax.audio.preview import beginning
 from coala_jax.embedding import index_store
 from coala_jax.embedding.index_settings import Settings, read_tags
 from coala_jax.embedding.index_store import Store, vectors_of
+from coala_jax.models.bank import unit
 
 # Of each sound so many of the nearest are compared with it by waveform, as far as their cosine is
 # that of a copy. Of 60 sounds encoded again as MP3 or Vorbis all were among them, and two thirds of
@@ -125,14 +126,9 @@ def all_units(store: Store) -> tuple[Int64[np.ndarray, " sound"], Units]:
     ids, vectors = [np.empty(0, np.int64)], []
     for batch in store.scan(["id", "embedding"]):
         ids.append(batch["id"].to_numpy())
-        vectors.append(_unit(vectors_of(batch, "embedding")))
+        vectors.append(unit(vectors_of(batch, "embedding")))
     size = store.schema.field("embedding").type.list_size
     return np.concatenate(ids), np.concatenate([np.empty((0, size), np.float32), *vectors])
-
-
-def _unit(vectors: Units) -> Units:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
 def _connected(pairs: dict[tuple[int, int], float]) -> list[list[tuple[int, float]]]:
@@ -171,13 +167,13 @@ def groups_of(
     kmeans = MiniBatchKMeans(wanted, random_state=seed, n_init=3, batch_size=4096)
     step = -(-total // _FITTED)
     where = None if step == 1 else f"id % {step} = 0"
-    sample = [_unit(vectors_of(rows, "embedding")) for rows in store.scan(["embedding"], where)]
+    sample = [unit(vectors_of(rows, "embedding")) for rows in store.scan(["embedding"], where)]
     kmeans.fit(np.concatenate(sample))
     column = settings.match_column
     sums, squares = np.zeros((wanted, len(settings.tags))), np.zeros(len(settings.tags))
     members: list[list[int]] = [[] for _ in range(wanted)]
     for rows in store.scan(["id", "embedding", column]):
-        labels = kmeans.predict(_unit(vectors_of(rows, "embedding")))
+        labels = kmeans.predict(unit(vectors_of(rows, "embedding")))
         scores = _tag_scores(vectors_of(rows, column), settings, folder)
         np.add.at(sums, labels, scores)
         squares += np.square(scores).sum(axis=0)
@@ -198,7 +194,7 @@ def _tag_scores(
 ) -> Float64[np.ndarray, "sound tag"]:
     """Cosines with the tags, shares of votes, or probabilities."""
     if settings.match == "cosine":
-        return (_unit(values) @ read_tags(folder).T).astype(np.float64)
+        return (unit(values) @ read_tags(folder).T).astype(np.float64)
     values = values.astype(np.float64)
     return scipy.special.expit(values) if settings.match == "logits" else values
 

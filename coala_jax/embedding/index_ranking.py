@@ -13,6 +13,7 @@ from coala_jax.embedding import index_settings, index_store
 from coala_jax.embedding.index_settings import Settings
 from coala_jax.embedding.index_store import Store
 from coala_jax.embedding.index_words import Words
+from coala_jax.models.bank import unit
 
 # A question of two parts ranks the best of each by reciprocal rank fusion (Cormack et al., 2009,
 # section 2, with its constant): the sum of 1 / (60 + rank), which no scale of scores can tip.
@@ -110,8 +111,7 @@ class Ranker:
             ids[part], seconds[part] = batch["id"].to_numpy(), batch["seconds"].to_numpy()
             vectors = index_store.vectors_of(batch, column)
             if is_cosine:
-                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-                values[part] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+                values[part] = unit(vectors)
             else:
                 values[:, part] = vectors.T
             start += len(batch)

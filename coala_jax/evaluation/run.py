@@ -43,7 +43,7 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
     import jax
 
     from coala_jax.evaluation import comparison, correlation, results
-    from coala_jax.evaluation.evaluators import load_evaluators
+    from coala_jax.evaluation.evaluators import DEFAULT, load_evaluators
     from coala_jax.evaluation.tasks import load_task
 
     settings = comparison.EvaluationSettings(
@@ -53,7 +53,7 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
         flags.allow_missing,
         flags.seed,
     )
-    evaluators = load_evaluators(flags.model or ["default"], tuple(dict.fromkeys(flags.pooling)))
+    evaluators = load_evaluators(flags.model or [DEFAULT], tuple(dict.fromkeys(flags.pooling)))
     tasks = [
         load_task(spec, allow_missing=flags.allow_missing, seed=flags.seed) for spec in flags.task
     ]

@@ -56,7 +56,7 @@ class Bank:
         scores = np.empty((len(projected), self.shares.shape[1]), np.float32)
         prior = np.log(self.sounds)
         for start in range(0, len(projected), _CHUNK_ROWS):
-            rows = _unit(projected[start : start + _CHUNK_ROWS].astype(np.float64))
+            rows = unit(projected[start : start + _CHUNK_ROWS].astype(np.float64))
             # Rounded far below float32, so that the rows of a collapsed encoder tie.
             logits = np.round(rows @ self._exact.T, 12) / self.temperature + prior
             weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -116,7 +116,7 @@ def make_bank(
     Clusters are scikit-learn's mini-batch k-means of the unit vectors. An entry's tags are the
     shares of its sounds that have each.
     """
-    units, count = _unit(projected), len(projected)
+    units, count = unit(projected), len(projected)
     shares = scipy.sparse.csr_array(tags, dtype=np.float32)
     sounds = np.ones(count, np.int64)
     if count > most_entries:
@@ -128,10 +128,11 @@ def make_bank(
         member = (np.ones(count, np.float32), (cluster, np.arange(count)))
         means = scipy.sparse.csr_array(member, shape=(len(sounds), count))
         means = scipy.sparse.diags_array(np.float32(1 / sounds)) @ means
-        units, shares = _unit(means @ units), scipy.sparse.csr_array(means @ shares)
+        units, shares = unit(means @ units), scipy.sparse.csr_array(means @ shares)
     return Bank(units.astype(np.float16), shares, sounds, temperature)
 
 
-def _unit(vectors: Float[np.ndarray, "row latent"]) -> Float[np.ndarray, "row latent"]:
+def unit(vectors: Float[np.ndarray, "row latent"]) -> Float[np.ndarray, "row latent"]:
+    """The vectors scaled to length 1, in their own precision; zeros stay."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

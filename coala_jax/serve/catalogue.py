@@ -70,7 +70,7 @@ class Catalogue:
         """The file of a sound, with all links followed.
 
         Raises:
-            NotFoundError: it is no longer there.
+            NotFoundError: the file is gone.
             ForbiddenError: it is a link out of the folder of sounds, or no ordinary file.
         """
         name = shown(sound.path)

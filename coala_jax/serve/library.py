@@ -65,7 +65,7 @@ class Library:
         index = self._current().index
         vocabulary = index.settings.vocabulary
         index.rank(index.words(vocabulary.readable(0)), None, top=1)
-        vocabulary.find("a word that is no tag")
+        vocabulary.find("an unknown word")
 
     def about(self) -> dict[str, Any]:
         """What the page has to know before anything is asked."""

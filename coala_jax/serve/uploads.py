@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.special
 from absl import logging
 from jaxtyping import Float32
 
@@ -148,7 +147,7 @@ def _heard(file: Path, name: str, sample_rate_hz: int) -> Waveform:
     """The first minute of a file, decoded block by block.
 
     Raises:
-        UnreadableSoundError: it is no sound, or takes too long.
+        UnreadableSoundError: it is not a sound, or decoding takes too long.
     """
     with storage.open_binary(file) as opened:
         if opened.read(4) == _WAVPACK:  # another program would unpack it, to any size
@@ -176,11 +175,6 @@ def _heard(file: Path, name: str, sample_rate_hz: int) -> Waveform:
 
 def _tags(embedder: "Embedder", matched: Float32[np.ndarray, " value"]) -> list[tuple[str, float]]:
     """The best tags and their scores; none of a model without a bank."""
-    if embedder.case == "cnn":
-        scores = scipy.special.expit(matched)
-    elif embedder.bank is not None:
-        scores = embedder.bank.vote(matched[None])[0]
-    else:
+    if embedder.case != "cnn" and embedder.bank is None:
         return []
-    best = np.argsort(-scores, kind="stable")[:_TAGS]
-    return [(embedder.vocabulary.readable(tag), round(float(scores[tag]), 4)) for tag in best]
+    return [(tag, round(score, 4)) for tag, score in embedder.tags_of(matched, _TAGS)]

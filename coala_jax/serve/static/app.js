@@ -135,7 +135,7 @@ async function start() {
   $("about").textContent = `${number(about.sounds)} sounds in ${about.name}`;
   document.title = `${about.name} · coala`;
   openFavourites(about.folder, act);
-  takeSounds(about.most.bytes, act.like);
+  takeSounds(about.most.bytes, () => running?.abort(), act.like);
   complete($("words"), $("suggestions"), about.tags);
   for (const tag of about.tags.slice(0, 12)) {
     const chip = make("button", { type: "button", className: "chip", textContent: tag });

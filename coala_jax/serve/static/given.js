@@ -5,9 +5,14 @@ import { $, fail, say } from "./page.js";
 import { player } from "./player.js";
 import { Recorder, toWav } from "./recorder.js";
 
-// `found` is called with each sound when the model has heard it.
-export function takeSounds(most, found) {
+// `begun` is called when a sound is given, `found` when the model has heard it, unless another one
+// was given meanwhile: of that one the page speaks.
+export function takeSounds(most, begun, found) {
+  let newest = 0;
+
   async function give(blob, name) {
+    const own = ++newest;
+    begun();
     if (blob.size > most) {
       say(`${name} has more than ${most / 1e6} MB. Fix: cut it, or convert it to flac or mp3.`, true);
       return;
@@ -20,9 +25,9 @@ export function takeSounds(most, found) {
         const wav = await toWav(blob).catch(() => Promise.reject(error));
         return send(wav, name);
       });
-      found({ ...heard, predicted: heard.tags, tags: [], url: URL.createObjectURL(blob) });
+      if (own === newest) found({ ...heard, predicted: heard.tags, tags: [], url: URL.createObjectURL(blob) });
     } catch (error) {
-      fail(error);
+      if (own === newest) fail(error);
     }
   }
 
