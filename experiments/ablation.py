@@ -156,11 +156,10 @@ def markdown(record: Mapping[str, Any]) -> str:
     parts = []
     for level, rows in record["accuracies"].items():
         lines = [[level, *(f"{task}, {pooling}" for task, pooling in columns)]]
-        lines.append(["---"] * len(lines[0]))
         for name, of_task in rows.items():
             cells = [_cell(of_task[task][pooling]) for task, pooling in columns]
             lines.append([name, *cells])
-        parts.append("".join(f"| {' | '.join(cells)} |\n" for cells in lines))
+        parts.append(programs.table(lines))
     return "\n".join(parts)
 
 

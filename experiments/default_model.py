@@ -138,12 +138,12 @@ def markdown(record: Mapping[str, Any]) -> str:
     for one in heard["sounds"]:
         said = [f"**{t}** {s:.2f}" if t in one["tags"] else f"{t} {s:.2f}" for t, s in one["heard"]]
         lines.append([f"`{one['file']}`", ", ".join(one["tags"]), ", ".join(said)])
-    parts = [model_card.table(lines)]
+    parts = [programs.table(lines)]
     for task, found in record["confused"].items():
         rows = [[label, f"{100 * share:.0f} %"] for label, share in found["right"].items()]
-        parts.append(model_card.table([[task, "of its clips right"], *rows]))
+        parts.append(programs.table([[task, "of its clips right"], *rows]))
         rows = [[label, said, f"{100 * share:.0f} %"] for label, said, share in found["mixed_up"]]
-        parts.append(model_card.table([[task, "heard as", "of its clips"], *rows]))
+        parts.append(programs.table([[task, "heard as", "of its clips"], *rows]))
     return "\n".join(parts)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from sklearn.metrics import average_precision_score
 
 from coala_jax.data.dataset import SplitReader
@@ -27,15 +27,11 @@ def tags_of_sounds(model: Path, corpus: Path, dataset: Path) -> dict[str, Any]:
         tags_counted: that `FEWEST_SOUNDS` or more of the sounds have, of which these are.
         sounds_counted: validation sounds.
     """
-    embedder, split = load(model), SplitReader(dataset, "validation")
-    patches = sorted((split[place] for place in range(len(split))), key=lambda one: one.key)
-    examples = list({one.id: one for one in patches}.values())
+    embedder, examples = load(model), sounds_of(dataset, "validation")
     files = [corpus / "audio" / one.id for one in examples]
     found = embedder.tag_scores(files)
     words = [embedder.vocabulary.readable(tag) for tag in range(len(embedder.vocabulary))]
-    truth = np.zeros(found.shape, bool)
-    for place, one in enumerate(examples):
-        truth[place, one.tags] = True
+    truth = multi_hot(examples, len(words))
     counted = np.flatnonzero(truth.sum(axis=0) >= FEWEST_SOUNDS)
     scored = sorted(
         ([words[t], _precision(truth[:, t], found[:, t]), int(truth[:, t].sum())] for t in counted),
@@ -48,6 +44,21 @@ def tags_of_sounds(model: Path, corpus: Path, dataset: Path) -> dict[str, Any]:
         "tags_counted": len(scored),
         "sounds_counted": len(files),
     }
+
+
+def sounds_of(dataset: Path, split: str) -> list[Example]:
+    """A patch of each sound of a split, ordered by the names of the sounds."""
+    reader = SplitReader(dataset, split)
+    patches = sorted((reader[place] for place in range(len(reader))), key=lambda one: one.key)
+    return list({one.id: one for one in patches}.values())
+
+
+def multi_hot(examples: Sequence[Example], tags: int) -> Bool[np.ndarray, "sound tag"]:
+    """Which tags of the vocabulary each sound has."""
+    truth = np.zeros((len(examples), tags), bool)
+    for row, one in zip(truth, examples, strict=True):
+        row[one.tags] = True
+    return truth
 
 
 def _shown(examples: Sequence[Example]) -> list[int]:

@@ -1,11 +1,12 @@
 """The card of the built-in model: `model_card.md` with the figures of a record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from experiments import development, scores
+from experiments.programs import table
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 _CASES = {"ae_c": "an AE-C", "e_c": "an E-C", "cnn": "a CNN"}
@@ -81,9 +82,3 @@ def _sources(sources: Mapping[str, Any]) -> str:
     for package, one in sources.items():
         lines.append([f"`{package}`", f"{one['sounds']:,}", ", ".join(one["licences"])])
     return table(lines)
-
-
-def table(lines: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first line is the heading."""
-    ruled = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in ruled)

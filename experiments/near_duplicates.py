@@ -37,9 +37,9 @@ Vectors = Float32[np.ndarray, "sound value"]
 
 def nearest(tests: Vectors, sounds: Vectors, count: int) -> Int[np.ndarray, "test count"]:
     """Of each test clip the nearest sounds by cosine, each value scaled by its spread."""
-    all_sounds, found = standardized(sounds, sounds), []
+    units, all_sounds, found = standardized(tests, sounds), standardized(sounds, sounds), []
     for start in range(0, len(tests), _BLOCK):
-        similarity = standardized(tests[start : start + _BLOCK], sounds) @ all_sounds.T
+        similarity = units[start : start + _BLOCK] @ all_sounds.T
         found.append(np.argsort(-similarity, axis=1, kind="stable")[:, :count])
     return np.concatenate(found)
 

@@ -1,10 +1,11 @@
 """The tables of `experiments.peers`, from its record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
 from experiments import scores
+from experiments.programs import table
 
 
 def markdown(record: Mapping[str, Any]) -> str:
@@ -14,20 +15,15 @@ def markdown(record: Mapping[str, Any]) -> str:
     for line, of_task in record["accuracies"].items():
         cells = [_cell(of_task[task][head]) for task, head in columns]
         accuracies.append([line, *cells])
-    parts = [_table(accuracies)]
+    parts = [table(accuracies)]
     for task, of_line in record["few_labels"].items():
         shots = [one["shots"] or "all" for one in next(iter(of_line.values()))]
         lines = [[f"{task}: labelled clips a class", *map(str, shots)]]
         lines += [[line, *map(_few_cell, curve)] for line, curve in of_line.items()]
-        parts.append(_table(lines))
+        parts.append(table(lines))
     head = ["", "values", "parameters", "weights, MB", "times real time on one core", "licence"]
     sizes = [[name, *_size_cells(size)] for name, size in record["sizes"].items()]
-    return "\n".join([*parts, _table([head, *sizes])])
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    ruled = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in ruled)
+    return "\n".join([*parts, table([head, *sizes])])
 
 
 def _cell(entry: Mapping[str, Any]) -> str:

@@ -95,6 +95,12 @@ def minutes(workdir: Path) -> float:
     return round(sum(entry["seconds"] for entry in entries if entry["kind"] == "train") / 60, 1)
 
 
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first line is the heading."""
+    ruled = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in ruled)
+
+
 def slug(text: str) -> str:
     """As a file's name has it."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

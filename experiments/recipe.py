@@ -200,14 +200,14 @@ def markdown(record: Mapping[str, Any]) -> str:
     columns = [(task, pooling) for task in tasks for pooling in scores.POOLINGS]
     head = [f"{task.removesuffix('_dev')}, {pooling}" for task, pooling in columns]
     head = ["", *head, "MAP of tags", "minutes"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for name, of_task in record["accuracies"].items():
         run = record["runs"].get(name, {"minutes": [], "retrieval": {}})
         cells = [_cell(of_task[task][pooling]) for task, pooling in columns]
         tags = run["retrieval"].get("vote", {}).get("map")
         cells.append("-" if tags is None else f"{tags:.3f}")
         lines.append([name, *cells, " + ".join(map(str, run["minutes"])) or "-"])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return programs.table(lines)
 
 
 def _cell(score: Mapping[str, Any]) -> str:

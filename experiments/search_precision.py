@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32
 
-from coala_jax.data.dataset import SplitReader
 from coala_jax.data.schema import Manifest
 from coala_jax.embedding.embedder import load
 from coala_jax.evaluation.evaluators import load_evaluators
@@ -28,8 +27,7 @@ from coala_jax.evaluation.scores import cosine
 from coala_jax.evaluation.tasks import Task, load_task
 from coala_jax.flags import Parser
 from coala_jax.models.bank import make_bank
-from experiments import model_card, programs
-from experiments.heard import FEWEST_SOUNDS
+from experiments import heard, programs
 from experiments.near_duplicates import nearest, standardized
 
 PROGRAM = "experiments.search_precision"
@@ -90,22 +88,21 @@ def _of_corpus(
 ) -> dict[str, Any]:
     """By a tag, on the validation sounds of a dataset of the corpus."""
     embedder, tags = load(model), len(Manifest.load(dataset).vocabulary)
-    truth, files = _sounds(dataset, "validation", tags)
-    learned, learned_files = _sounds(dataset, "train", tags)
-    counted = np.flatnonzero(truth.sum(axis=0) >= FEWEST_SOUNDS)
-    paths = [corpus / "audio" / file for file in files]
+    learned, asked = (heard.sounds_of(dataset, split) for split in ("train", "validation"))
+    files = [one.id for one in [*learned, *asked]]
+    truth, known = heard.multi_hot(asked, tags), len(learned)
+    counted = np.flatnonzero(truth.sum(axis=0) >= heard.FEWEST_SOUNDS)
+    paths = [corpus / "audio" / file for file in files[known:]]
     projected = embedder.project(paths, policy=_POLICY)
     single = embedder.project_tags(np.eye(tags, dtype=np.uint8)[counted])
-    (vectors,) = extract(
-        corpus / "audio", [*learned_files, *files], evaluators, _POLICY, cache
-    ).vectors.values()
-    known = len(learned_files)
+    (vectors,) = extract(corpus / "audio", files, evaluators, _POLICY, cache).vectors.values()
     # MFCCs find tags by the same vote of the same sounds.
     scaled = standardized(vectors, vectors[:known])
-    bank = make_bank(scaled[:known], learned, embedder.bank.temperature, known)
+    multi_hot = heard.multi_hot(learned, tags).astype(np.uint8)
+    bank = make_bank(scaled[:known], multi_hot, embedder.bank.temperature, known)
     chosen = truth[:, counted]
     return {
-        "sounds": len(files),
+        "sounds": len(asked),
         "tags": len(counted),
         "precision": {
             f"{OURS}, vote": of_tags(embedder.bank.vote(projected)[:, counted], chosen),
@@ -116,17 +113,6 @@ def _of_corpus(
     }
 
 
-def _sounds(dataset: Path, split: str, tags: int) -> tuple[UInt8[np.ndarray, "s t"], list[str]]:
-    """Multi-hot tags, and file names, of the sounds of a split."""
-    reader = SplitReader(dataset, split)
-    patches = (reader[place] for place in range(len(reader)))
-    of_sound = {one.id: one.tags for one in patches}
-    truth = np.zeros((len(of_sound), tags), np.uint8)
-    for row, places in zip(truth, of_sound.values(), strict=True):
-        row[places] = 1
-    return truth, list(of_sound)
-
-
 def markdown(record: Mapping[str, Any]) -> str:
     """The tables of results.md."""
     tasks = list(record["similar"])
@@ -135,7 +121,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         rows.append([row, *(f"{record['similar'][task][row]:.2f}" for task in tasks)])
     tags = [["by a tag", f"{record['tags']['tags']} tags, {record['tags']['sounds']} sounds"]]
     tags += [[row, f"{value:.2f}"] for row, value in record["tags"]["precision"].items()]
-    return "\n".join([model_card.table(rows), model_card.table(tags)])
+    return "\n".join([programs.table(rows), programs.table(tags)])
 
 
 def parser() -> Parser:

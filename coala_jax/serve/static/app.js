@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { complete } from "./complete.js";
 import { openFavourites } from "./favouritespanel.js";
 import { takeSounds } from "./given.js";
-import { baseName, icon, length, make, showHits } from "./hits.js";
+import { baseName, chip, icon, length, make, showHits } from "./hits.js";
 import { openMap, showOnMap } from "./mappanel.js";
 import { $, fail, say, sentence, setView, view } from "./page.js";
 import { player } from "./player.js";
@@ -79,9 +79,9 @@ const act = {
 
 function setLike(sound) {
   like = sound;
-  const chip = $("like-chip");
-  chip.hidden = !sound;
-  chip.replaceChildren();
+  const given = $("like-chip");
+  given.hidden = !sound;
+  given.replaceChildren();
   if (!sound) return;
   const name = baseName(sound.path);
   const play = make("button", { type: "button", attributes: { "aria-label": `Play ${name}` } }, icon("play"));
@@ -93,14 +93,10 @@ function setLike(sound) {
     if ($("words").value.trim()) search();
   });
   const text = make("span", { className: "name" }, "Like ", make("strong", { textContent: name }), ` · ${length(sound.seconds)}`);
-  chip.append(play, text, away);
+  given.append(play, text, away);
   if (sound.predicted?.length) {
-    const tags = sound.predicted.map(([tag]) => {
-      const button = make("button", { type: "button", className: "chip", textContent: tag });
-      button.addEventListener("click", () => act.addTag(tag));
-      return button;
-    });
-    chip.append(make("div", { className: "chips" }, make("span", { className: "hint", textContent: "The model hears" }), ...tags));
+    const tags = sound.predicted.map(([tag]) => chip(tag, act));
+    given.append(make("div", { className: "chips" }, make("span", { className: "hint", textContent: "The model hears" }), ...tags));
   }
 }
 
@@ -137,11 +133,7 @@ async function start() {
   openFavourites(about.folder, act);
   takeSounds(about.most.bytes, () => running?.abort(), act.like);
   complete($("words"), $("suggestions"), about.tags);
-  for (const tag of about.tags.slice(0, 12)) {
-    const chip = make("button", { type: "button", className: "chip", textContent: tag });
-    chip.addEventListener("click", () => act.addTag(tag));
-    $("examples").append(chip);
-  }
+  $("examples").append(...about.tags.slice(0, 12).map((tag) => chip(tag, act)));
   if (about.model.state === "missing") say(`Only tags can be searched for: ${about.model.error}`, true);
   openMap(act);
   $("words").value = new URLSearchParams(location.search).get("words") ?? "";

@@ -23,6 +23,13 @@ export function icon(name) {
   return svg;
 }
 
+// A tag that is searched for, too, once it is pressed.
+export function chip(tag, act, attributes = {}) {
+  const button = make("button", { type: "button", className: "chip", textContent: tag, attributes });
+  button.addEventListener("click", () => act.addTag(tag));
+  return button;
+}
+
 export function length(seconds) {
   if (seconds < 10) return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
   const whole = Math.round(seconds);
@@ -85,12 +92,7 @@ export function hitRow(sound, act) {
   }
   numbers.append(length(sound.seconds));
   const chips = make("div", { className: "chips" });
-  for (const tag of sound.tags) {
-    const chip = make("button", { type: "button", className: "chip", textContent: tag,
-      attributes: { "aria-label": `Search for ${tag}` } });
-    chip.addEventListener("click", () => act.addTag(tag));
-    chips.append(chip);
-  }
+  chips.append(...sound.tags.map((tag) => chip(tag, act, { "aria-label": `Search for ${tag}` })));
   if (sound.seconds > PREVIEW_SECONDS) {
     const whole = make("button", { type: "button", className: "whole",
       textContent: "Play whole", title: `The first ${PREVIEW_SECONDS} s are played otherwise` });
