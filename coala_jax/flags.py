@@ -161,6 +161,8 @@ def run(program: str, work: Callable[[], int | None], again: str = "run it again
 
 def _sentence(error: Exception, again: str) -> str:
     """What the error says; a full disk in words, where a library has only the system's number."""
+    if not isinstance(error, OSError):
+        return str(error)
     from coala_jax import storage  # NumPy with it: not where all goes well
 
     if isinstance(error, storage.DiskFullError) or not storage.is_disk_full(error):
