@@ -207,11 +207,12 @@ class Index:
         sound = None if like is None else self._like(Path(like), model)
         return self._hits(self.rank(wanted, sound, seconds=seconds, top=top))
 
-    def keep(self) -> bool:
-        """Reads what tags are matched with into memory, for many questions to come.
+    def keep(self) -> list[str]:
+        """Reads what is compared into memory, for many questions to come.
 
         Returns:
-            Whether it was kept: not beyond 1 GiB, some 300,000 sounds at 900 tags.
+            The columns that were too large: above 1 GiB, some 300,000 sounds at 900 tags or
+            140,000 at 1,920 values of an embedding.
         """
         return self._ranker.keep()
 

@@ -19,7 +19,7 @@ from coala_jax.models.bank import unit
 # section 2, with its constant): the sum of 1 / (60 + rank), which no scale of scores can tip.
 _RANKED = 1000
 _RANK_OFFSET = 60
-_KEPT_BYTES = 2**30  # the most that is kept in memory
+_KEPT_BYTES = 2**30  # the most of a column that is kept in memory
 
 Ranking = tuple[Int64[np.ndarray, " hit"], Float64[np.ndarray, " hit"]]  # ids, scores; best first
 Range = tuple[float, float] | tuple[int, int]
@@ -75,10 +75,10 @@ class Limits(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What tags are matched with, in memory.
+    """A column in memory.
 
-    values: of votes or logits [tag, row], so that a tag's lie together; of projections [row, value]
-        of length 1.
+    values: of votes or logits [tag, row], so that a tag's lie together; of projections and
+        embeddings [row, value] of length 1.
     """
 
     ids: Int64[np.ndarray, " row"]
@@ -91,19 +91,24 @@ class Ranker:
 
     def __init__(self, folder: Path, settings: Settings, store: Store) -> None:
         self._folder, self._settings, self._store = folder, settings, store
-        self._kept: _Kept | None = None
+        self._kept: dict[str, _Kept] = {}
 
-    def keep(self) -> bool:
-        """Reads what tags are matched with into memory, so that later questions read no disk.
+    def keep(self) -> list[str]:
+        """Reads what is compared into memory, so that later questions read no disk.
 
         Returns:
-            Whether it was kept: not beyond 1 GiB, some 300,000 sounds at 900 tags.
+            The columns that were too large: above 1 GiB, some 300,000 sounds at 900 tags or
+            140,000 at 1,920 values of an embedding.
         """
-        column, rows = self._settings.match_column, len(self._store)
-        size = self._store.schema.field(column).type.list_size
+        columns = self._settings.match_column, "embedding"
+        self._kept = {name: kept for name in columns if (kept := self._read(name)) is not None}
+        return [name for name in columns if name not in self._kept]
+
+    def _read(self, column: str) -> _Kept | None:
+        rows, size = len(self._store), self._store.schema.field(column).type.list_size
         if 4 * rows * size > _KEPT_BYTES:
-            return False
-        is_cosine = self._settings.match == "cosine"
+            return None
+        is_cosine = column in ("projection", "embedding")
         values = np.empty((rows, size) if is_cosine else (size, rows), np.float32)
         ids, seconds, start = np.empty(rows, np.int64), np.empty(rows), 0
         for batch in self._store.scan(["id", "seconds", column]):
@@ -115,8 +120,7 @@ class Ranker:
             else:
                 values[:, part] = vectors.T
             start += len(batch)
-        self._kept = _Kept(ids, seconds, values)
-        return True
+        return _Kept(ids, seconds, values)
 
     def rank(
         self, words: Words | None, like: Like | None, seconds: Range | None, top: int
@@ -133,8 +137,7 @@ class Ranker:
         if words is not None:
             rankings.append(self._by_words(words, count, limits))
         if like is not None:
-            found = self._store.nearest("embedding", like.vector, count, limits.sql())
-            rankings.append(found)
+            rankings.append(self._nearest("embedding", like.vector, count, limits))
         ids, scores = rankings[0] if len(rankings) == 1 else _fuse(rankings)
         return ids[:top], scores[:top]
 
@@ -142,20 +145,26 @@ class Ranker:
         if self._settings.match != "cosine":
             return self._by_chance(words, count, limits)
         query = words.weights(len(self._settings.tags)) @ index_settings.read_tags(self._folder)
-        if self._kept is not None:
-            scores = (self._kept.values @ query).astype(np.float64)
-            return _best(self._kept, scores, count, limits)
-        ids, cosines = self._store.nearest("projection", query, count, limits.sql())
+        ids, cosines = self._nearest("projection", query, count, limits)
         # The cosine with each tag, by its weight.
         return ids, cosines * float(np.linalg.norm(query.astype(np.float64)))
 
+    def _nearest(
+        self, column: str, vector: Float32[np.ndarray, " value"], count: int, limits: Limits
+    ) -> Ranking:
+        if (kept := self._kept.get(column)) is None:
+            return self._store.nearest(column, vector, count, limits.sql())
+        (direction,) = unit(vector[None])
+        ids, cosines = _best(kept, (kept.values @ direction).astype(np.float64), count, limits)
+        return ids[cosines != 0], cosines[cosines != 0]  # zeros are near to nothing
+
     def _by_chance(self, words: Words, count: int, limits: Limits) -> Ranking:
         """Of votes or logits, every row is read: there is no vector to be near to."""
-        if self._kept is not None:
+        column = self._settings.match_column
+        if (kept := self._kept.get(column)) is not None:
             asked, few = words.renumbered()
-            values = self._shares(self._kept.values[asked].T)
-            return _best(self._kept, few.chances(values), count, limits)
-        column, ids, scores = self._settings.match_column, [], []
+            return _best(kept, few.chances(self._shares(kept.values[asked].T)), count, limits)
+        ids, scores = [], []
         for rows in self._store.scan(["id", column], limits.sql()):
             ids.append(rows["id"].to_numpy())
             scores.append(words.chances(self._shares(index_store.vectors_of(rows, column))))

@@ -175,8 +175,8 @@ class Library:
 def _open(folder: Path) -> _Opened:
     index = Index(folder)
     stamp = _stamp(folder, index)
-    if not index.keep():
-        logging.info("%s: too large to be kept in memory; each search reads it", shown(folder))
+    for column in index.keep():
+        logging.info("%s: %s: over 1 GiB; each search reads it from disk", shown(folder), column)
     index.version  # noqa: B018 computed here, not when the first page asks
     return _Opened(index, Catalogue(index.entries(), index.sounds), stamp)
 

@@ -17,6 +17,7 @@ from coala_jax.embedding import embedder as embedder_module
 from coala_jax.embedding import index_folder, index_store, index_update
 from coala_jax.embedding.embedder import Embedder, load
 from coala_jax.embedding.index import Index
+from coala_jax.embedding.index_ranking import Like
 from coala_jax.models.bank import make_bank
 from tests.synthetic import MODEL_TAGS, tiny_model
 
@@ -195,7 +196,7 @@ def test_a_range_of_seconds_leaves_out_what_is_outside(made, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_in_memory_changes_no_result(made, kind, monkeypatch):
     kept = Index(made[kind].folder)
-    assert kept.keep()
+    assert kept.keep() == []
     for words in ("tag1", "tag1, tag2,-tag4", "-tag3"):
         for limits in ({}, {"seconds": (0.45, 1.25)}, {"top": 4}, {"top": 5, "like": "5.wav"}):
             hits, wanted = (one.search(words, **limits) for one in (kept, made[kind]))
@@ -206,8 +207,20 @@ def test_what_is_kept_in_memory_changes_no_result(made, kind, monkeypatch):
         monkeypatch.setattr(kept._store, name, None)
     monkeypatch.setattr(kept._store, "take", made[kind]._store.take)
     assert [hit.path for hit in kept.search("tag1")] == [h.path for h in made[kind].search("tag1")]
+    like = made[kind].like_row(5)
+    for limits in ({}, {"seconds": (0.45, 1.25)}, {"top": 4}):
+        (ids, scores), wanted = (one.rank(None, like, **limits) for one in (kept, made[kind]))
+        assert ids.tolist() == wanted[0].tolist()
+        np.testing.assert_allclose(scores, wanted[1], rtol=1e-4, atol=1e-6)
+    assert not len(kept.rank(None, Like(None, np.zeros_like(like.vector)))[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_that_is_too_large_is_not_kept(made, kind, monkeypatch):
     monkeypatch.setattr("coala_jax.embedding.index_ranking._KEPT_BYTES", 100)
-    assert not Index(made[kind].folder).keep()
+    index = Index(made[kind].folder)
+    assert index.keep() == [index.settings.match_column, "embedding"]
+    assert index.search("tag1") == made[kind].search("tag1")
 
 
 def test_a_word_that_is_no_tag_gets_the_nearest_with_a_warning(made, caplog):
