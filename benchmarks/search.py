@@ -5,8 +5,9 @@
 The vectors are mixed from those of a real index: each is a convex mixture of two to four of them,
 with weights drawn anew and a tenth of noise, so that they lie as real ones do. Questions are
 mixtures that are not in the table. Recall is the share of the ten nearest that the vector index
-finds. Tags are asked for where the index has votes or logits, which are read in full. The table is
-made in a temporary folder below --work: 4 KB a sound at the paper's width, with 1,000 tags 8.
+finds. Tags are asked for where the index has votes or logits, which are read in full. What the page
+of `coala serve` keeps in memory is asked there, too. The table is made in a temporary folder below
+--work: 4 KB a sound at the paper's width, with 1,000 tags 8.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from benchmarks.measure import BenchmarkError, say
 from benchmarks.result import RESULTS, finish
 from coala_jax.embedding import index_store
 from coala_jax.embedding.index import Index
+from coala_jax.embedding.index_ranking import Like, Ranker
 from coala_jax.embedding.index_store import Store, vector_array, vectors_of
 from coala_jax.flags import Parser, at_least, run
 
@@ -66,7 +68,7 @@ def mix(real: dict[str, Rows], count: int, rng: np.random.Generator) -> dict[str
 
 def make_table(folder: Path, real: dict[str, Rows], count: int) -> Store:
     of = pa.schema(
-        {"id": pa.int64()}
+        {"id": pa.int64(), "seconds": pa.float64()}
         | {name: pa.list_(pa.float32(), values.shape[1]) for name, values in real.items()}
     )
 
@@ -75,7 +77,8 @@ def make_table(folder: Path, real: dict[str, Rows], count: int) -> Store:
         for start in range(0, count, _BATCH):
             size = min(_BATCH, count - start)
             mixed = mix(real, size, rng)
-            columns = [pa.array(range(start, start + size)), *map(vector_array, mixed.values())]
+            ids, seconds = pa.array(range(start, start + size)), pa.array(np.ones(size))
+            columns = [ids, seconds, *map(vector_array, mixed.values())]
             yield pa.RecordBatch.from_arrays(columns, schema=of)
 
     return Store.create(folder, "mixed", of, batches())
@@ -97,8 +100,20 @@ def recall(found: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
     return float(np.mean(shares))
 
 
+def ask_in_memory(ranker: Ranker, questions: Rows, exact: Sequence[np.ndarray]) -> dict[str, float]:
+    """Time and recall with the embeddings in memory; nothing where they are too many for it."""
+    if "embedding" in ranker.keep():
+        return {}
+
+    def ask(question: np.ndarray) -> np.ndarray:
+        return ranker.rank(None, Like(None, question), None, NEAREST)[0]
+
+    seconds, found = median_seconds(ask, questions)
+    return {"in_memory_s": seconds, "in_memory_recall": recall(found, exact)}
+
+
 def measure_size(
-    folder: Path, real: dict[str, Rows], count: int, flags: argparse.Namespace
+    folder: Path, index: Index, real: dict[str, Rows], count: int, flags: argparse.Namespace
 ) -> dict[str, Any]:
     began = time.perf_counter()
     store = make_table(folder, real, count)
@@ -109,12 +124,14 @@ def measure_size(
         return store.nearest("embedding", question, NEAREST, exact=True)[0]
 
     figures["exact_s"], exact = median_seconds(exactly, questions)
-    for column in real.keys() - {"embedding"}:
+    if index.settings.match != "cosine":
+        column = index.settings.match_column
 
-        def tags(_: np.ndarray, column: str = column) -> float:
+        def tags(_: np.ndarray) -> float:
             return max(vectors_of(rows, column)[:, 0].max() for rows in store.scan(["id", column]))
 
         figures["tags_s"], _ = median_seconds(tags, questions[:3])
+    figures |= ask_in_memory(Ranker(index.folder, index.settings, store), questions, exact)
     began = time.perf_counter()
     index_store.EXACT_SOUNDS = 0  # so that the vector index is made, and asked, at any size
     store.make_fast(["embedding"])
@@ -165,16 +182,14 @@ def measure(flags: argparse.Namespace, argv: Sequence[str]) -> None:
     index = Index(flags.index)
     if len(index) < 2:
         raise BenchmarkError(f"{flags.index}: too few sounds. Fix: index some hundreds")
-    columns = ["embedding"]
-    if index.settings.match != "cosine":
-        columns.append(index.settings.match_column)
+    columns = ["embedding", index.settings.match_column]
     real, limit = read(index, columns), index_store.EXACT_SOUNDS
     sizes = []
     try:
         for count in flags.sounds:
             with tempfile.TemporaryDirectory(dir=flags.work) as folder:
                 index_store.EXACT_SOUNDS = limit
-                sizes.append(measure_size(Path(folder), real, count, flags))
+                sizes.append(measure_size(Path(folder), index, real, count, flags))
     finally:
         index_store.EXACT_SOUNDS = limit
     figures = {

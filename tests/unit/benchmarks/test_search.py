@@ -43,5 +43,6 @@ def test_it_runs_and_gives_its_figures(tmp_path, capsys):
     (size,) = record["sizes"]
     assert record["values"] == {"embedding": 16, "votes": 3} and size["sounds"] == 600
     assert size["vector_index"][0]["recall"] > 0.8
+    assert size["in_memory_recall"] == 1 and size["in_memory_s"] > 0
     assert min(size["exact_s"], size["tags_s"], size["make_vector_index_s"]) > 0
     assert limit == index_store.EXACT_SOUNDS
