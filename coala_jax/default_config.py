@@ -63,7 +63,7 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.init = ConfigDict()
     # A model to start from: its weights, and its tags by name. Its front end, level and widths must
     # be those of dataset and config; its scaler is used in place of the dataset's.
-    config.init.model = ""  # folder of a pretrained model; empty: fresh weights
+    config.init.model = ""  # folder of a pretrained model; default: the built-in one; empty: fresh
     config.init.freeze_audio_epochs = 0  # first epochs in which the audio encoder stays as it is
 
     config.model = ConfigDict()

@@ -33,7 +33,9 @@ def parser() -> Parser:
     parser = Parser(PROGRAM, __doc__, config_keys.help_text("--set KEY=VALUE"))
     parser.add_argument("config", metavar="CONFIG", help="name of a config, or a file: ./my.py")
     parser.add_argument("--data", metavar="FOLDER", help="dataset to train on")
-    parser.add_argument("--init", metavar="MODEL", help="pretrained model to start from")
+    parser.add_argument(
+        "--init", metavar="MODEL", help="pretrained model to start from; default: the built-in one"
+    )
     parser.add_argument(
         "--workdir", type=Path, metavar="FOLDER", help="folder of the run (runs/CONFIG-DATASET)"
     )

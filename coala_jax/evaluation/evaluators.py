@@ -15,8 +15,8 @@ from coala_jax.audio.frontend import Waveform
 from coala_jax.embedding.embedder import Embedder, load, load_untrained
 from coala_jax.evaluation.baselines import Mfcc
 from coala_jax.evaluation.vector_table import VectorTable, load_vectors
+from coala_jax.models.default import DEFAULT
 
-DEFAULT = "default"  # the built-in model
 SPECS = (
     "FOLDER of a pretrained model, default (the built-in model), untrained:FOLDER[:SEED], "
     "untrained:default[:SEED], vectors:FILE, or mfcc, mfcc:released, mfcc:peak"

@@ -43,8 +43,9 @@ def evaluate(flags: argparse.Namespace, command: str) -> dict[str, Any]:
     import jax
 
     from coala_jax.evaluation import comparison, correlation, results
-    from coala_jax.evaluation.evaluators import DEFAULT, load_evaluators
+    from coala_jax.evaluation.evaluators import load_evaluators
     from coala_jax.evaluation.tasks import load_task
+    from coala_jax.models.default import DEFAULT
 
     settings = comparison.EvaluationSettings(
         tuple(flags.head),

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+DEFAULT = "default"  # its name where a folder could be named
 _FOLDER = Path(__file__).parents[1] / "weights"
 
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from coala_jax.data.scaler import Scaler
 from coala_jax.data.schema import Manifest
+from coala_jax.models.default import DEFAULT, default_model_folder
 from coala_jax.models.pretrained import PretrainedModel
 
 # The axis of the tags in the arrays that have one, by the beginning of their path.
@@ -26,12 +27,15 @@ FLAGS = ("window", "power", "edges", "noise", "precision")
 
 
 def load(config: ConfigDict) -> PretrainedModel | None:
-    """The model that the config starts from, if it names one.
+    """The model that the config starts from, if it names one; "default" is the built-in model.
 
     Raises:
         ModelError: there is none in that folder, or it is damaged.
+        ValueError: this installation lacks the built-in model.
     """
-    return PretrainedModel.load(config.init.model) if config.init.model else None
+    if not (name := config.init.model):
+        return None
+    return PretrainedModel.load(default_model_folder() if name == DEFAULT else name)
 
 
 def with_scaler(manifest: Manifest, model: PretrainedModel | None) -> Manifest:

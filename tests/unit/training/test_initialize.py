@@ -5,11 +5,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from coala_jax.configs import free
 
 from coala_jax.audio.frontend import FrontEnd
 from coala_jax.data.scaler import Scaler
 from coala_jax.data.schema import Manifest
 from coala_jax.models.coala import build_model, initial_variables
+from coala_jax.models.default import default_model_folder
+from coala_jax.models.pretrained import PretrainedModel
 from coala_jax.training import initialize
 from tests.synthetic import random_weights, tiny_config, tiny_model, write_random_dataset
 
@@ -20,6 +23,12 @@ KNOWN = {0: 4, 2: 1, 4: 0}  # place of a tag here: its place in the model of six
 def config_of(case="ae_c", **changes):
     widths = {"model__filters": 2, "model__tag_hidden": 8}
     return tiny_config(case=case, data__path="data", init__model="old", **widths | changes)
+
+
+def test_a_run_starts_from_the_built_in_model_or_from_none():
+    model = initialize.load(tiny_config(init__model="default"))
+    assert model.digest == PretrainedModel.load(default_model_folder()).digest
+    assert initialize.load(tiny_config(init__model="")) is None
 
 
 def fresh_variables(case):
@@ -119,6 +128,14 @@ def test_a_model_of_the_same_front_end_is_taken_with_its_scaler(manifest):
     assert scaled.scaler == {"minimum": -15.0, "maximum": 5.0} != manifest.scaler
     assert dataclasses.replace(scaled, scaler=manifest.scaler) == manifest
     assert initialize.with_scaler(manifest, None) is manifest
+
+
+@pytest.mark.parametrize("case", ["ae_c", "e_c", "cnn"])
+def test_the_recipe_can_start_from_the_built_in_model(case, manifest):
+    config = free.get_config()
+    config.case, config.data.path, config.init.model = case, "data", "default"
+    at_peak = dataclasses.replace(manifest, settings=manifest.settings | {"level": "peak"})
+    initialize.check(config, at_peak, initialize.load(config))
 
 
 OTHER = FrontEnd().to_dict()
