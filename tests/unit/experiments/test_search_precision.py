@@ -29,7 +29,23 @@ def test_similar_counts_labels_among_the_nearest_of_other_folds(task, monkeypatc
 def test_chance_is_the_share_of_a_clips_label_in_the_other_fold(task):
     # Fold 1 asks fold 2 (a 1/4, b 3/4), fold 2 asks fold 1 (a 3/4, b 1/4).
     expected = ((3 * 1 / 4 + 3 / 4) / 4 + (3 / 4 + 3 * 1 / 4) / 4) / 2
-    assert search_precision.chance_of_sounds(task) == pytest.approx(expected)
+    found = search_precision.blind_of_sounds(task)
+    assert found["chance"] == pytest.approx(expected)
+    # Fold 1 is answered with b alone, which one clip of it is; fold 2 with a.
+    assert found["popularity"] == pytest.approx((1 / 4 + 1 / 4) / 2)
+
+
+def test_sounds_are_alike_from_half_of_their_tags_on():
+    some = np.array([[True, True, False, False]])
+    others = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 1, 1]], bool)
+    assert search_precision.are_alike(some, others).tolist() == [[True, True, False, False]]
+
+
+def test_popularity_is_by_the_tags_that_were_learned(monkeypatch):
+    monkeypatch.setattr(search_precision, "FIRST", 2)
+    learned = np.array([[0, 1], [0, 1], [1, 0]], bool)
+    sounds = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], bool)
+    assert search_precision.most_popular(sounds, learned).tolist() == [2, 1]
 
 
 def test_tags_count_sounds_that_have_them_among_the_highest(monkeypatch):
