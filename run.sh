@@ -31,7 +31,8 @@ find_device() {
 # pip tells a line or more for every package; one that counts is enough.
 count_packages() {
   awk '/^ *Collecting / { printf "\r[run.sh]   packages found: %d", ++n; fflush() }
-       /^ *Installing collected/ { printf "\n[run.sh]   installing them\n"; fflush() }'
+       /^ *Installing collected/ { printf "\n[run.sh]   installing them\n"; n = 0; fflush() }
+       END { if (n) print "" }'
 }
 
 # install NAME WHAT PIP-ARGUMENTS...: does nothing where the same was installed before.
