@@ -83,9 +83,12 @@ def uv_compile(uv: str) -> list[str]:
 
 
 def resolve(uv: str, root: Path, extras: list[str], more: list[str]) -> Resolution:
-    """Resolves the package with these extras and requirements, the locks' releases held fixed."""
+    """Resolves the package with these extras and requirements, the lock's releases held fixed.
+
+    Those of the extras' locks are, too, unless more is asked for: later work may move them.
+    """
     command = [*uv_compile(uv), "--no-annotate", "pyproject.toml", "-"]
-    locks = [root / "requirements.txt", *sorted((root / "locks").glob("*.txt"))]
+    locks = [root / "requirements.txt", *([] if more else sorted((root / "locks").glob("*.txt")))]
     command += [f"--constraints={lock}" for lock in locks]
     command += [f"--extra={extra}" for extra in extras]
     answer = subprocess.run(
