@@ -2,7 +2,9 @@
 # ./run.sh               sets up, makes the small corpus, trains the quickstart model, reports
 # ./run.sh test          sets up, checks the code and runs the tests; what follows goes to pytest (-m unit: the fast ones)
 # ./run.sh docs          builds the documentation into site/; warnings are errors
-# ./run.sh resolve       checks that every extra resolves on top of requirements.txt; installs nothing
+# ./run.sh install ...   sets up and installs the extras that are named: cuda, notes, search, serve ...
+# ./run.sh resolve       checks that requirements.txt and locks/ are complete; installs nothing
+# ./run.sh lock          makes requirements.txt and locks/ again; what follows goes to uv
 # ./run.sh --config=...  sets up and passes all flags on to coala_jax.main (paths as from this folder)
 #
 # COALA_DEVICE=cpu|cuda|tpu     what to install for and to train on; default: what is found
@@ -29,18 +31,25 @@ find_device() {
 # pip tells a line or more for every package; one that counts is enough.
 count_packages() {
   awk '/^ *Collecting / { printf "\r[run.sh]   packages found: %d", ++n; fflush() }
-       /^ *Installing collected/ { printf "\n[run.sh]   installing them\n"; fflush() }'
+       /^ *Installing collected/ { printf "\n[run.sh]   installing them\n"; n = 0; fflush() }
+       END { if (n) print "" }'
 }
 
 # install NAME WHAT PIP-ARGUMENTS...: does nothing where the same was installed before.
+# Nothing is built with tools that are not of a lock: hence no build isolation.
 install() {
-  local stamp=.venv/.installed-$1 what=$2 wanted began=$SECONDS
-  wanted="$(cat requirements.txt pyproject.toml | cksum) $COALA_DEVICE"
+  local stamp=.venv/.installed-$1 errors=.venv/.pip-errors what=$2 wanted began=$SECONDS
+  wanted="$(cat requirements.txt locks/*.txt pyproject.toml | cksum) $COALA_DEVICE"
   shift 2
   [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
   say "installing $what into .venv"
-  .venv/bin/python -m pip install --disable-pip-version-check "$@" | count_packages ||
+  if ! { .venv/bin/python -m pip install --disable-pip-version-check --no-build-isolation "$@" \
+    2>&1 >&3 | tee "$errors" >&2; } 3>&1 | count_packages; then
+    ! grep -q 'DO NOT MATCH THE HASHES' "$errors" ||
+      fail "nothing was installed: a file is not the one that the lock names (pip says which, above)." \
+        "Fix: try again; if it stays, distrust where pip fetches from before you change the lock"
     fail "pip could not install; see its message above"
+  fi
   printf '%s' "$wanted" >"$stamp"
   say "installed in $((SECONDS - began)) s"
 }
@@ -78,13 +87,11 @@ set_up() {
     "$python" -m venv .venv ||
       fail "$python cannot make an environment; on Debian, apt-get install python3-venv"
   fi
-  install locked "the packages of requirements.txt (1 to 2 minutes)" -r requirements.txt
-  # The lock is complete; what an extra adds is resolved on top of it and cannot change it.
-  if [[ $COALA_DEVICE == cpu ]]; then
-    install project "coala_jax itself" --no-deps -e .
-  else
-    install project "coala_jax and JAX for $COALA_DEVICE" -c requirements.txt -e ".[$COALA_DEVICE]"
-  fi
+  install build "what builds packages" --require-hashes -r locks/build.txt
+  install locked "the packages of requirements.txt (1 to 2 minutes)" \
+    --require-hashes -r requirements.txt
+  [[ $COALA_DEVICE == cpu ]] || install_extra "$COALA_DEVICE"
+  install project "coala_jax itself" --no-deps -e .
   # A plain path, too: beside a checkout that is called coala_jax, Python takes the folder of that
   # name for the package, unless the package lies on its path.
   local site
@@ -93,9 +100,27 @@ set_up() {
   done
 }
 
+# install_extra EXTRA: its lock holds what it adds to requirements.txt.
+install_extra() {
+  [[ -f locks/$1.txt ]] || fail "there is no locks/$1.txt; the names of extras are in pyproject.toml"
+  install "$1" "the extra $1" --require-hashes -r requirements.txt -r "locks/$1.txt"
+  # The only packages without hashes: a build of PyTorch of one's own has another.
+  [[ ! -f locks/$1-unhashed.txt ]] ||
+    install "$1-unhashed" "PyTorch and TensorFlow" -r "locks/$1-unhashed.txt"
+}
+
+install_extras() {
+  (($#)) || fail "which extra? Their names are in pyproject.toml: ./run.sh install search"
+  set_up
+  local extra
+  for extra; do
+    install_extra "$extra"
+  done
+}
+
 run_tests() {
   set_up
-  install test "what the tests need (about a minute)" -c requirements.txt -e '.[test]'
+  install_extra test
   .venv/bin/ruff check .ci docs/conf.py docs/_ext coala_jax configs data_prep experiments benchmarks tests
   .venv/bin/ruff format --check .ci docs/conf.py docs/_ext coala_jax configs data_prep experiments benchmarks tests
   .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
@@ -103,7 +128,7 @@ run_tests() {
 
 build_docs() {
   set_up
-  install docs "what the documentation needs" -c requirements.txt -e '.[docs]'
+  install_extra docs
   .venv/bin/python -m sphinx -W --keep-going -q docs site
   say "the documentation is site/index.html"
 }
@@ -133,14 +158,23 @@ case ${1-} in
     run_tests "$@"
     ;;
   docs) build_docs ;;
+  install)
+    shift
+    install_extras "$@"
+    ;;
   resolve)
     check_python
     exec "$python" .ci/resolve.py
+    ;;
+  lock)
+    shift
+    check_python
+    exec "$python" .ci/lock.py "$@"
     ;;
   -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
   --*)
     set_up
     exec .venv/bin/python -m coala_jax.main "$@"
     ;;
-  *) fail "unknown argument '$1': give nothing, 'test', 'docs', 'resolve', or the flags of coala_jax.main" ;;
+  *) fail "unknown argument '$1': ./run.sh --help says what there is" ;;
 esac

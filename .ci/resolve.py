@@ -1,8 +1,9 @@
-"""Checks that every extra, and what later work needs, resolves on top of the lock.
+"""Checks that the locks are complete, and that what later work needs resolves on top of them.
 
 It needs nothing but Python: it puts uv into an environment that is thrown away, and uv reads only
-the metadata of packages, for every platform and every Python that the lock is for. Nothing is
-installed. Exit status: 0 all resolve, 1 a conflict (named), 2 packages cannot be read.
+the metadata of packages, for every platform and every Python that the locks are for. Nothing is
+installed. Exit status: 0 all is well, 1 a conflict or a lock that lacks something (named), 2
+packages cannot be read.
 """
 
 import re
@@ -12,11 +13,12 @@ import tempfile
 import textwrap
 import tomllib
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-UV = "uv==0.13.9"  # the release that made the lock
 
 NO_ANSWER = (
     "Packages cannot be read (above is why; most often there is no network): whether anything "
@@ -58,12 +60,36 @@ def read_releases(requirements: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", requirements, re.MULTILINE))
 
 
-def resolve(uv: str, root: Path, extras: list[str], more: list[str]) -> Resolution:
-    """Resolves the package with these extras and requirements, the lock's releases held fixed."""
+@contextmanager
+def installed_uv() -> Iterator[str]:
+    """The path of uv, of the release that makes the locks, while the context lasts.
+
+    Raises:
+        subprocess.CalledProcessError: pip could not install it, and has said why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        programs = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin")
+        pip = [programs / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
+        subprocess.run([*pip, "-r", ROOT / "locks" / "uv.txt"], check=True)
+        yield str(programs / "uv")
+
+
+def uv_compile(uv: str) -> list[str]:
+    """The command that resolves for every platform and Python, less what it resolves."""
     command = [uv, "pip", "compile", "--quiet", "--universal", "--python-version=3.11"]
-    command += ["--fork-strategy=fewest", "--no-header", "--no-annotate", "--no-python-downloads"]
-    command += ["--constraints=requirements.txt", "pyproject.toml", "-"]
-    command += ["--system-certs"]  # as pip where a company or a sandbox has its own
+    command += ["--fork-strategy=fewest", "--no-header", "--no-python-downloads"]
+    return [*command, "--system-certs"]  # as pip where a company or a sandbox has its own
+
+
+def resolve(uv: str, root: Path, extras: list[str], more: list[str]) -> Resolution:
+    """Resolves the package with these extras and requirements, the lock's releases held fixed.
+
+    Those of the extras' locks are, too, unless more is asked for: later work may move them.
+    """
+    command = [*uv_compile(uv), "--no-annotate", "pyproject.toml", "-"]
+    locks = [root / "requirements.txt", *([] if more else sorted((root / "locks").glob("*.txt")))]
+    command += [f"--constraints={lock}" for lock in locks]
     command += [f"--extra={extra}" for extra in extras]
     answer = subprocess.run(
         command, cwd=root, input="\n".join(more), capture_output=True, text=True, check=False
@@ -78,10 +104,17 @@ def fill(text: str) -> str:
     )
 
 
+def read_locked(root: Path, extras: list[str]) -> dict[str, str]:
+    """Release by package of requirements.txt and of what these extras add to it."""
+    locks = [root / "requirements.txt"]
+    locks += [lock for extra in extras for lock in (root / "locks").glob(f"{extra}*.txt")]
+    return read_releases("\n".join(lock.read_text(encoding="utf-8") for lock in locks))
+
+
 def check(uv: str, root: Path) -> int:
     """Prints what each extra adds to the lock, or why it does not fit; returns the exit status."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    locked = read_releases((root / "requirements.txt").read_text(encoding="utf-8"))
+    base = read_locked(root, [])
     extras, later = list(project["optional-dependencies"]), list(LATER)
     questions: list[tuple[str, list[str], list[str]]] = [
         ("coala_jax alone", [], []),
@@ -89,41 +122,39 @@ def check(uv: str, root: Path) -> int:
         *((f"later {wanted}, for {LATER[wanted]}", [], [wanted]) for wanted in later),
         (TOGETHER, extras, later),
     ]
-    conflicts = []
-    for name, *question in questions:
-        answer = resolve(uv, root, *question)
+    failed = []
+    for name, wanted, more in questions:
+        answer = resolve(uv, root, wanted, more)
         if answer.error:
             print(f"{name}: {'CONFLICT' if answer.conflict else 'NO ANSWER'}")
             print(textwrap.indent(answer.error.rstrip(), "  "), flush=True)
             if not answer.conflict:
                 print(NO_ANSWER)
                 return 2
-            conflicts.append(name)
+            failed.append(name)
             continue
-        added = [f"{key} {value}" for key, value in answer.releases.items() if key not in locked]
+        added = {key: value for key, value in answer.releases.items() if key not in base}
         print(f"{name}: adds {len(added)}")
         if added and name != TOGETHER:  # whose list is the others' lists again
-            print(fill(", ".join(added)))
-        if added and not any(question):
-            conflicts.append(name)
-            print("  These belong in the lock. Fix: make requirements.txt by its first line again.")
+            print(fill(", ".join(f"{key} {value}" for key, value in added.items())))
+        if not more and (missing := added.keys() - read_locked(root, wanted)):
+            failed.append(name)
+            print(f"  The locks lack {', '.join(sorted(missing))}. Fix: ./run.sh lock")
         sys.stdout.flush()
-    if conflicts:
-        print(f"{len(conflicts)} of {len(questions)} do not fit: {'; '.join(conflicts)}")
+    if failed:
+        print(f"{len(failed)} of {len(questions)} do not fit: {'; '.join(failed)}")
         return 1
     print(f"all {len(questions)} resolve on top of the lock")
     return 0
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        programs = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin")
-        pip = [programs / "python", "-m", "pip", "install", "--quiet", UV]
-        if subprocess.run(pip, check=False).returncode:
-            print(NO_ANSWER)
-            return 2
-        return check(str(programs / "uv"), ROOT)
+    try:
+        with installed_uv() as uv:
+            return check(uv, ROOT)
+    except subprocess.CalledProcessError:
+        print(NO_ANSWER)
+        return 2
 
 
 if __name__ == "__main__":

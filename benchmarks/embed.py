@@ -499,7 +499,7 @@ def main(argv: Sequence[str]) -> int:
             import resampy  # noqa: F401 - the released steps need it
             import torch  # noqa: F401
         except ImportError as error:
-            raise BenchmarkError(f"{error}. Fix: pip install -e '.[test,benchmark]'") from error
+            raise BenchmarkError(f"{error}. Fix: ./run.sh install test benchmark") from error
         packages = (*PACKAGES, "torch", "librosa", "resampy", "soundfile", "soxr")
         with tempfile.TemporaryDirectory(prefix="coala-embed-") as folder:
             for figures in benchmark(flags, Path(folder).resolve()):

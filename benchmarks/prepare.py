@@ -167,7 +167,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             import resampy  # noqa: F401 - the released script needs it, and would end in a traceback
         except ImportError as error:
-            raise BenchmarkError(f"{error}. Fix: pip install -e '.[benchmark]'") from error
+            raise BenchmarkError(f"{error}. Fix: ./run.sh install benchmark") from error
         with tempfile.TemporaryDirectory(prefix="coala-prepare-") as folder:
             figures = benchmark(flags, Path(folder).resolve())
         finish("prepare", figures | {"load_before": load}, argv, packages=PACKAGES)

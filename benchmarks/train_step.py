@@ -246,7 +246,7 @@ def main(argv: Sequence[str]) -> int:
                 out = None if flags.quick else flags.out
                 finish("train_step", figures, argv, out, (*PACKAGES, "torch"))
         except ImportError as error:
-            raise BenchmarkError(f"{error}. Fix: pip install -e '.[test]'") from error
+            raise BenchmarkError(f"{error}. Fix: ./run.sh install test") from error
 
     return run(PROGRAM, work)
 

@@ -86,13 +86,13 @@ def listed(package: str, path: str, content: bytes) -> ListedSound:
     """The row of a list for a file below usr/share with this content."""
     tags, group = ("drum", "kick"), f"{package}/all"
     sound = CorpusSound(f"{package}/{path}", tags, group, "CC0-1.0", package)
-    return ListedSound(package, f"usr/share/{path}", hashlib.md5(content).hexdigest(), sound)
+    return ListedSound(package, f"usr/share/{path}", hashlib.sha256(content).hexdigest(), sound)
 
 
 def write_list(path: Path, sounds: list[ListedSound]) -> None:
     """Writes the list as `read_list` reads it."""
     rows = [
-        (s.package, s.path, s.md5, " ".join(s.sound.tags), s.sound.group, s.sound.licence)
+        (s.package, s.path, s.sha256, " ".join(s.sound.tags), s.sound.group, s.sound.licence)
         for s in sounds
     ]
     lines = ["# a comment", *("\t".join(row) for row in [COLUMNS, *rows])]

@@ -29,10 +29,10 @@ from coala_jax import storage
 
 LIST = Path(__file__).with_name("events.tsv")
 COLUMNS = (
-    *("package", "container", "path", "md5", "label", "fold", "group", "licence", "freesound"),
+    *("package", "container", "path", "sha256", "label", "fold", "group", "licence", "freesound"),
 )
 
-# What the list was derived from. Another version serves where its sounds have the list's MD5s.
+# What the list was derived from. Another version serves where its sounds have the list's SHA-256.
 VERSIONS = {
     "btanks-data": "0.9.8083-9",
     "gcompris-qt-data": "3.1-2",
@@ -68,20 +68,20 @@ def read_events(path: Path = LIST) -> list[EventSound]:
     """Reads the list of the task's sounds.
 
     Raises:
-        CorpusError: a column is missing, a row is malformed, or a file or an MD5 occurs twice.
+        CorpusError: a column is missing, a row is malformed, or a file or a SHA-256 occurs twice.
     """
     events: dict[str, EventSound] = {}
-    md5s: set[str] = set()
+    digests: set[str] = set()
     for where, row in read_rows(path, COLUMNS):
         container, name = locate(row, where)
-        if name in events or row["md5"] in md5s:
-            raise CorpusError(f"{where}: {name!r} or its MD5 is listed twice")
+        if name in events or row["sha256"] in digests:
+            raise CorpusError(f"{where}: {name!r} or its SHA-256 is listed twice")
         if not row["fold"].isdecimal() or row["fold"] == "0":
             raise CorpusError(f"{where}: invalid fold {row['fold']!r}; folds count from 1")
-        md5s.add(row["md5"])
+        digests.add(row["sha256"])
         ids = () if row["freesound"] == NONE else tuple(map(int, row["freesound"].split()))
         sound = CorpusSound(name, (row["label"],), row["group"], row["licence"], row["package"])
-        listed = ListedSound(row["package"], row["path"], row["md5"], sound, container)
+        listed = ListedSound(row["package"], row["path"], row["sha256"], sound, container)
         events[name] = EventSound(listed, row["label"], int(row["fold"]), ids)
     return list(events.values())
 

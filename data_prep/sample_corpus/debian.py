@@ -1,6 +1,5 @@
 """Sounds in Debian packages: fetch the packages, check each sound, keep what a list names."""
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from coala_jax.data_prep.sample_corpus.apt import Apt, PackageError, check_free_
 from coala_jax.data_prep.sample_corpus.containers import ContainerError, read_members
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusSound
 from coala_jax.data_prep.sample_corpus.debian_list import ListedSound
+
+from coala_jax import storage
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def fetch(listed: Sequence[ListedSound], audio: Path, work: Path, disk_bytes: in
     """Brings the listed sounds into `audio`, downloading only packages with a sound not yet there.
 
     A package, file or checksum that is not as listed leaves out those sounds alone. A sound is
-    in `audio` only when its MD5 is right; an interrupted run continues with the next package.
+    in `audio` only when its SHA-256 is right; an interrupted run continues with the next package.
 
     Args:
         listed: the sounds wanted.
@@ -110,7 +111,7 @@ def _fetch_packages(
 
 
 def _keep(sounds: Sequence[ListedSound], tree: Path, audio: Path, package: str) -> dict[str, str]:
-    """Moves the sounds with the right MD5 into `audio`; gives file -> cause for the others."""
+    """Moves the sounds with the right SHA-256 into `audio`; gives file -> cause for the others."""
     causes = {}
     broken = _unpack_members(sounds, tree)
     for listed in sounds:
@@ -119,8 +120,8 @@ def _keep(sounds: Sequence[ListedSound], tree: Path, audio: Path, package: str) 
             causes[listed.sound.file] = f"{package}: {broken[listed.container]}"
         elif source.is_symlink() or not source.is_file():
             causes[listed.sound.file] = f"{package}: no such file"
-        elif _md5(source) != listed.md5:
-            causes[listed.sound.file] = f"{package}: the MD5 is not the list's"
+        elif storage.file_sha256(source) != listed.sha256:
+            causes[listed.sound.file] = f"{package}: the SHA-256 is not the list's"
         else:
             target = audio / listed.sound.file
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,10 +157,4 @@ def _place(container: str, path: str, tree: Path) -> Path:
 
 def _is_present(listed: ListedSound, audio: Path) -> bool:
     path = audio / listed.sound.file
-    return path.is_file() and _md5(path) == listed.md5
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        # MD5 tells versions of a file apart here; apt has checked the package's signature.
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return path.is_file() and storage.file_sha256(path) == listed.sha256

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from coala_jax.data_prep.sample_corpus.corpus_folder import CorpusError, CorpusSound
 
-COLUMNS = ("package", "path", "md5", "tags", "group", "licence")
+COLUMNS = ("package", "path", "sha256", "tags", "group", "licence")
 COLUMNS_WITH_CONTAINER = ("package", "container", *COLUMNS[1:])
 NONE = "-"  # in the column container: the sound is a file of its own
 _SHARE = "usr/share/"
@@ -21,7 +21,7 @@ class ListedSound:
     Attributes:
         package: name of the Debian package.
         path: path inside the package, below usr/share/; or inside the container.
-        md5: hexadecimal MD5 of the file.
+        sha256: hexadecimal SHA-256 of the file.
         sound: the sound as the corpus names it.
         container: path of the container (`containers.py`) that holds the sound, inside the package
             and below usr/share/; empty if the sound is a file of its own.
@@ -29,7 +29,7 @@ class ListedSound:
 
     package: str
     path: str
-    md5: str
+    sha256: str
     sound: CorpusSound
     container: str = ""
 
@@ -50,14 +50,14 @@ def read_list(*paths: Path) -> list[ListedSound]:
             raise CorpusError(f"{where}: {name} is listed twice")
         tags = tuple(row["tags"].split())
         sound = CorpusSound(name, tags, row["group"], row["licence"], row["package"])
-        sounds[name] = ListedSound(row["package"], row["path"], row["md5"], sound, container)
+        sounds[name] = ListedSound(row["package"], row["path"], row["sha256"], sound, container)
     return list(sounds.values())
 
 
 def read_rows(path: Path, *known: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a list whose columns are one of the `known` sets, in this order; all are filled.
 
-    Each set holds `package` and `md5`.
+    Each set holds `package` and `sha256`.
 
     Yields:
         The file and line of the row, for messages, and the row.
@@ -79,8 +79,8 @@ def read_rows(path: Path, *known: Sequence[str]) -> Iterator[tuple[str, dict[str
             raise CorpusError(f"{where}: each of the {len(columns)} columns must be filled")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", row["package"]):
             raise CorpusError(f"{where}: invalid package name {row['package']!r}")
-        if not re.fullmatch(r"[0-9a-f]{32}", row["md5"]):
-            raise CorpusError(f"{where}: invalid MD5 {row['md5']!r}")
+        if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"]):
+            raise CorpusError(f"{where}: invalid SHA-256 {row['sha256']!r}")
         yield where, row
 
 

@@ -32,13 +32,17 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def project(folder: Path, *extras: str, lock: str = "numpy==2.4.6\n") -> tuple[str, Path]:
+def project(
+    folder: Path, *extras: str, lock: str = "numpy==2.4.6\n", plot: str = "pandas==3.1.1\n"
+) -> tuple[str, Path]:
     """A project of these extras and its resolver."""
     lines = [f'{extra} = ["{extra}"]' for extra in extras]
     (folder / "pyproject.toml").write_text(
         "\n".join(["[project]", "[project.optional-dependencies]", *lines])
     )
     (folder / "requirements.txt").write_text(lock)
+    (folder / "locks").mkdir(exist_ok=True)
+    (folder / "locks" / "plot.txt").write_text(plot)
     uv = folder / "uv"
     uv.write_text(_UV)
     uv.chmod(0o755)
@@ -57,6 +61,11 @@ def test_names_the_extra_that_conflicts_and_goes_on(resolve, tmp_path, capsys):
 def test_a_lock_that_lacks_a_dependency(resolve, tmp_path, capsys):
     assert resolve.check(*project(tmp_path, lock="jax==0.10.2\n")) == 1
     assert "coala_jax alone: adds 1\n  numpy 2.4.6\n" in capsys.readouterr().out
+
+
+def test_a_lock_of_an_extra_that_lacks_a_dependency(resolve, tmp_path, capsys):
+    assert resolve.check(*project(tmp_path, "plot", plot="")) == 1
+    assert "The locks lack pandas. Fix: ./run.sh lock" in capsys.readouterr().out
 
 
 def test_no_network_is_no_conflict(resolve, tmp_path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("bash", "awk", "cat", "cksum", "dirname", "grep", "sed")
+TOOLS = ("bash", "awk", "cat", "cksum", "dirname", "grep", "sed", "tee")
 FAKE_PYTHON = """#!/bin/bash
 echo "$*" >>"{log}"
 [[ "$*" == *"sys.exit(sys.version_info"* ]] && exit {too_old}
@@ -21,6 +21,7 @@ def checkout(tmp_path):
     """A checkout with an environment already made, and a PATH with no apt-get and no GPU on it."""
     for name in ("run.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "locks", tmp_path / "locks")
     path = tmp_path / "path"
     path.mkdir()
     for tool in TOOLS:
@@ -52,6 +53,16 @@ def calls(checkout):
     return [line for line in lines if line.startswith("-m ")]
 
 
+def installs(checkout):
+    """What pip was asked to install, less what is asked of it every time."""
+    pip = "-m pip install --disable-pip-version-check --no-build-isolation "
+    return [call.removeprefix(pip) for call in calls(checkout) if "pip install" in call]
+
+
+SET_UP = ["--require-hashes -r locks/build.txt", "--require-hashes -r requirements.txt"]
+PROJECT = ["--no-deps -e ."]
+
+
 def test_flags_are_passed_on_to_training(checkout):
     site = checkout / ".venv/lib/python3.12/site-packages"
     site.mkdir(parents=True)
@@ -62,27 +73,45 @@ def test_flags_are_passed_on_to_training(checkout):
     assert calls(checkout)[-1] == "-m coala_jax.main --config=configs/ae_c.py --workdir=a folder"
 
 
-def test_what_is_installed_is_not_installed_again_until_the_lock_changes(checkout):
+@pytest.mark.parametrize("lock", ["requirements.txt", "locks/search.txt"])
+def test_what_is_installed_is_not_installed_again_until_a_lock_changes(checkout, lock):
     run(checkout, "--x")
-    installs = [call for call in calls(checkout) if "pip install" in call]
-    assert [call.split("install ", 1)[1] for call in installs] == [
-        "--disable-pip-version-check -r requirements.txt",
-        "--disable-pip-version-check --no-deps -e .",
-    ]
+    assert installs(checkout) == SET_UP + PROJECT
     run(checkout, "--x")
-    assert len([call for call in calls(checkout) if "pip install" in call]) == 2
-    with (checkout / "requirements.txt").open("a") as file:
+    assert len(installs(checkout)) == 3
+    with (checkout / lock).open("a") as file:
         file.write("# changed\n")
     run(checkout, "--x")
-    assert len([call for call in calls(checkout) if "pip install" in call]) == 4
+    assert len(installs(checkout)) == 6
 
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
-def test_an_accelerator_takes_its_extra_under_the_same_lock(checkout, device):
+def test_an_accelerator_takes_the_lock_of_its_extra(checkout, device):
     if device == "cuda":
         (checkout / "path/nvidia-smi").symlink_to(shutil.which("true"))
     run(checkout, "--x", COALA_DEVICE=device)
-    assert calls(checkout)[-2].endswith(f"-c requirements.txt -e .[{device}]")
+    extra = f"--require-hashes -r requirements.txt -r locks/{device}.txt"
+    assert installs(checkout) == [*SET_UP, extra, *PROJECT]
+
+
+def test_extras_come_from_their_locks_and_pytorch_from_a_file_of_its_own(checkout):
+    process = run(checkout, "install", "search", "test")
+    assert process.returncode == 0, process.stderr
+    assert installs(checkout)[3:] == [
+        "--require-hashes -r requirements.txt -r locks/search.txt",
+        "--require-hashes -r requirements.txt -r locks/test.txt",
+        "-r locks/test-unhashed.txt",
+    ]
+
+
+def test_a_file_that_is_not_the_one_of_the_lock_is_refused_in_a_sentence(checkout):
+    python = checkout / ".venv/bin/python"
+    said = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE."
+    python.write_text(f"#!/bin/bash\necho '{said}' >&2\nexit 1\n")
+    process = run(checkout, "--x")
+    assert process.returncode == 1
+    assert said in process.stderr  # pip names the package after it
+    assert process.stderr.splitlines()[-1].startswith("[run.sh] nothing was installed: a file is")
 
 
 def test_without_apt_it_goes_on_with_synthetic_sounds_and_says_so_first_and_last(checkout):
@@ -97,10 +126,14 @@ def test_without_apt_it_goes_on_with_synthetic_sounds_and_says_so_first_and_last
     ]
 
 
-def test_resolving_needs_nothing_but_python(checkout):
-    process = run(checkout, "resolve")
+@pytest.mark.parametrize(
+    ("arguments", "program"),
+    [(["resolve"], ".ci/resolve.py"), (["lock", "--upgrade"], ".ci/lock.py --upgrade")],
+)
+def test_the_programs_of_the_locks_need_nothing_but_python(checkout, arguments, program):
+    process = run(checkout, *arguments)
     assert process.returncode == 0, process.stderr
-    assert (checkout / "log").read_text().splitlines()[-1] == ".ci/resolve.py"
+    assert (checkout / "log").read_text().splitlines()[-1] == program
     assert calls(checkout) == []  # nothing is installed
 
 
@@ -121,7 +154,9 @@ def test_help_is_the_head_of_the_script(checkout):
 @pytest.mark.parametrize(
     ("arguments", "environment", "token"),
     [
-        (["nonsense"], {}, "coala_jax.main"),
+        (["nonsense"], {}, "nonsense"),
+        (["install"], {}, "which extra"),
+        (["install", "serach"], {}, "no locks/serach.txt"),
         (["--x"], {"PYTHON": "no-python"}, "no-python"),
         (["--x"], {"COALA_DEVICE": "abacus"}, "COALA_DEVICE is abacus"),
         (["--x"], {"COALA_DEVICE": "cuda"}, "nvidia-smi"),

@@ -27,11 +27,11 @@ def test_help(program, capsys):
 @pytest.mark.parametrize(
     ("program", "package", "fix"),
     [
-        ("train_step", "torch", "pip install -e '.[test]'"),
-        ("train_step", "jax", "pip install -e '.[test]'"),
+        ("train_step", "torch", "./run.sh install test"),
+        ("train_step", "jax", "./run.sh install test"),
         ("schedule", "coala_jax", "pip install -r requirements.txt"),
-        ("prepare", "resampy", "pip install -e '.[benchmark]'"),
-        ("embed", "resampy", "pip install -e '.[test,benchmark]'"),
+        ("prepare", "resampy", "./run.sh install benchmark"),
+        ("embed", "resampy", "./run.sh install test benchmark"),
     ],
 )
 def test_a_missing_package_ends_in_one_sentence(program, package, fix, monkeypatch, capsys):

@@ -98,7 +98,7 @@ def test_a_sound_that_is_not_as_listed_leaves_out_itself_alone(apt, out, tmp_pat
     result = run(out, [WANTED[0], gone, other, link, *WANTED[2:]])
     assert result.missing == {
         "package bells-data 1:2.0-3: no such file": [gone.sound.file],
-        "package bells-data 1:2.0-3: the MD5 is not the list's": [other.sound.file],
+        "package bells-data 1:2.0-3: the SHA-256 is not the list's": [other.sound.file],
         "package links-data 1:2.0-3: no such file": [link.sound.file],
     }
     assert contents(out) == expected(NAMES[0], *NAMES[2:])

@@ -10,9 +10,9 @@ from coala_jax.data_prep.sample_corpus.debian_list import ListedSound, read_list
 
 from tests.corpus_lists import DATA_PREP, listed
 
-HEADER = "package\tpath\tmd5\ttags\tgroup\tlicence"
-MD5 = "d41d8cd98f00b204e9800998ecf8427e"
-ROW = f"bells-data\tusr/share/bells/ding.wav\t{MD5}\tbell ding\tbells-data/ding\tCC0-1.0"
+HEADER = "package\tpath\tsha256\ttags\tgroup\tlicence"
+SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+ROW = f"bells-data\tusr/share/bells/ding.wav\t{SHA256}\tbell ding\tbells-data/ding\tCC0-1.0"
 
 
 def test_reads_rows_between_comments_and_blank_lines(tmp_path):
@@ -22,7 +22,7 @@ def test_reads_rows_between_comments_and_blank_lines(tmp_path):
         *("bells-data/bells/ding.wav", ("bell", "ding"), "bells-data/ding", "CC0-1.0"),
         source="bells-data",
     )
-    assert read_list(path) == [ListedSound("bells-data", "usr/share/bells/ding.wav", MD5, sound)]
+    assert read_list(path) == [ListedSound("bells-data", "usr/share/bells/ding.wav", SHA256, sound)]
 
 
 def test_two_lists_are_one_and_share_no_sound(tmp_path):
@@ -51,11 +51,11 @@ def test_a_list_may_name_the_container_of_a_sound(tmp_path):
 
 INVALID = {
     "empty": ("", "None"),
-    "other column": (HEADER.replace("md5", "sha1"), "sha1"),
+    "other column": (HEADER.replace("sha256", "md5"), "md5"),
     "column too many": (f"{HEADER}\n{ROW}\textra", "line 2"),
     "column too few": (f"{HEADER}\nbells-data\tusr/share/a", "line 2"),
     "no tags": (f"{HEADER}\n{ROW.replace('bell ding', '')}", "line 2"),
-    "short MD5": (f"{HEADER}\n{ROW.replace(MD5, MD5[:-1])}", MD5[:-1]),
+    "short SHA-256": (f"{HEADER}\n{ROW.replace(SHA256, SHA256[:-1])}", SHA256[:-1]),
     "twice": (f"{HEADER}\n{ROW}\n\n{ROW}", "line 4"),
     "elsewhere": (f"{HEADER}\n{ROW.replace('usr/share', 'etc')}", "etc/"),
     "parent": (f"{HEADER}\n{ROW.replace('/bells/', '/../')}", "/../"),
@@ -88,7 +88,7 @@ def rows(request) -> list[ListedSound]:
 
 
 def test_bytes_tags_and_licences(rows):
-    assert max(Counter(row.md5 for row in rows).values()) == 1
+    assert max(Counter(row.sha256 for row in rows).values()) == 1
     for row in rows:
         assert len(set(row.sound.tags)) == len(row.sound.tags), row.path
         assert all(re.fullmatch(r"[a-zé]{2,}|8bit", tag) for tag in row.sound.tags), row.path
@@ -142,7 +142,7 @@ def test_standard_list_holds_the_small_one_row_by_row():
 def test_further_list_shares_no_package_and_no_bytes_with_the_standard_one():
     standard, further = listed("standard"), listed("further")
     assert not {row.package for row in further} & {row.package for row in standard}
-    assert not {row.md5 for row in further} & {row.md5 for row in standard}
+    assert not {row.sha256 for row in further} & {row.sha256 for row in standard}
 
 
 def test_a_copy_of_a_sound_of_the_standard_list_is_in_its_group():

@@ -21,8 +21,8 @@ KITS = {"kits.rcc": qt_resource({"kits/drum.ogg": (DRUM, True), "kits/bang.wav":
 def row(
     package: str, path: str, content: bytes, label: str, fold: int | str, container: str = "-"
 ) -> tuple[str, ...]:
-    md5 = hashlib.md5(content).hexdigest()
-    return (package, container, path, md5, label, str(fold), f"{package}/a", "CC0-1.0", "12 345")
+    digest = hashlib.sha256(content).hexdigest()
+    return (package, container, path, digest, label, str(fold), f"{package}/a", "CC0-1.0", "12 345")
 
 
 ROWS = [
@@ -88,7 +88,7 @@ def inside(package: str, content: bytes) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("sound", "cause"),
     [
-        pytest.param(inside("kits-data", b"another"), "MD5", id="other bytes"),
+        pytest.param(inside("kits-data", b"another"), "SHA-256", id="other bytes"),
         pytest.param(inside("cut-data", BANG), "kits.rcc: damaged", id="damaged container"),
         pytest.param(inside("links-data", BANG), "no such file", id="container is a link"),
         pytest.param(
@@ -133,7 +133,7 @@ def test_a_task_of_another_list_or_without_a_network_or_apt_is_refused(apt, tmp_
         pytest.param(2, "../a.wav", id="parent"),
         pytest.param(2, "/a.wav", id="absolute"),
         pytest.param(2, "kits/drum.ogg", id="file twice"),
-        pytest.param(3, ROWS[3][3], id="MD5 twice"),
+        pytest.param(3, ROWS[3][3], id="SHA-256 twice"),
         pytest.param(4, "", id="no label"),
         pytest.param(5, "0", id="fold 0"),
         pytest.param(5, "a", id="fold a"),

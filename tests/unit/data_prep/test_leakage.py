@@ -37,7 +37,7 @@ def listed(request) -> list[ListedSound]:
 @pytest.mark.parametrize(
     "key",
     [
-        pytest.param(lambda listed: listed.md5, id="bytes"),
+        pytest.param(lambda listed: listed.sha256, id="bytes"),
         pytest.param(lambda listed: listed.package, id="package"),
         pytest.param(lambda listed: listed.sound.group, id="group"),
     ],
