@@ -123,7 +123,10 @@ run_tests() {
   install_extra test
   .venv/bin/ruff check .ci docs/conf.py docs/_ext coala_jax configs data_prep experiments benchmarks tests
   .venv/bin/ruff format --check .ci docs/conf.py docs/_ext coala_jax configs data_prep experiments benchmarks tests
-  .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+  # In the order of the folders: what takes longest, distributed/ and integration/, comes first. By
+  # itself xdist leaves the files of few tests to the end, which are those.
+  .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
+    --no-loadscope-reorder "$@"
 }
 
 build_docs() {

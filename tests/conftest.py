@@ -1,8 +1,10 @@
 """Eight CPU devices, strict types and ranks, every warning an error, shapes checked at run time."""
 
+import functools
 import gc
 import os
 import tempfile
+import threading
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +26,7 @@ if not OPTIMIZED:
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
+import numba  # noqa: E402
 import pytest  # noqa: E402
 
 # Annotations such as Float[Array, "batch mel time"] are checked at every call.
@@ -33,6 +36,33 @@ jaxtyping.install_import_hook("coala_jax", "beartype.beartype")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def _compiled_when_called(decorator):
+    """As `decorator`, but what it decorates is compiled by the first call."""
+    lock = threading.RLock()
+
+    def with_types(*types, **options):
+        def decorate(function):
+            compile_once = functools.cache(lambda: decorator(*types, **options)(function))
+
+            @functools.wraps(function)
+            def call(*arguments):
+                with lock:
+                    compiled = compile_once()
+                return compiled(*arguments)
+
+            return call
+
+        return decorate
+
+    return with_types
+
+
+# Where its cache is empty, as in a new environment, Numba takes half a minute to compile what
+# librosa decorates with these as it is imported. The tests call little of that.
+numba.vectorize = _compiled_when_called(numba.vectorize)
+numba.guvectorize = _compiled_when_called(numba.guvectorize)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,7 @@ from coala_jax import storage, training_run
 from coala_jax.data.input_pipeline import epoch_indices
 from coala_jax.models import coala
 from coala_jax.models.pretrained import PretrainedModel
+from coala_jax.reporting import training_report
 from coala_jax.training import loop, metric_writer
 from tests.synthetic import ShallowEncoder, write_random_dataset
 from tests.two_processes import MEASURES, RESUMED, config_for
@@ -86,6 +87,7 @@ def train_alone(root):
     before, train = jax.config.jax_enable_x64, loop.train
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_run.logs, "start", lambda *_: None)
+        patch.setattr(training_report, "render", lambda _: [])  # as in the two
         one_device = tuple(jax.devices()[:1])
         patch.setattr(loop, "train", functools.partial(train, devices=one_device))
         try:

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from coala_jax.models import coala
-from coala_jax.models.coala import build_model
+from coala_jax.models.coala import build_model, initial_variables
 from coala_jax.training import best, loop, parallel, steps
 from coala_jax.training.checkpoint import Checkpoints, Progress
 from coala_jax.training.setup import start_run
@@ -25,6 +25,7 @@ from tests.synthetic import (
     ShallowEncoder,
     random_batch,
     random_state,
+    random_weights,
     tiny_config,
     write_random_dataset,
 )
@@ -44,6 +45,18 @@ def test_xla_optimizes():
     best = size(xla_backend_optimization_level=3, xla_llvm_disable_expensive_passes=False)
     assert best > 1.2 * plain
     assert abs(size() - best) < abs(size() - plain)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_weights():
+    """What each run starts from is drawn by NumPy: compiling `init` takes as long as a step."""
+
+    def drawn(model, key):
+        return random_weights(jax.eval_shape(lambda: initial_variables(model, key)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "initial_variables", drawn)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from coala_jax.models import coala
+from coala_jax.reporting import training_report
 from experiments import sweep
 from tests.synthetic import ShallowEncoder, tiny_config, write_random_dataset
 
@@ -34,6 +35,7 @@ def finished(dataset, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "devices", lambda: one)
         patch.setattr(coala, "AudioEncoder", ShallowEncoder)
+        patch.setattr(training_report, "render", lambda _: [])  # the plots of the point's own run
         sweep.run(config, GRID, workdir)
     return workdir, config
 
