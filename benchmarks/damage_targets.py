@@ -123,13 +123,15 @@ def pretrained_model(folder: Path) -> Target:
 def records(workdir: Path) -> Target:
     """What `coala info` and the reports show of a run."""
     from coala_jax import storage
+    from coala_jax.reporting import training_report
 
     names = ("results.json", "metrics.jsonl")
 
     def read() -> str:
         record = storage.read_json(workdir / names[0])
+        shown = training_report.read_entries(workdir, record)
         lines = storage.read_json_lines(workdir / names[1], "kind")
-        return json.dumps([record, lines], sort_keys=True)
+        return json.dumps([record, shown, lines], sort_keys=True)
 
     return Target("records", workdir, read, lambda path: path.name in names)
 
