@@ -137,7 +137,7 @@ def records(workdir: Path) -> Target:
 
 
 def index(folder: Path, model: Path) -> Target:
-    """An index of six sounds, as `coala search` and `coala similar` read it."""
+    """An index as `coala search` and `coala similar` read it, of sounds of which one has gone."""
     import soundfile
 
     from coala_jax.embedding.index import Index
@@ -145,9 +145,11 @@ def index(folder: Path, model: Path) -> Target:
 
     sounds, out = folder / "sounds", folder / "sounds.index"
     sounds.mkdir()
-    for number in range(6):
+    for number in range(12):  # of so many LanceDB keeps one deleted row, and notes it in a file
         noise = np.random.default_rng(number).uniform(-0.5, 0.5, 11_000)
         soundfile.write(sounds / f"{number}.wav", noise * np.hanning(11_000), 22_000)
+    Index.build(sounds, model, out)
+    (sounds / "11.wav").unlink()
     Index.build(sounds, model, out)
 
     def read() -> str:
