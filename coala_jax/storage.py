@@ -24,6 +24,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import IO, Any
 
+import google_crc32c
 import numpy as np
 from absl import logging
 from etils import epath
@@ -33,6 +34,7 @@ PathLike = str | os.PathLike[str]
 _NO_DIGEST = "0" * 64  # in the place of the digest while it is computed
 _SEAL = "seal"
 _SEALED = re.compile(r'\{\s*"[^"]{4}": "[^"]{64}"')
+_CHECKED = re.compile(rb'\{"[^"]{6}": "[^"]{8}", ')  # how `json_line` begins
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp$")  # as `write_bytes` names what it writes
 _PACKAGE = __name__.partition(".")[0]
 
@@ -128,20 +130,42 @@ def read_json(name: PathLike) -> Any:
     return content
 
 
+def json_line(entry: Mapping[str, Any]) -> str:
+    """A line of a file for `read_json_lines`; its first entry is the checksum of the others."""
+    others = json.dumps(entry)[1:].encode()
+    return (_beginning(others) + others).decode() + "\n"
+
+
+def _beginning(others: bytes) -> bytes:
+    """Of a line with these entries: their checksum."""
+    return b'{"crc32c": "%08x", ' % google_crc32c.value(others)
+
+
 def read_json_lines(name: PathLike, key: str) -> list[dict[str, Any]]:
     """The objects of a file that has one per line, without a last line that was cut off.
 
+    Those of `json_line` are checked, and are without their checksum.
+
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line is no object with this key; the message names file and line.
+        ValueError: a line is damaged, or no object with this key; the message names file and line.
     """
     entries = []
     for number, line in enumerate(read_bytes(name).split(b"\n")[:-1], start=1):
         try:
+            # By the place of the checksum: its key may be what is damaged.
+            if (checked := _CHECKED.match(line)) is not None:
+                others = line[checked.end() :]
+                if checked[0] != _beginning(others):
+                    raise ValueError("its checksum is not that of its content")
+                line = b"{" + others
             entry = json.loads(line)
             entry[key]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{name}, line {number}: invalid entry ({error!r})") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{name}, line {number}: damaged or edited ({error!r}). Fix: copy the file again, "
+                "or delete the line to go on without it"
+            ) from error
         entries.append(entry)
     return entries
 

@@ -28,7 +28,7 @@ from coala_jax import flags as program_flags
 from coala_jax import main as training_program
 from coala_jax.data.schema import Manifest
 from coala_jax.default_config import flat, result_settings, validate
-from coala_jax.reporting import style
+from coala_jax.reporting import style, training_report
 
 _GRID = flags.DEFINE_string("grid", None, "Settings and their values: 'KEY=VALUE,VALUE;KEY=...'.")
 flags.mark_flag_as_required("grid")
@@ -67,8 +67,6 @@ class Point:
 
     def row(self) -> dict[str, Any]:
         """Its row of the table; None where nothing was measured."""
-        from coala_jax.training import metric_writer
-
         row = {"point": self.folder.name, **self.changes, "status": "not trained"}
         row |= dict.fromkeys(COLUMNS)
         if (self.folder / DIVERGED).exists():
@@ -76,8 +74,8 @@ class Point:
             return row | {"status": f"diverged at step {cause['step']}", "epoch": cause["epoch"]}
         if not self.is_done():
             return row
-        entries = metric_writer.read(self.folder)
         record = self.record()
+        entries = training_report.read_entries(self.folder, record)
         validated = {e["epoch"]: e for e in entries if e["kind"] == "validation"}
         kept = validated[record["kept"]["epoch"]]
         best = max((e for e in entries if "mrr" in e), key=lambda entry: entry["mrr"])

@@ -65,6 +65,12 @@ class Index:
         index_store.lancedb()  # or a folder that is there would be said to be damaged
         self.settings = index_settings.read_settings(self.folder)
         self._store = Store(self.folder, self.settings.table)
+        if not self._store.has_checksums:
+            logging.warning(
+                "%s: its rows have no checksums, and damage to them may not be found. Fix: index "
+                "the folder again, which adds them and takes no sound anew",
+                shown(self.folder),
+            )
         self._ranker = Ranker(self.folder, self.settings, self._store)
         self._vocabulary = self.settings.vocabulary
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from coala_jax.embedding.embedder import Embedder
 
 # What a process that is killed while it makes an index may leave.
-_BEGINNING = ("lock", "sounds-0.lance", "sounds-0.npz", "tags.npz")
+_BEGINNING = ("lock", "sounds-0.lance", "sounds-0.files.json", "sounds-0.npz", "tags.npz")
 
 
 def check_free(folder: Path) -> None:
@@ -78,7 +78,7 @@ def open_or_create(
         places = {"sounds": fresh.sounds, "model": fresh.model}
         settings = dataclasses.replace(settings, **places)
         settings.write(folder)
-        store = Store(folder, settings.table)
+        store = Store(folder, settings.table, writes=True)
         store.drop_others()
         return settings, store
     vectors = {"embedding": embedder.embedding_size}

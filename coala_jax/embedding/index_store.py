@@ -9,6 +9,7 @@ times at which its patches begin, the tags that were given, the digest of the mo
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -17,11 +18,14 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Float32, Float64, Int64
 
+from coala_jax.embedding import index_checksums
+
 EXACT_SOUNDS = 100_000  # up to so many every vector is compared; beyond, those a vector index finds
 # Of the vector index (IVF, product quantisation): the lists that a search reads, and how many times
 # the vectors asked for are compared exactly. Recall and time: benchmarks/search.py.
 _PROBES, _REFINED = 40, 20
 _IDS_AT_ONCE = 5000
+_EVERYTHING = timedelta(days=36_500)  # of the versions of the table, none is older
 _BATCH_ROWS = 1024  # 4 MB of vectors at the paper's width
 
 Vector = Float32[np.ndarray, " value"]
@@ -117,39 +121,65 @@ def _named(folder: Path, what: str = "the index cannot be read") -> Iterator[Non
 
 
 class Store:
-    """One table of the database in a folder.
+    """One table of the database in a folder, as its checksums say: see `index_checksums`.
+
+    Args:
+        writes: whether it is to be changed; what was written after the checksums is undone.
 
     Raises:
         ValueError: LanceDB is not installed, or the table is not there or damaged.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, name: str, *, writes: bool = False) -> None:
+        self._folder, self.name = folder, name
+        self._checksums = index_checksums.read(folder, name)
         with _named(folder, f"the table {name} cannot be opened"):
             self._database = lancedb().connect(os.fspath(folder))
             self._table = self._database.open_table(name)
-            self.name, self.schema = name, self._table.schema
+            if self.has_checksums and self._table.version != self._checksums.version:
+                self._table.checkout(self._checksums.version)
+                if writes:
+                    self._table.restore()
+            self.schema = self._table.schema
+        if writes:
+            self._write_checksums()
 
     @classmethod
     def create(cls, folder: Path, name: str, of: pa.Schema, rows: Iterable[Any] = ()) -> "Store":
         """A new table of these rows, in the place of one of that name."""
         database = lancedb().connect(os.fspath(folder))
         reader = pa.RecordBatchReader.from_batches(of, rows)
+        index_checksums.file_of(folder, name).unlink(missing_ok=True)
         database.create_table(name, data=reader, schema=of, mode="overwrite")
-        return cls(folder, name)
+        return cls(folder, name, writes=True)
 
     def __len__(self) -> int:
         with _named(self._folder):
             return self._table.count_rows()
 
+    @property
+    def has_checksums(self) -> bool:
+        """Whether there are any; of an index of an earlier version not."""
+        return self._checksums is not None
+
+    def _write_checksums(self) -> None:
+        """After every change, which counts from then on."""
+        known, version = self._checksums, self._table.version
+        if known is None or known.version != version:
+            self._checksums = index_checksums.write(self._folder, self.name, version, known)
+
     def drop(self) -> None:
-        self._database.drop_table(self.name)
+        self._drop(self.name)
 
     def drop_others(self) -> None:
         """Deletes tables that a process left when it was killed."""
         for name in self._database.list_tables().tables:
             if name != self.name:
-                self._database.drop_table(name)
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        index_checksums.file_of(self._folder, name).unlink(missing_ok=True)
+        self._database.drop_table(name)
 
     def files(self) -> tuple[dict[str, File], list[int]]:
         """The files by path; and the rows that a later one of the same path replaces."""
@@ -196,10 +226,12 @@ class Store:
 
     def add(self, rows: pa.Table) -> None:
         self._table.add(rows)
+        self._write_checksums()
 
     def delete(self, ids: Sequence[int]) -> None:
         for start in range(0, len(ids), _IDS_AT_ONCE):
             self._table.delete(_among(ids[start : start + _IDS_AT_ONCE]))
+        self._write_checksums()
 
     def nearest(
         self,
@@ -241,7 +273,10 @@ class Store:
             for column in set(columns) - indexed:
                 kind = lancedb().index.IvfPq(distance_type="cosine")
                 self._table.create_index(column, config=kind)
-        self._table.optimize()
+        self._table.optimize(cleanup_older_than=_EVERYTHING)
+        self._write_checksums()
+        self._table.optimize()  # deletes old versions, of which that of the checksums is none now
+        self._write_checksums()
 
 
 def _among(ids: Sequence[int]) -> str:

@@ -72,7 +72,7 @@ def render(workdir: Path) -> list[Path]:
                 f"{results}: format {record['format']}; this version reads {FORMAT}. Fix: run the "
                 "training command again, which then only evaluates"
             )
-    entries = _read_entries(workdir / "metrics.jsonl")
+    entries = read_entries(workdir, record)
     with style.styled():
         figures = _figures(workdir, record, entries)
         for name, figure in figures.items():
@@ -153,12 +153,27 @@ def table(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
-    """The figures of each epoch; a last line that is still being written is left out."""
+def read_entries(workdir: Path, record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The figures of each epoch; a last line that is still being written is left out.
+
+    Args:
+      record: of a finished run, whose last epoch must be there.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: a line is damaged, or lines are missing.
+    """
+    path = workdir / "metrics.jsonl"
     entries = storage.read_json_lines(path, "kind")
     entries = [entry for entry in entries if entry["kind"] in training_plots.KINDS]
     if not entries:
         raise ValueError(f"{path}: no epoch yet. Fix: render again when one has ended")
+    ends = {entry["epoch"] for entry in entries if entry["kind"] == "validation"}
+    if record is not None and record["epochs"] not in ends:
+        raise ValueError(
+            f"{path}: cut: the run has {record['epochs']} epochs, and the figures of the last are "
+            "missing. Fix: copy the file again, or train again in another folder"
+        )
     return entries
 
 

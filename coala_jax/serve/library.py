@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
+from coala_jax.embedding import index_checksums
 from coala_jax.embedding.index import Index
 from coala_jax.embedding.index_map import Map
 from coala_jax.embedding.index_ranking import Like
@@ -163,7 +164,7 @@ class Library:
             if time.monotonic() - self._looked >= _LOOK_SECONDS:
                 self._looked = time.monotonic()
                 try:
-                    if _stamp(self._folder, self._opened.index) != self._opened.stamp:
+                    if _stamp(self._folder) != self._opened.stamp:
                         self._opened = _open(self._folder)
                         logging.info("%s: %d sounds now", shown(self._folder), len(self))
                 except (OSError, ValueError) as error:
@@ -173,8 +174,8 @@ class Library:
 
 
 def _open(folder: Path) -> _Opened:
+    stamp = _stamp(folder)  # before it is opened, or what is written meanwhile would be missed
     index = Index(folder)
-    stamp = _stamp(folder, index)
     for column in index.keep():
         logging.info("%s: %s: over 1 GiB; each search reads it from disk", shown(folder), column)
     index.version  # noqa: B018 computed here, not when the first page asks
@@ -188,9 +189,9 @@ def _make_map(index: Index, found: "Future[Map]") -> None:
         found.set_exception(error)
 
 
-def _stamp(folder: Path, index: Index) -> tuple[int, ...]:
-    """Changes whenever the index is written; a table that has given way to another is of time 0."""
-    places = folder / SETTINGS, folder / f"{index.settings.table}.lance" / "_versions"
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Changes whenever the index is written."""
+    places = (folder / SETTINGS, *sorted(folder.glob(f"*{index_checksums.SUFFIX}")))
     return tuple(place.stat().st_mtime_ns if place.exists() else 0 for place in places)
 
 

@@ -162,8 +162,9 @@ def _train(
     first_epoch = progress.epochs_done(run.training.steps_per_epoch)
     epochs, whole = config.train.epochs, progress.sums is None
     first_validation_step = first_epoch * run.validation.steps_per_epoch
+    kept_step = first_step if whole else first_step - 1
     with (
-        closing(MetricWriter(workdir, first_step if whole else first_step - 1)) as metric_writer,
+        closing(MetricWriter(workdir, kept_step, first_epoch)) as metric_writer,
         closing(run.training.blocks(first_step, epochs)) as training,
         closing(run.validation.blocks(first_validation_step, epochs)) as validation,
         _bar(run, first_step) as bar,

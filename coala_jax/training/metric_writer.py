@@ -1,12 +1,12 @@
 """The metrics of a run: `metrics.jsonl`, one JSON object per line, and TensorBoard events."""
 
-import json
 import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from jaxtyping import Float32
 
 from coala_jax import storage
@@ -32,16 +32,26 @@ class MetricWriter:
     """Appends metrics; a resumed run first drops the entries after its checkpoint.
 
     Only the lead process writes.
+
+    Args:
+        step: the last one whose entries are kept.
+        epochs: that the checkpoint has done, whose entries were on the disk before it.
     """
 
-    def __init__(self, workdir: Path, step: int) -> None:
+    def __init__(self, workdir: Path, step: int, epochs: int = 0) -> None:
         self._writing = parallel.is_lead()
         if not self._writing:
             return
         self._path = workdir / METRICS
         before = read(workdir) if self._path.exists() else []
         kept = [entry for entry in before if entry["step"] <= step]
-        storage.write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        ends = {entry.get("epoch") for entry in kept if entry.get("kind") == "validation"}
+        if epochs and epochs not in ends:
+            logging.warning(
+                "%s: the metrics of epoch %d are missing; the run goes on without them",
+                *(self._path, epochs),
+            )
+        storage.write_text(self._path, "".join(map(storage.json_line, kept)))
         self._file = storage.path(self._path).open("a")
         self._events = EventFile(workdir / "tensorboard", first_step=step + 1)
 
@@ -72,7 +82,7 @@ class MetricWriter:
             self._events.sync()
 
     def _append(self, entry: dict[str, object]) -> None:
-        line = json.dumps(entry) + "\n"
+        line = storage.json_line(entry)
         with storage.explaining_full_disk(self._path, len(line)):
             self._file.write(line)
             self._file.flush()
@@ -96,14 +106,11 @@ def read(workdir: Path) -> list[dict]:
         ValueError: a line is damaged; the message names it.
     """
     path = workdir / METRICS
-    try:
-        entries = storage.read_json_lines(path, "step")
-        for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry["step"], int):
-                raise ValueError(f"{path}, line {number}: its step is no whole number")
-        return entries
-    except ValueError as error:
-        raise ValueError(
-            f"{error}. Fix: correct the line, or move the file aside to continue without the "
-            "metrics so far"
-        ) from error
+    entries = storage.read_json_lines(path, "step")
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry["step"], int):
+            raise ValueError(
+                f"{path}, line {number}: its step is no whole number. Fix: copy the file again, or "
+                "delete the line to go on without it"
+            )
+    return entries

@@ -1,7 +1,8 @@
 """Files as nobody would write them: each is read, or refused by the error that is documented.
 
-A few examples, always the same; COALA_FUZZ_EXAMPLES=5000 tries other ones, so many of each. What
-was found so is a test with a name where the thing itself is tested.
+A few examples, always the same; COALA_FUZZ_EXAMPLES=5000 tries other ones, so many of each, and
+`benchmarks.fuzz` lets coverage choose them. What was found so is a test with a name where the thing
+itself is tested.
 """
 
 import contextlib
@@ -9,15 +10,20 @@ import copy
 import io
 import json
 import os
+import shutil
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks import fuzz
 from coala_jax import storage
 from coala_jax.audio.decode import load
 from coala_jax.audio.errors import DecodeError
@@ -27,17 +33,16 @@ from coala_jax.data.tfrecord import DatasetError
 from coala_jax.data.verify import verify
 from coala_jax.models.pretrained import BANK, DESCRIPTION, ModelError, PretrainedModel
 from coala_jax.preparation.table import Columns, TableError, read_table
+from coala_jax.training import digests, steps
+from coala_jax.training.checkpoint import Checkpoints, Progress
 from tests.synthetic import tiny_model, write_random_dataset
 from tests.unit.models.test_bank import random_bank
 
 MANY = int(os.environ.get("COALA_FUZZ_EXAMPLES", "0"))
-fuzzed = settings(
-    max_examples=MANY or 40,
-    derandomize=not MANY,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+FEW = {"checkpoint": 8}  # which takes Orbax a while
+
+# What there is to try, and what must hold of each.
+Target = tuple[st.SearchStrategy, Callable[[Any], None]]
 
 
 def sound(kind: str, subtype: str) -> bytes:
@@ -68,21 +73,17 @@ def mutated(draw: st.DrawFn, wholes: list[bytes]) -> bytes:
     return bytes(content[: draw(st.one_of(st.just(None), places))])
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fuzz")
+def sounds(folder: Path) -> Target:
+    def check(content: bytes) -> None:
+        (folder / "sound").write_bytes(content)
+        try:
+            waveform = load(folder / "sound", 22_000, max_seconds=60.0)
+        except DecodeError as error:
+            assert str(folder / "sound") in str(error)
+        else:
+            assert waveform.size and np.isfinite(waveform).all()
 
-
-@fuzzed
-@given(content=mutated(SOUNDS))
-def test_a_sound_is_decoded_or_a_decode_error(place: Path, content: bytes) -> None:
-    (place / "sound").write_bytes(content)
-    try:
-        waveform = load(place / "sound", 22_000, max_seconds=60.0)
-    except DecodeError as error:
-        assert str(place / "sound") in str(error)
-    else:
-        assert waveform.size and np.isfinite(waveform).all()
+    return mutated(SOUNDS), check
 
 
 CELLS = st.sampled_from(["a.wav", "dog", "dog, cat", "", '"', "é", "../x", "/x", "\0", "x" * 9])
@@ -94,16 +95,17 @@ TABLES = st.one_of(
 )
 
 
-@fuzzed
-@given(content=TABLES)
-def test_a_table_is_read_or_a_table_error(place: Path, content: bytes) -> None:
-    (place / "tags.csv").write_bytes(content)
-    try:
-        sounds = read_table(place / "tags.csv", Columns())
-    except TableError as error:
-        assert str(error).startswith(str(place / "tags.csv"))
-    else:
-        assert len({sound.file for sound in sounds}) == len(sounds) > 0
+def tables(folder: Path) -> Target:
+    def check(content: bytes) -> None:
+        (folder / "tags.csv").write_bytes(content)
+        try:
+            sounds = read_table(folder / "tags.csv", Columns())
+        except TableError as error:
+            assert str(error).startswith(str(folder / "tags.csv"))
+        else:
+            assert len({sound.file for sound in sounds}) == len(sounds) > 0
+
+    return TABLES, check
 
 
 VALUES = st.recursive(
@@ -145,48 +147,102 @@ def reseal(file: Path, content: dict[str, Any], data: st.DataObject) -> None:
     storage.write_text(file, storage.seal(form, content)[0])
 
 
-@pytest.fixture(scope="module")
-def dataset(place: Path) -> tuple[Path, dict[str, Any]]:
-    write_random_dataset(place / "dataset", 3, 2)
-    return place / "dataset", json.loads((place / "dataset" / MANIFEST).read_text())
+def manifests(folder: Path) -> Target:
+    write_random_dataset(folder / "dataset", 3, 2)
+    folder = folder / "dataset"
+    content = json.loads((folder / MANIFEST).read_text())
+
+    def check(data: st.DataObject) -> None:
+        reseal(folder / MANIFEST, content, data)
+        for use in (
+            verify,
+            *(lambda of, split=split: list(SplitReader(of, split)) for split in SPLITS),
+        ):
+            try:
+                use(folder)
+            except DatasetError as error:
+                assert str(folder) in str(error)
+        with contextlib.suppress(DatasetError):
+            assert len(Manifest.load(folder).digest) == 64
+
+    return st.data(), check
 
 
-@fuzzed
-@given(data=st.data())
-def test_a_manifest_is_read_or_a_dataset_error(
-    dataset: tuple[Path, dict[str, Any]], data: st.DataObject
-) -> None:
-    folder, content = dataset
-    reseal(folder / MANIFEST, content, data)
-    for use in (
-        verify,
-        *(lambda of, split=split: list(SplitReader(of, split)) for split in SPLITS),
-    ):
+def models(folder: Path) -> Target:
+    folder = folder / "model"
+    tiny_model("e_c", bank=random_bank()).save_pretrained(folder)
+    assert (folder / BANK).is_file()
+    content = json.loads((folder / DESCRIPTION).read_text())
+
+    def check(data: st.DataObject) -> None:
+        reseal(folder / DESCRIPTION, content, data)
         try:
-            use(folder)
-        except DatasetError as error:
+            found = PretrainedModel.load(folder)
+        except ModelError as error:
             assert str(folder) in str(error)
-    with contextlib.suppress(DatasetError):
-        assert len(Manifest.load(folder).digest) == 64
+        else:
+            assert len(found.digest) == 64
+
+    return st.data(), check
 
 
-@pytest.fixture(scope="module")
-def model(place: Path) -> tuple[Path, dict[str, Any]]:
-    tiny_model("e_c", bank=random_bank()).save_pretrained(place / "model")
-    assert (place / "model" / BANK).is_file()
-    return place / "model", json.loads((place / "model" / DESCRIPTION).read_text())
+def checkpoints(folder: Path) -> Target:
+    """One file of a checkpoint is another, and its checksum with it or not."""
+    ones = {"kernel": jnp.ones((2, 3))}
+    start = Progress(steps.TrainState(jnp.int32(0), ones, ones, {}, jnp.zeros(2, jnp.uint32)))
+    with closing(Checkpoints(folder, keep=1)) as saving:
+        saving.save(start._replace(state=start.state.replace(step=jnp.int32(1))))
+    place = folder / "checkpoints"
+    wholes = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+
+    def check(data: st.DataObject) -> None:
+        shutil.rmtree(place)
+        shutil.rmtree(folder / "damaged-1", ignore_errors=True)
+        for path, content in wholes.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        path = data.draw(st.sampled_from(list(wholes)))
+        path.write_bytes(data.draw(mutated([wholes[path]])))
+        if is_resealed := path.parent != place and data.draw(st.booleans()):
+            digests.write_digests(place / "1")
+        try:
+            with closing(Checkpoints(folder, keep=1)) as reading:
+                found = reading.restore_latest(start)
+        except ValueError as error:
+            assert str(place) in str(error)
+        else:
+            assert is_resealed or path.read_bytes() == wholes[path]
+            assert found.state.params["kernel"].shape == (2, 3)
+
+    return st.data(), check
 
 
-@fuzzed
-@given(data=st.data())
-def test_a_model_is_read_or_a_model_error(
-    model: tuple[Path, dict[str, Any]], data: st.DataObject
-) -> None:
-    folder, content = model
-    reseal(folder / DESCRIPTION, content, data)
-    try:
-        found = PretrainedModel.load(folder)
-    except ModelError as error:
-        assert str(folder) in str(error)
-    else:
-        assert len(found.digest) == 64
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    "sound": sounds,
+    "table": tables,
+    "manifest": manifests,
+    "model": models,
+    "checkpoint": checkpoints,
+}
+
+
+def fuzz_test(name: str, folder: Path) -> Callable[[], None]:
+    """Tries many examples of a target; has what Hypothesis gives to fuzzers, too."""
+    strategy, check = TARGETS[name](folder)
+    configured = settings(
+        max_examples=MANY or FEW.get(name, 40),
+        derandomize=not MANY,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    return configured(given(strategy)(check))
+
+
+def test_each_can_be_fuzzed_by_coverage() -> None:
+    assert tuple(TARGETS) == fuzz.TARGETS
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_it_is_read_or_refused_by_the_error_that_is_documented(name: str, tmp_path: Path) -> None:
+    fuzz_test(name, tmp_path)()

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 from pathlib import Path
@@ -143,3 +144,18 @@ def test_every_damage_of_a_record_is_found(tmp_path):
                     pytest.fail(f"{change.__name__} at {place} was not seen")
     storage.write_json(tmp_path / "plain.json", content)  # of before there were seals
     assert storage.read_json(tmp_path / "plain.json") == content
+
+
+def test_every_damage_of_a_line_is_found_and_names_the_line(tmp_path):
+    file, entries = tmp_path / "lines.jsonl", [{"kind": "train", "loss": 0.5}, {"kind": "é"}]
+    first, second = map(storage.json_line, entries)
+    file.write_text(first + second)
+    assert storage.read_json_lines(file, "kind") == entries
+    assert [json.loads(line)["kind"] for line in file.read_text().splitlines()] == ["train", "é"]
+    for _ in flipped(file, range(8 * (len(first) - 1))):
+        with pytest.raises(ValueError, match=r"lines\.jsonl, line 1: .*Fix: "):
+            storage.read_json_lines(file, "kind")
+    file.write_text(first + second[:-1])
+    assert storage.read_json_lines(file, "kind") == entries[:1]  # is being written
+    file.write_text(json.dumps(entries[0]) + "\n" + second)  # of before there were checksums
+    assert storage.read_json_lines(file, "kind") == entries

@@ -26,10 +26,10 @@ def model(folder: Path) -> Target:
 
 
 def records(folder: Path) -> Target:
-    storage.write_record(folder / "results.json", {"kind": "training", "score": 0.5})
-    (folder / "metrics.jsonl").write_text('{"kind": "train", "loss": 1.0}\n')
-    target = damage_targets.records(folder)
-    return target._replace(reads=lambda path: path.name == "results.json")
+    storage.write_record(folder / "results.json", {"kind": "training", "epochs": 1})
+    entries = [{"kind": kind, "epoch": 1, "loss": 1.0} for kind in ("train", "validation")]
+    (folder / "metrics.jsonl").write_text("".join(map(storage.json_line, entries)))
+    return damage_targets.records(folder)
 
 
 @pytest.mark.parametrize("make", [dataset, model, records])

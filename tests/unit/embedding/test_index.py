@@ -567,11 +567,23 @@ def test_what_is_no_index_is_said_to_be_none(follow, tmp_path, monkeypatch):
             Index(out)
     (out / "index.json").write_text(settings)
     shutil.rmtree(out / "sounds-0.lance")
-    with pytest.raises(ValueError, match=r"sounds-0 cannot be opened"):
+    with pytest.raises(ValueError, match=r"sounds-0.lance/_versions/\d+.manifest: missing"):
         Index(out)
     monkeypatch.setitem(sys.modules, "lancedb", None)
     with pytest.raises(ValueError, match=r"Fix: pip install 'coala_jax\[search\]'"):
         Index(out)
+
+
+def test_an_index_of_before_there_were_checksums_is_read_with_a_warning(follow, tmp_path, caplog):
+    write(tmp_path / "sounds" / "a.wav", 1)
+    whole = rows(follow()[0])
+    assert not caplog.messages
+    (tmp_path / "index" / "sounds-0.files.json").unlink()
+    assert rows(Index(tmp_path / "index")) == whole
+    assert "its rows have no checksums" in caplog.text
+    caplog.clear()
+    assert follow()[1].unchanged == 1
+    assert rows(Index(tmp_path / "index")) == whole and not caplog.messages
 
 
 def test_an_index_that_cannot_be_written_is_one_sentence(follow, tmp_path, monkeypatch):

@@ -1,11 +1,16 @@
 """The table of an index, with the real database and vectors made by formula."""
 
+import contextlib
+from datetime import timedelta
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from coala_jax.embedding import index_store
+from coala_jax.embedding import index_checksums, index_store
 from coala_jax.embedding.index_store import Store, schema, vector_array, vectors_of
+from tests.damage import flipped, truncated
 
 ROWS, SIZE = 600, 16
 SCHEMA = schema({"embedding": SIZE})
@@ -98,7 +103,11 @@ def test_a_vector_of_zeros_is_near_to_nothing(store):
 
 
 def test_a_damaged_file_of_the_database_is_a_sentence_that_names_the_index(store, tmp_path):
-    """LanceDB raises errors of many classes, which name its own source files, or panics."""
+    """LanceDB raises errors of many classes, which name its own source files, or panics.
+
+    Of an index of before there were checksums.
+    """
+    index_checksums.file_of(tmp_path, "t").unlink()
     (data,) = tmp_path.glob("t.lance/data/*.lance")
     (manifest,) = tmp_path.glob("t.lance/_versions/*.manifest")
     for file in (data, manifest):
@@ -109,3 +118,82 @@ def test_a_damaged_file_of_the_database_is_a_sentence_that_names_the_index(store
         assert str(tmp_path) in str(error.value)
         file.write_bytes(whole)
     assert sum(rows.num_rows for rows in Store(tmp_path, "t").scan(["path"])) == ROWS
+
+
+def content(folder: Path) -> dict[int, tuple]:
+    """The rows as they are read, by id, and what is near to one of them."""
+    store = Store(folder, "t")
+    rows = store.take(range(ROWS + 1), SCHEMA.names)
+    vectors = vectors_of(rows, "embedding")
+    near = [found.tobytes() for found in store.nearest("embedding", vectors[5], 9)]
+    return {-1: near} | {row["id"]: tuple(map(repr, row.values())) for row in rows.to_pylist()}
+
+
+def test_no_damage_to_any_file_of_the_table_is_believed(store, vectors, tmp_path, monkeypatch):
+    """With all kinds of files: of two versions, with deleted rows, and a vector index."""
+    monkeypatch.setattr(index_store, "EXACT_SOUNDS", ROWS - 9)
+    store.add(table([ROWS], vectors[:1]))
+    store.delete([7])
+    store.make_fast(["embedding"])
+    whole, root = content(tmp_path), tmp_path / "t.lance"
+    checked = index_checksums.read(tmp_path, "t").files
+    assert {name.split("/")[0] for name in checked} == {
+        *("data", "_versions", "_deletions", "_indices")
+    }
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        name, size = path.relative_to(root).as_posix(), path.stat().st_size
+        for damages, places in ((flipped, [0, 4 * size, 8 * size - 1]), (truncated, [size - 1])):
+            for _ in damages(path, places):
+                if name in checked:
+                    with pytest.raises(ValueError, match=r"not as it was written.*Fix") as error:
+                        Store(tmp_path, "t")
+                    assert str(path) in str(error.value)
+                elif damages is truncated:  # as it may also be gone
+                    assert content(tmp_path) == whole
+    for name in checked:
+        (root / name).rename(tmp_path / "away")
+        with contextlib.suppress(ValueError):
+            assert content(tmp_path) == whole
+        (tmp_path / "away").rename(root / name)
+    sums = index_checksums.file_of(tmp_path, "t")
+    for _ in flipped(sums, range(0, 8 * sums.stat().st_size, 509)):
+        with pytest.raises(ValueError, match=r"t\.files\.json: "):
+            Store(tmp_path, "t")
+    assert content(tmp_path) == whole
+
+
+def test_a_kill_before_the_checksums_undoes_the_change(store, vectors, tmp_path, monkeypatch):
+    whole = content(tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_checksums, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.add(table([ROWS], vectors[:1]))
+    assert content(tmp_path) == whole
+    again = Store(tmp_path, "t", writes=True)
+    again.add(table([ROWS], -vectors[:1]))
+    assert len(again) == len(Store(tmp_path, "t")) == ROWS + 1
+    assert again.nearest("embedding", -vectors[0], 1)[0].tolist() == [ROWS]
+
+
+def test_what_a_cleaning_up_deletes_is_missed_by_nobody(store, vectors, tmp_path):
+    """Even where it is killed before the checksums are written."""
+    store.add(table([ROWS], vectors[:1]))
+    store.delete([7])
+    store._table.optimize(cleanup_older_than=timedelta(days=9))
+    store._write_checksums()
+    whole = content(tmp_path)
+    store._table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
+    assert len(list(tmp_path.glob("t.lance/_versions/*.manifest"))) == 1
+    assert content(tmp_path) == whole
+
+
+def test_an_index_of_before_there_were_checksums_gets_them(store, vectors, tmp_path):
+    index_checksums.file_of(tmp_path, "t").unlink()
+    old = Store(tmp_path, "t")
+    assert len(old) == ROWS and not old.has_checksums
+    assert Store(tmp_path, "t", writes=True).has_checksums
+    assert Store(tmp_path, "t").has_checksums

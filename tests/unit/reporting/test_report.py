@@ -80,9 +80,10 @@ def test_what_is_not_recorded_or_not_finished_is_left_out(tmp_path):
         (lambda w: (w / "metrics.jsonl").write_text("1\n"), "metrics.jsonl"),
         (lambda w: (w / "metrics.jsonl").write_text('{"kind": "tr'), "metrics.jsonl"),
         (lambda w: (w / "metrics.jsonl").unlink(), "metrics.jsonl"),
+        (lambda w: write_metrics(w, epochs=1), "metrics.jsonl"),
         (lambda w: [path.unlink() for path in w.iterdir()], "manifest.json"),
     ],
-    ids=["arrays", "format", "kind", "JSON", "line", "no epoch", "no metrics", "nothing"],
+    ids=["arrays", "format", "kind", "JSON", "line", "no epoch", "no metrics", "cut", "nothing"],
 )
 def test_a_damaged_record_ends_the_program_with_its_path(damage, path, tmp_path, capsys):
     write_record(tmp_path)

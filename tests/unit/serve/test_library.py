@@ -188,6 +188,8 @@ def test_it_follows_what_is_written_to_the_index(tmp_path, monkeypatch, caplog):
     library = Library(index, Uploads(BandEmbedder))
     before, opened = library.about(), library._opened
     assert library._current() is opened
+    os.utime(index / "sounds-0.files.json", ns=(1, 1))  # which is written after the table
+    assert library._current() is not opened
     (tmp_path / "sounds" / "f.wav").unlink()
     for number in range(12):  # so many that the index gets another table
         soundfile.write(tmp_path / "sounds" / f"new{number}.wav", tone(number / 2.5), RATE_HZ)

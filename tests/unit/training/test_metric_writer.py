@@ -13,9 +13,9 @@ from coala_jax.training.metric_writer import METRICS, MetricWriter, Samples, rea
 SAMPLES = Samples([{"id": "a|b-é\u2028\x85.wav", "tags": ["dog", "bark"], "heard": ["cat"]}])
 
 
-def write(workdir, step, epochs=(), samples=None):
+def write(workdir, step, epochs=(), samples=None, done=0):
     """Five steps per epoch; the loss is the epoch's number."""
-    with closing(MetricWriter(workdir, step)) as writer:
+    with closing(MetricWriter(workdir, step, done)) as writer:
         for epoch in epochs:
             writer.write("train", epoch, 5 * epoch, {"loss": float(epoch)})
             writer.write_samples(epoch, 5 * epoch, samples)
@@ -57,6 +57,27 @@ def test_a_damaged_line_is_named_and_kept(tmp_path, damaged):
             attempt(tmp_path)
         assert f"{tmp_path / METRICS}, line 2" in str(error.value)
     assert (tmp_path / METRICS).read_bytes() == content
+
+
+def test_resuming_a_run_of_before_there_were_checksums_gives_its_lines_one(tmp_path):
+    (tmp_path / METRICS).write_text('{"kind": "train", "step": 1}\n')
+    write(tmp_path, 1, [1])
+    lines = (tmp_path / METRICS).read_text().splitlines()
+    assert len(lines) == 2 and all("crc32c" in json.loads(line) for line in lines)
+
+
+def test_resuming_says_that_metrics_before_the_checkpoint_are_missing(tmp_path, caplog):
+    write(tmp_path, 0)
+    write(tmp_path, 0, done=0)
+    assert not caplog.messages
+    write(tmp_path, 10, [3], done=2)
+    (message,) = caplog.messages
+    assert f"{tmp_path / METRICS}: " in message and "epoch 2" in message
+    (tmp_path / METRICS).write_text(
+        storage.json_line({"kind": "validation", "epoch": 2, "step": 10})
+    )
+    write(tmp_path, 10, [3], done=2)
+    assert len(caplog.messages) == 1
 
 
 def test_a_full_disk_leaves_the_metrics_so_far(tmp_path, monkeypatch):
