@@ -131,7 +131,7 @@ def programs() -> dict[str, Program]:
             _training,
         ),
         "embed": Program(
-            ["embed", model, sounds, "--out=vectors.parquet"],
+            ["embed", sounds, f"--model={model}", "--out=vectors.parquet"],
             {"part": ["vectors.parquet.work/*.tmp"], "table": ["vectors.parquet.tmp"]},
             _files("vectors.parquet"),
         ),

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 
 import pytest
 
 from benchmarks import kill_programs, kills
 from benchmarks.kill_watch import Aim, run_and_kill
 from coala_jax import storage
+from coala_jax.cli import COMMANDS
 
 # Ten files, each written under another name first; resumed where they end. Then a file of them all.
 CAREFUL = """
@@ -92,3 +94,9 @@ def test_each_kind_of_write_gets_a_share(tmp_path):
         assert 1 <= len(program.writes) <= 4  # else it would be less than a fifth
     kill_programs.make_sounds(tmp_path / "inputs")
     assert len(list((tmp_path / "inputs").glob("*.wav"))) == 24
+
+
+@pytest.mark.parametrize("program", kill_programs.programs().values(), ids=lambda one: one.words[0])
+def test_what_is_killed_is_a_command_of_today(program):
+    command, *flags = program.words
+    assert import_module(COMMANDS[command][0]).parser().parse_args(flags)
