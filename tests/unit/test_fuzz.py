@@ -244,5 +244,7 @@ def test_each_can_be_fuzzed_by_coverage() -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("failing_restore")
 def test_it_is_read_or_refused_by_the_error_that_is_documented(name: str, tmp_path: Path) -> None:
     fuzz_test(name, tmp_path)()
