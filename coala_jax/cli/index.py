@@ -35,10 +35,11 @@ def parser() -> Parser:
 
 
 def _read_tags(table: Path, root: Path, processing: str) -> dict[str, tuple[str, ...]]:
+    from coala_jax import storage
     from coala_jax.preparation.table import Columns, read_table
 
     tags = {sound.file: sound.tags for sound in read_table(table, Columns(), processing)}
-    if not any((root / file).exists() for file in tags):
+    if not any(storage.is_file(root / file) for file in tags):
         raise ValueError(
             f"{table}: none of its {len(tags)} files is in {root}. Fix: write files relative to it"
         )

@@ -70,9 +70,9 @@ def test_an_index_is_made_and_what_failed_is_named(made, model, capsys, caplog):
     assert f"{root / 'bad.wav'}: it holds plain text, no sound. Fix: " in caplog.messages[-1]
     records = [json.loads(line) for line in ask(capsys, "search", index, "tag1", "--json")]
     assert {r["path"]: r["tags"] for r in records}["1.wav"] == ["tag1", "loud"]
-    (root.parent / "tags.csv").write_text("file,tags\nother.wav,tag1\n")
+    (root.parent / "tags.csv").write_text(f"file,tags\n{'x' * 300}.wav,tag1\nother.wav,tag1\n")
     assert cli.main(["index", *flags, tags]) == 1
-    assert "none of its 1 files is in" in capsys.readouterr().err
+    assert "none of its 2 files is in" in capsys.readouterr().err
 
 
 def test_without_a_model_it_is_the_built_in_one(model, tmp_path, monkeypatch, capsys, caplog):
