@@ -21,8 +21,9 @@ from jaxtyping import Float, Float32, Float64, Int64
 from coala_jax.embedding import index_checksums
 
 EXACT_SOUNDS = 100_000  # up to so many every vector is compared; beyond, those a vector index finds
-# Of the vector index (IVF, product quantisation): the lists that a search reads, and how many times
-# the vectors asked for are compared exactly. Recall and time: benchmarks/search.py.
+# Of the vector index (IVF, RaBitQ: a bit a value, and no codebooks, whose training takes product
+# quantisation minutes): the lists that a search reads, and how many times the vectors asked for are
+# compared exactly. Recall and time: benchmarks/search.py.
 _PROBES, _REFINED = 40, 20
 _IDS_AT_ONCE = 5000
 _EVERYTHING = timedelta(days=36_500)  # of the versions of the table, none is older
@@ -271,7 +272,7 @@ class Store:
         indexed = {name for one in self._table.list_indices() for name in one.columns}
         if len(self) > EXACT_SOUNDS:
             for column in set(columns) - indexed:
-                kind = lancedb().index.IvfPq(distance_type="cosine")
+                kind = lancedb().index.IvfRq(distance_type="cosine")
                 self._table.create_index(column, config=kind)
         self._table.optimize(cleanup_older_than=_EVERYTHING)
         self._write_checksums()
