@@ -575,6 +575,7 @@ def test_what_is_no_index_is_said_to_be_none(follow, tmp_path, monkeypatch):
 
 
 def test_an_index_of_before_there_were_checksums_is_read_with_a_warning(follow, tmp_path, caplog):
+    caplog.set_level("WARNING")
     write(tmp_path / "sounds" / "a.wav", 1)
     whole = rows(follow()[0])
     assert not caplog.messages
