@@ -30,7 +30,7 @@ PROGRAM = "experiments.ablation"
 TASKS = ("instruments", "events")
 LEVELS = ("peak", "recorded")
 MFCC, UNTRAINED = "MFCC", "untrained"
-_RUNS = 10
+_RUNS = 10  # of a row in all, as in the paper
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def ablation(flags: argparse.Namespace) -> dict[str, Any]:
         name: model for of in rows.values() for row in of.values() for name, model in row.items()
     }
     tasks = [out / "tasks" / task for task in TASKS]
-    # As many as the paper's runs of a row in all: classifiers of each training seed.
+    # Of the classifier, for each seed of the training.
     seeds = max(1, _RUNS // len(flags.seed))
     evaluation = programs.evaluate(out / "evaluation", out / "work", models, tasks, seeds=seeds)
     runs = sorted(path.parent for path in (out / "runs").glob("*/results.json"))

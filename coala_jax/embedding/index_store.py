@@ -26,7 +26,7 @@ EXACT_SOUNDS = 100_000  # up to so many every vector is compared; beyond, those 
 # compared exactly. Recall and time: benchmarks/search.py.
 _PROBES, _REFINED = 40, 20
 _IDS_AT_ONCE = 5000
-_EVERYTHING = timedelta(days=36_500)  # of the versions of the table, none is older
+_KEEP_VERSIONS = timedelta(days=36_500)  # no version of a table is older than that
 _BATCH_ROWS = 1024  # 4 MB of vectors at the paper's width
 
 Vector = Float32[np.ndarray, " value"]
@@ -274,7 +274,7 @@ class Store:
             for column in set(columns) - indexed:
                 kind = lancedb().index.IvfRq(distance_type="cosine")
                 self._table.create_index(column, config=kind)
-        self._table.optimize(cleanup_older_than=_EVERYTHING)
+        self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
         self._write_checksums()
         self._table.optimize()  # deletes old versions, of which that of the checksums is none now
         self._write_checksums()

@@ -157,11 +157,11 @@ def read_entries(workdir: Path, record: Mapping[str, Any] | None) -> list[dict[s
     """The figures of each epoch; a last line that is still being written is left out.
 
     Args:
-      record: of a finished run, whose last epoch must be there.
+        record: of a finished run, whose last epoch must be there.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: a line is damaged, or lines are missing.
+        OSError: the file cannot be read.
+        ValueError: a line is damaged, or lines are missing.
     """
     path = workdir / "metrics.jsonl"
     entries = storage.read_json_lines(path, "kind")
