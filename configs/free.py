@@ -4,7 +4,7 @@ development data by `experiments.recipe`, see docs/results.md.
     coala prepare --audio=sounds --tags=tags.csv --out=dataset/mine --level=peak
     coala train free --data=dataset/mine --workdir=runs/mine
 
-Against the paper's E-C: half its width, Adam with a rate that decays, 9 epochs, and a clip's
+Against the paper's E-C: half its width, Adam with a rate that decays, 27 epochs, and a clip's
 embedding from all layers.
 """
 
@@ -21,5 +21,5 @@ def get_config(mode: str = "paper") -> ConfigDict:
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 0.002
     config.optimizer.schedule = "cosine"
-    config.train.epochs = 9
+    config.train.epochs = 27
     return config
