@@ -17,6 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from coala_jax import storage
 from coala_jax.evaluation.evaluators import load_evaluators
 from coala_jax.evaluation.features import extract
@@ -121,12 +123,12 @@ def _few_labels(task: Task, rows: Rows, work: Path, draws: int, seed: int) -> di
     files = [clip.file for clip in task.clips]
     evaluators = load_evaluators(specs, scores.POOLINGS)
     vectors = extract(task.root, files, evaluators, "paper", work / "vectors").vectors
-    return {
-        line: few_labels.curve(
-            task, [vectors[name] for name in scores.names_of(rows[row], pooling)], draws, seed
-        )
-        for line, (row, pooling) in _lines(rows).items()
-    }
+    found = {}
+    for line, (row, pooling) in _lines(rows).items():
+        logging.info("%s, few labels: %s", task.name, line)
+        models = [vectors[name] for name in scores.names_of(rows[row], pooling)]
+        found[line] = few_labels.curve(task, models, draws, seed)
+    return found
 
 
 def parser() -> Parser:
