@@ -18,7 +18,7 @@ for number in range(10):
     if not os.path.exists(f"out/{number}"):
         os.makedirs("out", exist_ok=True)
         with open("out/new.tmp", "w") as file:
-            time.sleep(0.005)
+            time.sleep(0.02)
             file.write(str(number))
         os.replace("out/new.tmp", f"out/{number}")
 """
